@@ -1,0 +1,1 @@
+"""Asking, finding, alerting; HTTP, the page and the command line; and the one file that wires it all."""

@@ -1,0 +1,54 @@
+"""The seam `Bus`: topics of records between stages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, Protocol
+
+from ingest.records import Record
+
+FRAMES: Final = "frames"
+"""`Frame` and `Ended`, from capture to the encode stage."""
+SOUNDS: Final = "sounds"
+"""`Sound`, from capture to the hear stage."""
+JOURNAL: Final = "journal"
+"""`Segment`, `Coverage`, `Gap`, `StateChange`: what capture did, for the record stage."""
+FEATURES: Final = "features"
+"""`Feature` and `Ended`, from the encode and hear stages to the remember and watch stages."""
+
+
+class Policy(Enum):
+    """What happens when a stream's queue is full."""
+
+    BLOCK = "block"
+    """The publisher waits: nothing of a file is lost."""
+    DROP_OLDEST = "drop_oldest"
+    """The oldest record makes room and is counted: a live picture stays fresh."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A record handed to a group, to be acknowledged or parked."""
+
+    topic: str
+    group: str
+    record: Record
+    token: int
+    attempt: int = 1
+
+
+class Bus(Protocol):
+    """Topics of records. Every group of a topic gets every record; within a stream, in order. At least once."""
+
+    def publish(self, topic: str, record: Record, policy: Policy = Policy.BLOCK) -> None:
+        """Put a record on `topic` for every group. Raises `Busy` when the bus is closed while waiting."""
+
+    def receive(self, topics: tuple[str, ...], group: str, *, limit: int, wait_s: float) -> list[Delivery]:
+        """Up to `limit` records, waiting at most `wait_s` for the first."""
+
+    def acknowledge(self, deliveries: list[Delivery]) -> None:
+        """Done with these: they will not be delivered to this group again."""
+
+    def park(self, delivery: Delivery, reason: str) -> None:
+        """Set a record aside that cannot be processed; it counts as parked under `reason`."""

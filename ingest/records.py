@@ -1,0 +1,430 @@
+"""What travels between the parts: frozen records, each with a deterministic key.
+
+Time on a stream is an integer of microseconds UTC (`Moment`). Floats of seconds exist only in JSON and on the
+command line. A record's `key` is the same whenever the same input is processed again, so a store can ignore what it
+already has and at-least-once delivery has an exactly-once effect.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, NewType, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+StreamId = NewType("StreamId", str)
+Moment = NewType("Moment", int)
+"""An instant on a stream's timeline: microseconds since 1970-01-01 UTC."""
+
+MICROSECONDS = 1_000_000
+"""Microseconds in a second."""
+
+SAMPLE_RATE = 16_000
+"""Samples per second of every `Sound`."""
+
+Pixels: TypeAlias = NDArray[np.uint8]
+"""RGB picture, uint8 [H, W, 3]."""
+Vector: TypeAlias = NDArray[np.float32]
+"""float32 [D]."""
+
+SampleReason = Literal["rate", "motion", "scene", "key"]
+StreamKind = Literal["file", "live"]
+StreamState = Literal["connecting", "live", "reading", "finished", "stalled", "offline", "paused", "failed"]
+GapReason = Literal[
+    "offline", "stalled", "service stopped", "paused", "broken video", "clock jump", "overload"
+]
+ObservationKind = Literal["thing", "event", "read", "heard", "scene"]
+
+
+def seconds(value: float) -> int:
+    """Microseconds in `value` seconds, rounded to the nearest."""
+    return round(value * MICROSECONDS)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Span:
+    """A half-open interval [start, end) on a stream's timeline."""
+
+    start: Moment
+    end: Moment
+
+    def __post_init__(self) -> None:
+        if self.end < self.start:
+            raise ValueError(f"a span cannot end ({self.end}) before it starts ({self.start})")
+
+    @property
+    def duration(self) -> int:
+        """Length in microseconds."""
+        return self.end - self.start
+
+    def __contains__(self, moment: int) -> bool:
+        return self.start <= moment < self.end
+
+    def overlaps(self, other: Span) -> bool:
+        return self.start < other.end and other.start < self.end
+
+    def intersection(self, other: Span) -> Span | None:
+        start, end = max(self.start, other.start), min(self.end, other.end)
+        return Span(start, end) if start < end else None
+
+    def hull(self, other: Span) -> Span:
+        """The smallest span that holds both."""
+        return Span(min(self.start, other.start), max(self.end, other.end))
+
+    def iou(self, other: Span) -> float:
+        """Temporal intersection over union, 0..1."""
+        shared = self.intersection(other)
+        if shared is None:
+            return 0.0
+        return shared.duration / (self.duration + other.duration - shared.duration)
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle in a picture, in fractions of its width and height (0..1, origin top left)."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+# --- what a source gives ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """A sampled picture with its moment. `pts` is microseconds on the epoch's own unwrapped clock."""
+
+    stream: StreamId
+    epoch: int
+    pts: int
+    moment: Moment
+    pixels: Pixels
+    reason: SampleReason = "rate"
+
+    @property
+    def key(self) -> str:
+        return f"{self.stream}/{self.epoch}/{self.pts}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sound:
+    """A stretch of audio: mono float32 [N] in -1..1 at `SAMPLE_RATE`, starting at `moment`."""
+
+    stream: StreamId
+    epoch: int
+    pts: int
+    moment: Moment
+    samples: NDArray[np.float32]
+
+    @property
+    def key(self) -> str:
+        return f"{self.stream}/{self.epoch}/{self.pts}/sound"
+
+    @property
+    def span(self) -> Span:
+        return Span(self.moment, Moment(self.moment + len(self.samples) * MICROSECONDS // SAMPLE_RATE))
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A piece of recorded video on disk. For a file stream, the file itself is its one segment."""
+
+    stream: StreamId
+    epoch: int
+    span: Span
+    path: str
+    size: int
+    first_pts: int = 0
+    """Container time, in microseconds, of the picture shown at `span.start`."""
+    owned: bool = True
+    """False for a user's own file, which retention and erasing never delete."""
+
+    @property
+    def key(self) -> str:
+        return f"{self.stream}/{self.epoch}/{self.span.start}/segment"
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """We were watching throughout `span`. Later records with the same key extend earlier ones."""
+
+    stream: StreamId
+    epoch: int
+    span: Span
+
+    @property
+    def key(self) -> str:
+        return f"{self.stream}/{self.epoch}/coverage"
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """We were blind throughout `span`, and why. An open gap is re-sent with the same start as it grows."""
+
+    stream: StreamId
+    span: Span
+    reason: GapReason
+    detail: str = ""
+
+    @property
+    def key(self) -> str:
+        return f"{self.stream}/{self.span.start}/gap"
+
+
+@dataclass(frozen=True, slots=True)
+class StateChange:
+    """A stream's supervisor entered `state` at `at`; `detail` says why in words for a person."""
+
+    stream: StreamId
+    state: StreamState
+    at: Moment
+    detail: str = ""
+
+    @property
+    def key(self) -> str:
+        return f"{self.stream}/{self.at}/{self.state}"
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A file was read to its end. Travels behind its frames, so whoever receives it has received them all."""
+
+    stream: StreamId
+    epoch: int
+    moment: Moment
+
+    @property
+    def key(self) -> str:
+        return f"{self.stream}/{self.epoch}/ended"
+
+
+# --- what a model makes of it ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """Something an encoder can put a name to, over a span.
+
+    kind    label                                     other fields
+    thing   what it is ("something", "person", "car") colour, box, actions ("moves right", "stays")
+    event   "enters", "leaves", "appears", "vanishes" colour, text (what did it: the thing's label)
+    read    "text"                                    text as read in the picture
+    heard   "speech"                                  text as heard
+    scene   "cut", "dark", "bright", "still"
+
+    `track` names the same thing over time: a later observation with the same key replaces an earlier one.
+    """
+
+    stream: StreamId
+    epoch: int
+    track: str
+    kind: ObservationKind
+    label: str
+    span: Span
+    score: float
+    colour: str = ""
+    actions: tuple[str, ...] = ()
+    text: str = ""
+    box: Box | None = None
+
+    @property
+    def key(self) -> str:
+        return f"{self.stream}/{self.epoch}/{self.kind}/{self.track}"
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    span: Span
+    text: str
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """A stretch of speech as text."""
+
+    stream: StreamId
+    epoch: int
+    pts: int
+    span: Span
+    text: str
+    confidence: float
+    words: tuple[Word, ...] = ()
+    language: str = "en"
+
+    @property
+    def key(self) -> str:
+        return f"{self.stream}/{self.epoch}/{self.pts}/utterance"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Feature:
+    """What an encoder made of a frame (origin "frame") or an utterance (origin "sound").
+
+    `vector` is float32 [D] with norm at most 1, comparable by inner product with the vector of a `Query` of the same
+    encoder; a mean of vectors then scores the mean of their scores, which is what the memory bank relies on.
+    `tokens`, when present, is float32 [N, C] for a language model. `thumbnail` is a JPEG.
+    """
+
+    stream: StreamId
+    epoch: int
+    pts: int
+    span: Span
+    vector: Vector
+    origin: Literal["frame", "sound"] = "frame"
+    tokens: NDArray[np.float32] | None = None
+    observations: tuple[Observation, ...] = ()
+    thumbnail: bytes = b""
+
+    @property
+    def key(self) -> str:
+        return f"{self.stream}/{self.epoch}/{self.pts}/{self.origin}"
+
+    @property
+    def moment(self) -> Moment:
+        return self.span.start
+
+
+# --- questions and what answers them ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Query:
+    """A sentence or a picture in the encoder's space.
+
+    The calibrated probability that a frame with inner product s matches is sigmoid(slope * s + offset).
+    `understood` and `unknown` are the query's words that the encoder can and cannot look for.
+    """
+
+    text: str
+    vector: Vector
+    slope: float = 1.0
+    offset: float = 0.0
+    understood: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+    def probability(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Calibrated probabilities, float32, of inner products of any shape."""
+        logits = np.clip(self.slope * np.asarray(scores, dtype=np.float64) + self.offset, -60.0, 60.0)
+        return (1.0 / (1.0 + np.exp(-logits))).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Where to look: all streams when `streams` is empty, all time when `span` is None."""
+
+    streams: tuple[StreamId, ...] = ()
+    span: Span | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A stretch of footage that matches a query; `score` is a calibrated probability, `peak` its best moment."""
+
+    stream: StreamId
+    span: Span
+    score: float
+    peak: Moment
+    level: Literal["fine", "chapter", "hour", "day"] = "fine"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """A picture that may be shown or given to a model: JPEG bytes."""
+
+    moment: Moment
+    jpeg: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Exhibit:
+    """One numbered piece of evidence: what an answer may cite as [number]."""
+
+    number: int
+    hit: Hit
+    pictures: tuple[Picture, ...] = ()
+    observations: tuple[Observation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evidence:
+    """Everything an answer may be built from.
+
+    `exhibits` come best first; `observations` is every observation in scope (bounded, oldest first), for counting;
+    `searched` is the span that footage was looked for in, per stream; `gaps` are the blind stretches within it.
+    """
+
+    exhibits: tuple[Exhibit, ...]
+    observations: tuple[Observation, ...] = ()
+    searched: tuple[tuple[StreamId, Span], ...] = ()
+    gaps: tuple[Gap, ...] = ()
+    unknown: tuple[str, ...] = ()
+    """Words of the question that the encoder cannot look for."""
+    origins: tuple[tuple[StreamId, Moment], ...] = ()
+    """Moment zero of each file stream, so that times can be told as offsets into the file."""
+
+
+# --- standing questions ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When a rule is armed: ISO weekdays (1 = Monday) and minutes of the day [start, end) in `timezone`.
+
+    An end before the start runs over midnight.
+    """
+
+    days: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 7)
+    start_minute: int = 0
+    end_minute: int = 24 * 60
+    timezone: str = "UTC"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A standing question in words. It fires when the probability stays at or above `threshold` for `hold_us`, ends
+    when it falls below `release`, and then rests for `cooldown_us`."""
+
+    id: str
+    name: str
+    text: str
+    streams: tuple[StreamId, ...] = ()
+    threshold: float = 0.6
+    release: float = 0.4
+    hold_us: int = 0
+    cooldown_us: int = 60 * MICROSECONDS
+    schedule: Schedule = field(default_factory=Schedule)
+    webhook: str = ""
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One time a rule came true. An open alert is re-sent with the same key as its span grows."""
+
+    rule: str
+    stream: StreamId
+    span: Span
+    score: float
+    peak: Moment
+    why: str
+    """The explanation shown to a person: what was seen, and how sure."""
+
+    @property
+    def key(self) -> str:
+        return f"{self.rule}/{self.stream}/{self.span.start}"
+
+
+Record: TypeAlias = (
+    Frame | Sound | Segment | Coverage | Gap | StateChange | Ended | Utterance | Feature | Observation | Alert
+)
+"""Everything that may travel on the bus."""
+
+RECORD_TYPES: tuple[type[Any], ...] = (
+    Span, Box, Frame, Sound, Segment, Coverage, Gap, StateChange, Ended, Observation, Word, Utterance, Feature, Query,
+    Scope, Hit, Picture, Exhibit, Evidence, Schedule, Rule, Alert,
+)  # fmt: skip
+"""Every record `wire` may carry."""

@@ -1,0 +1,152 @@
+"""Records as bytes, for pipes between processes and for the bus. Never pickle.
+
+A message is: total length (u32), header length (u32), a JSON header, then the raw buffers of arrays and byte strings
+in the order the header names them. Only the dataclasses of `RECORD_TYPES` and plain values can travel; anything else,
+and any message over `MAX_MESSAGE`, is refused on both sides.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import struct
+from collections.abc import Mapping
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from ingest.errors import Poison
+from ingest.records import RECORD_TYPES
+
+MAX_MESSAGE = 256 * 1024 * 1024
+_TYPES = {kind.__name__: kind for kind in RECORD_TYPES}
+_DTYPES = {"uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64", "bool"}
+_LENGTHS = struct.Struct(">II")
+
+
+class WireError(Poison, ValueError):
+    """Bytes that are not a message of ours."""
+
+    code = "bad-message"
+
+
+def pack(value: object) -> bytes:
+    """`value` (a record, or plain values, lists, tuples, dicts with string keys, arrays, bytes) as one message."""
+    buffers: list[bytes] = []
+    header = json.dumps(_flatten(value, buffers), separators=(",", ":")).encode()
+    body = b"".join([header, *buffers])
+    if len(body) > MAX_MESSAGE:
+        raise WireError(f"A message of {len(body)} bytes is over the limit of {MAX_MESSAGE}.")
+    return _LENGTHS.pack(len(body), len(header)) + body
+
+
+def unpack(message: bytes) -> Any:
+    """The value that `pack` was given. Raises `WireError` on anything malformed."""
+    try:
+        total, header_size = _LENGTHS.unpack_from(message)
+        if total > MAX_MESSAGE or len(message) != _LENGTHS.size + total or header_size > total:
+            raise WireError("The message's lengths do not agree.")
+        start = _LENGTHS.size
+        header = json.loads(message[start : start + header_size])
+        reader = _Buffers(memoryview(message)[start + header_size :])
+        value = _rebuild(header, reader)
+        reader.finish()
+    except WireError:
+        raise
+    except (struct.error, ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
+        raise WireError(f"Not a message of ours: {error}.") from error
+    return value
+
+
+def write(stream: BinaryIO, value: object) -> None:
+    """Write one message and flush it."""
+    stream.write(pack(value))
+    stream.flush()
+
+
+def read(stream: BinaryIO) -> Any:
+    """Read one message. Raises EOFError when the other side closed between messages or within one."""
+    head = _read_exactly(stream, _LENGTHS.size)
+    total, _ = _LENGTHS.unpack(head)
+    if total > MAX_MESSAGE:
+        raise WireError(f"The other side announced {total} bytes; the limit is {MAX_MESSAGE}.")
+    return unpack(head + _read_exactly(stream, total))
+
+
+def _read_exactly(stream: BinaryIO, size: int) -> bytes:
+    parts: list[bytes] = []
+    while size:
+        part = stream.read(size)
+        if not part:
+            raise EOFError("the other side closed the pipe")
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+class _Buffers:
+    def __init__(self, data: memoryview) -> None:
+        self._data = data
+        self._at = 0
+
+    def take(self, size: int) -> memoryview:
+        if size < 0 or self._at + size > len(self._data):
+            raise WireError("A buffer ends before its announced size.")
+        piece = self._data[self._at : self._at + size]
+        self._at += size
+        return piece
+
+    def finish(self) -> None:
+        if self._at != len(self._data):
+            raise WireError("Bytes are left over behind the last buffer.")
+
+
+def _flatten(value: object, buffers: list[bytes]) -> object:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, np.ndarray):
+        if value.dtype.name not in _DTYPES:
+            raise WireError(f"Arrays of {value.dtype} do not travel.")
+        buffers.append(np.ascontiguousarray(value).tobytes())
+        return {"a": [value.dtype.name, list(value.shape)]}
+    if isinstance(value, bytes):
+        buffers.append(value)
+        return {"b": len(value)}
+    if isinstance(value, list):
+        return {"l": [_flatten(item, buffers) for item in value]}
+    if isinstance(value, tuple):
+        return {"t": [_flatten(item, buffers) for item in value]}
+    if isinstance(value, Mapping):
+        return {"m": {str(name): _flatten(item, buffers) for name, item in value.items()}}
+    name = type(value).__name__
+    if _TYPES.get(name) is type(value):
+        fields = [_flatten(getattr(value, f.name), buffers) for f in dataclasses.fields(_TYPES[name])]
+        return {"r": [name, *fields]}
+    raise WireError(f"A {name} does not travel.")
+
+
+def _rebuild(node: Any, buffers: _Buffers) -> Any:
+    if not isinstance(node, dict):
+        return node
+    ((tag, content),) = node.items()
+    match tag:
+        case "a":
+            name, shape = content
+            if name not in _DTYPES or any(side < 0 for side in shape):
+                raise WireError(f"Not an array that travels: {name} {shape}.")
+            dtype = np.dtype(name)
+            count = int(np.prod(shape, dtype=np.int64))
+            return np.frombuffer(buffers.take(count * dtype.itemsize), dtype=dtype).reshape(shape)
+        case "b":
+            return bytes(buffers.take(content))
+        case "l":
+            return [_rebuild(item, buffers) for item in content]
+        case "t":
+            return tuple(_rebuild(item, buffers) for item in content)
+        case "m":
+            return {name: _rebuild(item, buffers) for name, item in content.items()}
+        case "r":
+            kind = _TYPES[content[0]]
+            return kind(*(_rebuild(item, buffers) for item in content[1:]))
+        case _:
+            raise WireError(f"Unknown tag {tag!r}.")
