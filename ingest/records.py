@@ -88,6 +88,15 @@ class Box:
     bottom: float
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far a stream has been remembered: everything of `epoch` up to and including `pts`."""
+
+    epoch: int
+    pts: int
+    moment: Moment
+
+
 # --- what a source gives ---------------------------------------------------------------------------------------
 
 
@@ -422,7 +431,7 @@ Record: TypeAlias = (
 """Everything that may travel on the bus."""
 
 RECORD_TYPES: tuple[type[Any], ...] = (
-    Span, Box, Frame, Sound, Segment, Coverage, Gap, StateChange, Ended, Observation, Word, Utterance, Feature, Query,
+    Span, Box, Mark, Frame, Sound, Segment, Coverage, Gap, StateChange, Ended, Observation, Word, Utterance, Feature, Query,
     Scope, Hit, Picture, Exhibit, Evidence, Schedule, Rule, Alert,
 )  # fmt: skip
 """Every record `wire` may carry."""

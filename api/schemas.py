@@ -1,0 +1,278 @@
+"""What crosses the HTTP border, both ways. Times are ISO 8601 UTC; offsets are seconds into a file stream.
+
+Requests take times as people write them ("yesterday 14:00", "last hour", "00:12:31" for files); `api/times.py` reads
+them.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ingest.records import GapReason, ObservationKind, StreamKind, StreamState
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Problem(BaseModel):
+    """An error, as RFC 9457 problem+json. `detail` says what happened, `advice` what to do about it."""
+
+    type: str = Field(examples=["urn:hindsight:not-found"])
+    title: str
+    status: int
+    detail: str
+    advice: str = ""
+
+
+# --- time ------------------------------------------------------------------------------------------------------
+
+
+class SpanOut(Model):
+    start: datetime
+    end: datetime
+    start_offset_s: float | None = Field(None, description="Seconds into the file, for file streams.")
+    end_offset_s: float | None = None
+    label: str = Field(description="For people.", examples=["00:12:31–00:12:40", "Mon 14:02:10–14:02:15"])
+
+
+class GapOut(Model):
+    stream: str
+    span: SpanOut
+    reason: GapReason
+    detail: str = ""
+
+
+# --- streams ---------------------------------------------------------------------------------------------------
+
+
+class StreamIn(Model):
+    name: str = Field(min_length=1, max_length=80, examples=["door-cam"])
+    source: str = Field(max_length=4096, examples=["rtsp://user:secret@192.168.1.20/stream1", "/home/me/holiday.mp4"])
+    starts_at: str | None = Field(None, description="When a file was filmed; its own creation time if absent.")
+
+
+class Counters(Model):
+    """The conservation law: captured = stored + sum(dropped) + sum(parked) + in_flight."""
+
+    captured: int = 0
+    stored: int = 0
+    dropped: dict[str, int] = {}
+    parked: dict[str, int] = {}
+    in_flight: int = 0
+
+
+class StreamOut(Model):
+    id: str
+    name: str
+    kind: StreamKind
+    source: str = Field(description="Credentials are masked.")
+    state: StreamState
+    detail: str = Field("", description="Why it is in this state, in words.")
+    added: datetime
+    span: SpanOut | None = Field(None, description="From the first remembered moment to the last.")
+    progress: float | None = Field(None, description="0..1 of a file read so far.")
+    last_frame_age_s: float | None = Field(None, description="Age of the newest frame of a live stream.")
+    counters: Counters = Field(default_factory=Counters)
+
+
+class UploadIn(Model):
+    filename: str = Field(min_length=1, max_length=255)
+    size: int = Field(gt=0, description="Bytes in the whole file.")
+
+
+class UploadOut(Model):
+    id: str
+    filename: str
+    size: int
+    received: int
+
+
+class UploadComplete(Model):
+    name: str = Field(min_length=1, max_length=80)
+    starts_at: str | None = None
+
+
+# --- the timeline ----------------------------------------------------------------------------------------------
+
+
+class ObservationOut(Model):
+    kind: ObservationKind
+    label: str
+    description: str = Field(description="One line for people.", examples=["something red enters from the left"])
+    span: SpanOut
+    score: float
+    colour: str = ""
+    text: str = ""
+
+
+class TimelineOut(Model):
+    """Everything about one stream between two moments, for drawing it."""
+
+    stream: str
+    span: SpanOut
+    covered: list[SpanOut]
+    gaps: list[GapOut]
+    observations: list[ObservationOut]
+    alerts: list[AlertOut]
+    truncated: bool = Field(False, description="More observations exist than were returned.")
+
+
+# --- asking and finding ----------------------------------------------------------------------------------------
+
+
+class Where(Model):
+    streams: list[str] = Field([], description="Names or ids; all when empty.")
+    start: str | None = Field(None, alias="from", examples=["yesterday 14:00", "last hour", "00:12:31"])
+    end: str | None = Field(None, alias="to")
+
+
+class AskIn(Where):
+    question: str = Field(min_length=1, max_length=2000, examples=["Did a red car pass this morning?"])
+
+
+class FindIn(Where):
+    event: str = Field(min_length=1, max_length=500, examples=["a red car"])
+    threshold: float | None = Field(None, ge=0, le=1, description="Least probability; the profile's own if absent.")
+    limit: int = Field(20, ge=1, le=200)
+
+
+class HitOut(Model):
+    """A stretch of footage, playable."""
+
+    stream: str
+    stream_name: str
+    span: SpanOut
+    score: float = Field(description="Calibrated probability, 0..1.")
+    peak: datetime
+    thumbnail_url: str
+    clip_url: str | None = Field(description="Null when the recording has expired: memory outlives footage.")
+    observations: list[ObservationOut] = []
+
+
+class CitationOut(HitOut):
+    number: int
+
+
+class SearchedOut(Model):
+    streams: list[str]
+    span: SpanOut | None
+
+
+class FindOut(Model):
+    event: str
+    hits: list[HitOut]
+    searched: SearchedOut
+    gaps: list[GapOut]
+    understood: list[str]
+    unknown: list[str] = Field(description="Words that this profile cannot look for.")
+    note: str = Field("", description="What a person should know about this result.")
+
+
+class AnswerOut(Model):
+    question: str
+    text: str
+    found: bool = Field(description="False when nothing in the footage passed the threshold.")
+    citations: list[CitationOut]
+    citations_removed: int = Field(0, description="Citations the model invented, removed from the text.")
+    searched: SearchedOut
+    gaps: list[GapOut]
+    unknown: list[str]
+    model: str
+    profile: str
+    timings_ms: dict[str, float]
+
+
+class SummaryOut(Model):
+    text: str
+    span: SpanOut | None
+    streams: list[str]
+    highlights: list[HitOut]
+    gaps: list[GapOut]
+
+
+# --- rules and alerts ------------------------------------------------------------------------------------------
+
+
+class ScheduleModel(Model):
+    days: list[int] = Field([1, 2, 3, 4, 5, 6, 7], description="ISO weekdays, 1 is Monday.")
+    start: str = Field(default="00:00", pattern=r"^\d\d:\d\d$")
+    end: str = Field(default="24:00", pattern=r"^\d\d:\d\d$", description="Before `start` means over midnight.")
+    timezone: str = "UTC"
+
+
+class RuleIn(Model):
+    name: str = Field(min_length=1, max_length=80, examples=["red-car"])
+    text: str = Field(min_length=1, max_length=500, examples=["a red car enters"])
+    streams: list[str] = []
+    threshold: float = Field(0.6, ge=0, le=1)
+    release: float = Field(0.4, ge=0, le=1)
+    hold_s: float = Field(0, ge=0)
+    cooldown_s: float = Field(60, ge=0)
+    schedule: ScheduleModel = Field(default_factory=ScheduleModel)
+    webhook: str = ""
+    enabled: bool = True
+
+
+class RuleOut(RuleIn):
+    id: str
+    understood: list[str]
+    unknown: list[str]
+
+
+class RuleTestIn(Where):
+    """Try a rule on past footage before arming it."""
+
+    rule: RuleIn
+
+
+class AlertOut(Model):
+    id: str
+    rule: str
+    rule_name: str
+    stream: str
+    stream_name: str
+    span: SpanOut
+    open: bool = Field(description="Still going on.")
+    score: float
+    why: str
+    thumbnail_url: str
+    clip_url: str | None
+
+
+# --- keeping house ---------------------------------------------------------------------------------------------
+
+
+class EraseIn(Model):
+    stream: str
+    start: str | None = Field(None, alias="from", description="The whole stream when neither is given.")
+    end: str | None = Field(None, alias="to")
+
+
+class EraseOut(Model):
+    """What was removed, and what was looked for afterwards and not found."""
+
+    stream: str
+    span: SpanOut | None
+    removed: dict[str, int]
+    verified_gone: list[str]
+
+
+class CheckOut(Model):
+    name: str
+    ok: bool
+    detail: str
+
+
+class HealthOut(Model):
+    """`ok` only when every part has really done its work within the last seconds."""
+
+    ok: bool
+    checks: list[CheckOut]
+    version: str
+    profile: str
+
+
+TimelineOut.model_rebuild()
