@@ -226,8 +226,9 @@ class _Part:
                 return cls(path, shapes, None)
             state = _unpickle(path)
         except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+            reason = str(error).partition("\n")[0] or "it ends too early"
             raise WrongWeights(
-                f"{path.name} cannot be read as a checkpoint ({str(error).splitlines()[0] if str(error) else 'it is empty'}).",
+                f"{path.name} cannot be read as a checkpoint ({reason}).",
                 advice="Only tensors are accepted, never pickled code; download the file again or use safetensors.",
             ) from error
         return cls(path, {name: tuple(tensor.shape) for name, tensor in state.items()}, state)
