@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,11 +13,20 @@ from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from ingest.records import Pixels
+from models.weights import KeyMap
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
+CLIP_KEYS = KeyMap(ignore=(r"^text_", r"^visual_projection", r"^logit_scale$", r"position_ids$"))
+"""A folder of CLIP's as published: both towers and their projections, of which only one tower is wanted."""
+
 _FRAMES_AT_ONCE = 16
+
+
+def clip_config(folder: Path) -> CLIPVisionConfig:
+    """Of the tower in a folder of CLIP's as published."""
+    return CLIPVisionConfig.from_pretrained(folder)
 
 
 class ClipTower(nn.Module):

@@ -1,0 +1,225 @@
+"""Chat-UniVi (Jin et al. 2024, arXiv 2311.08046): pictures and videos in the same few, dynamic visual tokens.
+
+    frame [N, C] ──▶ 64 ──▶ 32 ──▶ 16 merged tokens                      picture: all three levels, 112 tokens
+    frames ── DPC-KNN over their means ──▶ events ── merge each level ──▶ video: 112 tokens per event
+
+(section 3.1; section 3.2 for the levels.) Coarse tokens carry what happens, fine ones how it looks.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ingest.errors import Invalid
+from ingest.records import Evidence, Pixels
+from models.parts.asking import Answering, cited, rate, with_material
+from models.parts.clip_vision import CLIP_KEYS, ClipTower, clip_config, clip_pixels
+from models.parts.decoding import Codec, Step, speak, spell
+from models.parts.exhibits import Shot
+from models.parts.llama_tokens import BEGIN, END, LlamaTokens
+from models.parts.llava import CURIOUS_HUMAN, CURIOUS_USER, LlavaModel, hashes, join, llama_config, vicuna
+from models.parts.token_merging import Level, Noise, Tokens, seeded
+from models.weights import Hollow, KeyMap, load
+
+FRAMES = 64
+"""At most so many frames, in training and in the published evaluation."""
+
+_STYLE = "v1"
+_SEED = 0
+
+_KEYS = KeyMap(ignore=(r"^model\.vision_tower\.", r"rotary_emb\.inv_freq$"))
+"""The tower is frozen: the authors too fill it from CLIP's own files, whatever a checkpoint holds of it."""
+
+_ALONE = 2
+"""Up to so many pictures side by side are pictures; more are a video."""
+
+CONVERSATIONS = {
+    "v1": vicuna(CURIOUS_USER),
+    "simple": hashes(CURIOUS_HUMAN, ("Hi!", "Hi there! How can I help you today?")),
+    "simpleqa": hashes(
+        f"{CURIOUS_HUMAN}  If you don't know the answer to a question, please don't share false information.",
+        (
+            "Is there a snowboard in the image?",
+            "Yes, there is a snowboard in the image, and the person is riding it down a snow-covered slope.",
+        ),
+    ),
+}
+"""The authors train and evaluate with the first and demonstrate with the second."""
+
+
+@dataclass(frozen=True)
+class Merging:
+    """How many tokens each level of a frame keeps, and which share of the frames are events.
+
+    Neighbours are the authors': 5 at the first level and over time, 3 at the others.
+    """
+
+    rates: tuple[float, float, float] = (64, 32, 16)
+    events: float = 1 / 16
+
+    @classmethod
+    def read(cls, path: Path) -> Merging:
+        """From the published config.json."""
+        published = json.loads(path.read_text())["config"]
+        first, second, third = (published[f"spatial_cluster_rate{level}"] for level in range(3))
+        return cls((first, second, third), published["temporal_cluster_rate"])
+
+    @property
+    def levels(self) -> tuple[Level, Level, Level]:
+        first, second, third = self.rates
+        return Level(first, 5), Level(second, 3), Level(third, 3)
+
+    def picture(self, features: Tensor, noise: Noise) -> Tensor:
+        """Features [B, N, C] of B pictures -> [B, 64 + 32 + 16, C], finest first."""
+        return torch.cat(self.scales(features, noise), dim=1)
+
+    def video(self, features: Tensor, noise: Noise) -> Tensor:
+        """Features [T, N, C] of a video -> [1, events * 112, C], events by their first frame."""
+        events = self.segment(features, noise)
+        scales = self.scales(features, noise)
+        pieces = []
+        for event in range(int(events.max()) + 1):
+            for level, scale in zip(self.levels, scales, strict=True):
+                of_event = scale[events == event].flatten(0, 1)[None]
+                merged, _ = level(Tokens.original(of_event), noise)
+                pieces.append(merged.x)
+        return torch.cat(pieces, dim=1)
+
+    def segment(self, features: Tensor, noise: Noise) -> Tensor:
+        """int64 [T]: each frame's event, numbered in order of appearance. An event need not be contiguous."""
+        means = features.mean(dim=1)[None]
+        _, clusters = Level(self.events, 5)(Tokens.original(means), noise)
+        member = clusters.member[0].tolist()
+        order = list(dict.fromkeys(member))
+        return torch.tensor([order.index(cluster) for cluster in member], device=features.device)
+
+    def scales(self, features: Tensor, noise: Noise) -> list[Tensor]:
+        """Each level merges what the one before it kept: [B, N, C] -> [B, 64, C], [B, 32, C], [B, 16, C]."""
+        tokens, kept = Tokens.original(features), []
+        for level in self.levels:
+            tokens, _ = level(tokens, noise)
+            kept.append(tokens.x)
+        return kept
+
+
+def one_per_second(
+    total: int, rate: float, *, most: int = FRAMES, start: float | None = None, end: float | None = None
+) -> list[int]:
+    """The authors' sampling: a frame per second between two seconds, thinned out evenly to at most `most`."""
+    stride = round(rate)
+    if stride < 1:
+        raise Invalid(f"A video of {rate:g} frames per second is too slow for this sampling.")
+    first, last = _bounds(total, rate, start, end)
+    indices = list(range(first, last + 1, stride))
+    if len(indices) <= most:
+        return indices
+    return [indices[int(place)] for place in np.linspace(0, len(indices) - 1, most)]
+
+
+def _bounds(total: int, rate: float, start: float | None, end: float | None) -> tuple[int, int]:
+    """First and last frame of whole seconds, put in order and at least a second apart."""
+    if start is None or end is None:
+        return 0, total - 1
+    early, late = sorted((max(int(start), 0), max(int(end), 0)))
+    late = late + 1 if late == early else late
+    return int(early * rate), int(min(late * rate, total - 1))
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Ids before the first picture, the pictures side by side in each run, ids after the last."""
+
+    head: tuple[int, ...]
+    runs: tuple[int, ...]
+    tail: tuple[int, ...]
+
+
+def build_prompt(question: str, pictures: int, codec: Codec, *, style: str = _STYLE) -> Prompt:
+    """The question about one run of pictures; none leaves the bare question."""
+    form = CONVERSATIONS[style]
+    if not pictures:
+        return Prompt((BEGIN, *codec.encode(form.opening + question + form.closing)), (), ())
+    asked = codec.encode(f"\n{question}{form.closing}")
+    return Prompt((BEGIN, *codec.encode(form.opening)), (pictures,), tuple(asked))
+
+
+def visual_tokens(features: Tensor, runs: Sequence[int], merging: Merging, noise: Noise) -> list[Tensor]:
+    """Features [T, N, C] of all pictures of a prompt -> merged tokens [n, C] of each run."""
+    tokens = []
+    for run in torch.split(features, list(runs)):
+        merged = merging.picture(run, noise) if len(run) <= _ALONE else merging.video(run, noise)
+        tokens.append(merged.flatten(0, 1))
+    return tokens
+
+
+def embed(model: LlavaModel, prompt: Prompt, tokens: Sequence[Tensor]) -> Tensor:
+    """[1, L, C]. As with the authors the head is repeated before every run, and text between runs is lost."""
+    device = model.lm_head.weight.device
+    head, tail = (model.words(torch.tensor(ids, dtype=torch.long, device=device)) for ids in (prompt.head, prompt.tail))
+    if not tokens:
+        return join(head, tail)
+    return join(*(piece for run in tokens for piece in (head, model.project(run))), tail)
+
+
+@dataclass(frozen=True)
+class ChatUniViFiles:
+    """model: a folder such as Chat-UniVi-7B or its v1.5; clip: the folder of the CLIP it names (224 or 336 pixels)."""
+
+    model: Path
+    clip: Path
+
+
+class ChatUniVi:
+    """Answers about up to 64 pictures, cut into events."""
+
+    id = "chat-univi"
+
+    def __init__(
+        self, model: LlavaModel, tower: ClipTower, words: LlamaTokens, merging: Merging, how: Answering | None = None
+    ) -> None:
+        self.model, self.tower, self.words = model.eval(), tower.eval(), words
+        self.merging, self.how = merging, how or Answering()
+
+    @classmethod
+    def load(
+        cls,
+        files: ChatUniViFiles,
+        *,
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        how: Answering | None = None,
+    ) -> ChatUniVi:
+        """From the published files. The authors serve in float16 and evaluate in bfloat16."""
+        vision = clip_config(files.clip)
+        with Hollow():
+            model, tower = LlavaModel(llama_config(files.model), vision.hidden_size), ClipTower(vision)
+        load(tower, [files.clip], CLIP_KEYS, device=device, dtype=dtype)
+        load(model, [files.model], _KEYS, device=device, dtype=dtype)
+        words = LlamaTokens(files.model / "tokenizer.model", {})
+        return cls(model, tower, words, Merging.read(files.model / "config.json"), how)
+
+    def answer(self, question: str, evidence: Evidence) -> Iterator[str]:
+        shown = self._look(evidence)
+        step = self._read(with_material(question, evidence), [shot.pixels for shot in shown])
+        said = speak(step, longest=self.how.longest, ends={END})
+        return cited(spell(said, self.words, stop=CONVERSATIONS[_STYLE].stop), shown)
+
+    def _look(self, evidence: Evidence) -> list[Shot]:
+        seen = self.how.look(evidence, FRAMES)
+        if self.how.sampling == "evidence":
+            return seen
+        return [seen[index] for index in one_per_second(len(seen), rate(seen))]
+
+    @torch.inference_mode()
+    def _read(self, question: str, pictures: Sequence[Pixels]) -> Step:
+        features = self.tower(clip_pixels(pictures, self.tower.size))
+        prompt = build_prompt(question, len(features), self.words)
+        tokens = visual_tokens(features, prompt.runs, self.merging, seeded(_SEED))
+        return self.model.start(embed(self.model, prompt, tokens))
