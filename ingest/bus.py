@@ -42,7 +42,10 @@ class Bus(Protocol):
     """Topics of records. Every group of a topic gets every record; within a stream, in order. At least once."""
 
     def publish(self, topic: str, record: Record, policy: Policy = Policy.BLOCK) -> None:
-        """Put a record on `topic` for every group. Raises `Busy` when the bus is closed while waiting."""
+        """Put a record on `topic` for every group, or raise `Busy`: no room for a while, or the bus is closed.
+
+        After `Busy` no group has the record; the publisher may see whether it should go on, and try again.
+        """
 
     def receive(self, topics: tuple[str, ...], group: str, *, limit: int, wait_s: float) -> list[Delivery]:
         """Up to `limit` records, waiting at most `wait_s` for the first."""

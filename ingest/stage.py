@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
-from ingest.records import Record
+from ingest.bus import Bus, Delivery, Policy
+from ingest.clock import Clock, SystemClock
+from ingest.errors import Busy, Fatal, HindsightError, Transient
+from ingest.ledger import Ledger
+from ingest.records import Feature, Frame, Record
+
+_LOG = logging.getLogger(__name__)
+_LOOK_S: Final = 0.5
+_FIRST_WAIT_S: Final = 0.05
+_LONGEST_WAIT_S: Final = 2.0
 
 
 class Stage(Protocol):
@@ -29,3 +40,80 @@ class Stage(Protocol):
 
     def handle(self, batch: Sequence[Record]) -> Sequence[Record]:
         """Process records of one or more streams, in each stream's order."""
+
+
+def drive(
+    stage: Stage,
+    bus: Bus,
+    stop: threading.Event,
+    *,
+    ledger: Ledger | None = None,
+    batch: int = 16,
+    clock: Clock | None = None,
+) -> None:
+    """Run `stage` until `stop` is set: receive, handle, publish, acknowledge last.
+
+    What is transient is tried again for as long as it takes, what is poison is parked, and `Fatal` leaves this loop.
+    `ledger` counts parked frames: give it to the stages that a frame passes on its way to the store, and to no other.
+    """
+    driver = _Driver(stage, bus, stop, ledger, clock or SystemClock())
+    while not stop.is_set():
+        deliveries = bus.receive(stage.consumes, stage.name, limit=batch, wait_s=_LOOK_S)
+        if deliveries:
+            driver.deliver(deliveries)
+
+
+class _Driver:
+    def __init__(self, stage: Stage, bus: Bus, stop: threading.Event, ledger: Ledger | None, clock: Clock) -> None:
+        self._stage, self._bus, self._stop, self._ledger, self._clock = stage, bus, stop, ledger, clock
+
+    def deliver(self, deliveries: list[Delivery]) -> None:
+        """Handle a batch; where it fails as a whole, one by one, so that only what is poison is parked."""
+        try:
+            results = self._persist(deliveries)
+        except Fatal:
+            raise
+        except Exception as error:  # the border to a stage: no exception of it may end its loop or skip a record
+            if len(deliveries) > 1:
+                for delivery in deliveries:
+                    self.deliver([delivery])
+            else:
+                self._park(deliveries[0], error)
+            return
+        if results is not None and self._publish(results):
+            self._bus.acknowledge(deliveries)
+
+    def _persist(self, deliveries: list[Delivery]) -> Sequence[Record] | None:
+        """What the stage made of the batch; None when told to stop before it came to that."""
+        wait = _FIRST_WAIT_S
+        while True:
+            try:
+                return self._stage.handle([delivery.record for delivery in deliveries])
+            except Transient as error:
+                _LOG.debug("%s waits: %s", self._stage.name, error)
+            if self._stop.is_set():
+                return None
+            self._clock.sleep(wait)
+            wait = min(2 * wait, _LONGEST_WAIT_S)
+
+    def _publish(self, results: Sequence[Record]) -> bool:
+        topic = self._stage.produces
+        return all(self._publish_one(topic, record) for record in results) if topic is not None else True
+
+    def _publish_one(self, topic: str, record: Record) -> bool:
+        while not self._stop.is_set():
+            try:
+                self._bus.publish(topic, record, Policy.BLOCK)
+            except Busy:
+                continue
+            return True
+        return False
+
+    def _park(self, delivery: Delivery, error: Exception) -> None:
+        reason = error.code if isinstance(error, HindsightError) else type(error).__name__
+        _LOG.warning("%s sets %s aside", self._stage.name, delivery.record.key, exc_info=error)
+        self._bus.park(delivery, f"{reason}: {error}")
+        record = delivery.record
+        counts = isinstance(record, Frame) or (isinstance(record, Feature) and record.origin == "frame")
+        if self._ledger is not None and counts:
+            self._ledger.parked(record.stream, f"{self._stage.name}: {reason}")

@@ -1,0 +1,62 @@
+"""Capture: one supervised decoder child per stream, and what may be known of it at any time."""
+
+from __future__ import annotations
+
+import threading
+
+from ingest.bus import Bus
+from ingest.clock import Clock
+from ingest.errors import Conflict
+from ingest.guard import Guard
+from ingest.ledger import Ledger
+from ingest.limits import Limits
+from ingest.plan import CapturePlan, CaptureStatus
+from ingest.recording import Recording
+from ingest.records import GapReason, StreamId
+from ingest.supervise import Supervisor, Surroundings
+from ingest.supervise_file import FileSupervisor
+from ingest.supervise_live import LiveSupervisor
+
+__all__ = ["CapturePlan", "CaptureStatus", "Fleet", "Recording"]
+
+
+class Fleet:
+    """Every stream that is being captured. Thread-safe."""
+
+    def __init__(self, bus: Bus, guard: Guard, ledger: Ledger, clock: Clock, limits: Limits | None = None) -> None:
+        self._around = Surroundings(bus, guard, ledger, clock, limits or Limits())
+        self._lock = threading.Lock()
+        self._running: dict[StreamId, Supervisor] = {}
+
+    def start(self, plan: CapturePlan) -> None:
+        """Begin to capture. Raises `Conflict` when the stream runs already."""
+        kind = LiveSupervisor if plan.source.kind == "live" else FileSupervisor
+        with self._lock:
+            before = self._running.get(plan.stream)
+            if before is not None and before.running:
+                raise Conflict("This stream is being captured already.", advice="Stop it first.")
+            self._running[plan.stream] = supervisor = kind(plan, self._around)
+            supervisor.start()
+
+    def stop(self, stream: StreamId, *, reason: GapReason = "paused") -> None:
+        """End capturing; returns when the stream's child is gone. A live stream is blind from here on, for `reason`."""
+        with self._lock:
+            supervisor = self._running.pop(stream, None)
+        if supervisor is not None:
+            supervisor.stop(reason)
+
+    def status(self, stream: StreamId) -> CaptureStatus | None:
+        """None when the stream is not being captured."""
+        with self._lock:
+            supervisor = self._running.get(stream)
+        return supervisor.status if supervisor is not None else None
+
+    def close(self) -> None:
+        """End everything, as when the service stops."""
+        with self._lock:
+            supervisors = list(self._running.values())
+            self._running.clear()
+        for supervisor in supervisors:
+            supervisor.ask_to_stop("service stopped")
+        for supervisor in supervisors:
+            supervisor.stop("service stopped")

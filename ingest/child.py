@@ -1,0 +1,153 @@
+"""The parent's side of a decoder child: start it, read what it says under a deadline, end it.
+
+A stranger's bytes are only ever decoded in such a child. It gets its job (credentials too) through a pipe and no
+environment, and may be killed at any moment.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any, BinaryIO, Final, NoReturn, cast
+
+from ingest import wire
+from ingest.clock import Clock, SystemClock
+from ingest.errors import BrokenVideo, DeadlineExceeded, by_code
+from ingest.limits import Limits
+from ingest.sources import SourceSpec
+
+_ENVIRONMENT: Final = {
+    "LC_ALL": "C.UTF-8",
+    "MALLOC_ARENA_MAX": "2",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+}
+_PIPE: Final = 1 << 20
+_F_SETPIPE_SZ: Final = 1031
+
+Message = Any
+"""A record, or a tuple of a tag and its details."""
+
+
+class DecoderDied(BrokenVideo):
+    """The decoder child was killed by what it decoded, or by a limit."""
+
+    code = "decoder-died"
+
+
+class Decoder:
+    """One child doing one job. Use as a context manager: leaving ends the child, whatever it does."""
+
+    def __init__(self, job: str, details: Mapping[str, Any], limits: Limits, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "ingest.decode"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=_ENVIRONMENT,
+            bufsize=0,
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._pipe = _DeadlinePipe(self._process.stdout.fileno(), self._clock)
+        _widen(self._process.stdout.fileno())
+        order = {"job": job, "details": dict(details), "limits": asdict(limits), "parent": os.getpid()}
+        try:
+            wire.write(cast("BinaryIO", self._process.stdin), order)
+        except BrokenPipeError:
+            self._raise_death()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def receive(self, timeout_s: float) -> Message:
+        """The next message. Raises what the child reports, `DeadlineExceeded` on silence, `DecoderDied`."""
+        self._pipe.until(self._clock.monotonic() + timeout_s)
+        try:
+            message = wire.read(cast("BinaryIO", self._pipe))
+        except EOFError:
+            self._raise_death()
+        if isinstance(message, tuple) and message[0] == "error":
+            _, code, text, advice = message
+            raise by_code(code)(text, advice=advice)
+        return message
+
+    def result(self, timeout_s: float, on_message: Callable[[Message], None] | None = None) -> Any:
+        """What the job came to, with `timeout_s` for all of it."""
+        end = self._clock.monotonic() + timeout_s
+        while True:
+            message = self.receive(max(0.0, end - self._clock.monotonic()))
+            if isinstance(message, tuple) and message[0] == "done":
+                return message[1]
+            if on_message is not None:
+                on_message(message)
+
+    def kill(self) -> None:
+        """End the child; whoever is receiving learns of it. May be called from any thread."""
+        self._process.kill()
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+    def __enter__(self) -> Decoder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _raise_death(self) -> NoReturn:
+        code = self._process.wait()
+        raise DecoderDied(
+            f"The decoder was ended by it ({'signal' if code < 0 else 'exit'} {abs(code)}).",
+            advice="The stretch is tried again and then skipped; the rest is read.",
+        )
+
+
+class _DeadlinePipe:
+    """The reading end of a pipe as `wire.read` wants it, which gives up at a moment of the monotonic clock."""
+
+    def __init__(self, handle: int, clock: Clock) -> None:
+        self._handle = handle
+        self._clock = clock
+        self._end = 0.0
+
+    def until(self, end: float) -> None:
+        self._end = end
+
+    def read(self, size: int) -> bytes:
+        ready, _, _ = select.select([self._handle], [], [], max(0.0, self._end - self._clock.monotonic()))
+        if not ready:
+            raise DeadlineExceeded("It did not answer in time.", advice="Check the source, or try again later.")
+        return os.read(self._handle, size)
+
+
+def source_details(spec: SourceSpec, networks: tuple[str, ...]) -> dict[str, Any]:
+    """A source as a job's details: the one place where a secret leaves for a child."""
+    return {
+        "kind": spec.kind,
+        "scheme": spec.scheme,
+        "location": spec.location,
+        "username": spec.username,
+        "password": spec.password.reveal(),
+        "networks": list(networks),
+    }
+
+
+def _widen(handle: int) -> None:
+    """A pipe that holds a picture saves two context switches for every 64 kB of it; not all kernels allow it."""
+    import fcntl
+
+    try:
+        fcntl.fcntl(handle, _F_SETPIPE_SZ, _PIPE)
+    except OSError:
+        return

@@ -1,0 +1,121 @@
+"""Clips and still pictures out of segments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ingest.child import Decoder
+from ingest.errors import NotFound
+from ingest.limits import Limits
+from ingest.records import MICROSECONDS, Moment, Picture, Segment, Span, seconds
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+
+    from ingest.decode import Emit
+    from ingest.opening import Opened
+
+
+def cut(segments: Sequence[Segment], span: Span, out: Path, *, exact: bool = False, timeout_s: float = 60) -> Span:
+    """Write an MP4 that browsers play, with sound; returns the span that it really covers.
+
+    H.264 is copied from the last key frame before the span; `exact`, and any other codec, is encoded anew. Raises
+    `NotFound` when no segment overlaps `span`.
+    """
+    pieces = _overlapping(segments, span)
+    part = out.with_name(out.name + ".part")
+    details = {"segments": pieces, "span": span, "out": str(part), "exact": exact}
+    try:
+        with Decoder("cut", details, Limits()) as decoder:
+            covered: Span = decoder.result(timeout_s)
+        part.replace(out)
+    finally:
+        part.unlink(missing_ok=True)
+    return covered
+
+
+def still(segments: Sequence[Segment], moment: Moment, *, max_side: int = 1280, timeout_s: float = 20) -> Picture:
+    """The picture that was shown at `moment`, as JPEG. Raises `NotFound` when nothing was recorded then."""
+    pieces = _overlapping(segments, Span(moment, Moment(moment + 1)))
+    details = {"segment": pieces[-1], "moment": moment, "max_side": max_side}
+    with Decoder("still", details, Limits()) as decoder:
+        picture: Picture = decoder.result(timeout_s)
+    return picture
+
+
+def _overlapping(segments: Sequence[Segment], span: Span) -> list[Segment]:
+    pieces = sorted((s for s in segments if s.span.overlaps(span)), key=lambda s: (s.span.start, s.epoch))
+    if not pieces:
+        raise NotFound("There is no video of that time.", advice="Look at the stream's coverage and gaps.")
+    return pieces
+
+
+# --- the child's side ------------------------------------------------------------------------------------------
+
+
+def still_job(details: Mapping[str, Any], limits: Limits, emit: Emit) -> Picture:
+    from ingest import pictures
+
+    segment, moment = details["segment"], details["moment"]
+    with open_segment(segment, limits) as opened:
+        shown: VideoFrame | None = None
+        at = segment.span.start
+        for frame, when in frames_from(opened, segment, moment):
+            if shown is not None and when > moment:
+                break
+            shown, at = frame, when
+        if shown is None:
+            raise NotFound("There is no picture at that time.", advice="Look at the stream's coverage and gaps.")
+        return Picture(at, pictures.jpeg(shown, details["max_side"]))
+
+
+def cut_job(details: Mapping[str, Any], limits: Limits, emit: Emit) -> Span:
+    from ingest.cutting import Cutting
+
+    with ExitStack() as stack:
+        pieces = [(segment, stack.enter_context(open_segment(segment, limits))) for segment in details["segments"]]
+        return Cutting(pieces, details["span"], details["exact"]).write(details["out"])
+
+
+def open_segment(segment: Segment, limits: Limits) -> Any:
+    from ingest.opening import open_source
+
+    return open_source({"scheme": "file", "location": segment.path, "networks": []}, limits)
+
+
+def moment_of(segment: Segment, pts: int, time_base: Any) -> Moment:
+    """When something at `pts` of the segment's container was."""
+    return Moment(segment.span.start + round(pts * time_base * MICROSECONDS) - segment.first_pts)
+
+
+def seek_before(opened: Opened, segment: Segment, moment: Moment) -> None:
+    """Go to the last key frame at or before `moment`, or to the beginning where the container cannot."""
+    import av.error
+
+    target = segment.first_pts + moment - segment.span.start
+    if target - segment.first_pts <= seconds(0.5):
+        return
+    try:
+        opened.container.seek(target, backward=True)
+    except av.error.FFmpegError:
+        opened.container.seek(0, backward=True)
+
+
+def frames_from(opened: Opened, segment: Segment, moment: Moment) -> Iterator[tuple[VideoFrame, Moment]]:
+    """Decoded pictures with their moments, from a key frame at or before `moment`."""
+    import av.error
+
+    if opened.video is None:
+        return
+    seek_before(opened, segment, moment)
+    for packet in opened.container.demux(opened.video):
+        try:
+            frames = packet.decode()
+        except av.error.InvalidDataError:
+            continue
+        for frame in frames:
+            if frame.pts is not None:
+                yield frame, moment_of(segment, frame.pts, frame.time_base)

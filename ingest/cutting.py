@@ -1,0 +1,237 @@
+"""Writing a clip, inside a decoder child: tracks copied where a browser can play them, encoded anew where not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Final
+
+from ingest.clips import moment_of, seek_before
+from ingest.errors import NotFound
+from ingest.pictures import even
+from ingest.recording import stamped
+from ingest.records import MICROSECONDS, Moment, Segment, Span
+
+if TYPE_CHECKING:
+    from av import Packet
+    from av.container import OutputContainer
+
+    from ingest.opening import Opened
+
+_MICRO: Final = Fraction(1, MICROSECONDS)
+_RATE: Final = 48_000
+_QUALITY: Final = {"preset": "veryfast", "crf": "21", "bf": "0"}
+
+
+class Cutting:
+    """`pieces`: segments with their open sources, in order of time."""
+
+    def __init__(self, pieces: Sequence[tuple[Segment, Opened]], span: Span, exact: bool) -> None:
+        self._pieces, self._span = pieces, span
+        self._copies = not exact and _alike([opened.video for _, opened in pieces], "h264")
+        self._copies_sound = _alike([opened.audio for _, opened in pieces], "aac")
+
+    def write(self, out: str) -> Span:
+        """The file at `out`; returns what it covers."""
+        import av
+
+        with av.open(out, "w", format="mp4", options={"movflags": "faststart"}) as container:
+            video, audio = self._tracks(container)
+            for segment, opened in self._pieces:
+                self._copy_piece(segment, opened, video, audio)
+            for track in (video, audio):
+                if track is not None:
+                    track.finish()
+        written = video or audio
+        if written is None or written.covered is None:
+            raise NotFound("There is no picture in that time.", advice="Look at the stream's coverage and gaps.")
+        return written.covered
+
+    def _tracks(self, container: OutputContainer) -> tuple[_Track | None, _Track | None]:
+        first = self._pieces[0][1]
+        video: _Track | None = None
+        audio: _Track | None = None
+        shared = _Zero(None if self._copies else self._span.start)
+        if first.video is not None:
+            kind = _Copied if self._copies else _EncodedVideo
+            video = kind(container, first.video, self._span, shared)
+        if first.audio is not None:
+            sound = _Copied if self._copies_sound else _EncodedAudio
+            audio = sound(container, first.audio, self._span, shared)
+        return video, audio
+
+    def _copy_piece(self, segment: Segment, opened: Opened, video: _Track | None, audio: _Track | None) -> None:
+        pairs = [(opened.video, video), (opened.audio, audio)]
+        routes = {track.index: sink for track, sink in pairs if track is not None and sink is not None}
+        waiting = set(routes)
+        seek_before(opened, segment, max(self._span.start, segment.span.start))
+        for packet in opened.container.demux([track for track in (opened.video, opened.audio) if track is not None]):
+            index = packet.stream.index
+            if packet.dts is None or packet.pts is None or index not in waiting:
+                continue
+            if moment_of(segment, packet.dts, packet.time_base) >= self._span.end:
+                waiting.discard(index)
+                if not waiting:
+                    break
+                continue
+            routes[index].add(packet, segment)
+        for track, sink in pairs:
+            if track is not None and sink is not None:
+                sink.piece_ends(segment, track)
+
+
+class _Zero:
+    """The moment that is zero in the clip: the first key frame's when pictures are copied."""
+
+    def __init__(self, moment: Moment | None) -> None:
+        self.moment = moment
+
+
+class _Track:
+    """One track of the clip."""
+
+    def __init__(self, container: OutputContainer, source: Any, span: Span, zero: _Zero) -> None:
+        self._container, self._span, self._zero = container, span, zero
+        self._is_video = source.type == "video"
+        self.covered: Span | None = None
+
+    def add(self, packet: Packet, segment: Segment) -> None:
+        raise NotImplementedError
+
+    def piece_ends(self, segment: Segment, source: Any) -> None:
+        """No more packets of this segment's track `source` come."""
+
+    def finish(self) -> None:
+        """No more packets come at all."""
+
+    def _cover(self, start: Moment, end: Moment) -> None:
+        span = Span(start, max(start, end))
+        self.covered = span if self.covered is None else self.covered.hull(span)
+
+
+class _Copied(_Track):
+    def __init__(self, container: OutputContainer, source: Any, span: Span, zero: _Zero) -> None:
+        super().__init__(container, source, span, zero)
+        self._out = container.add_stream_from_template(source)
+        self._dts = -1
+        self._lag = 0
+
+    def add(self, packet: Packet, segment: Segment) -> None:
+        pts = moment_of(segment, packet.pts, packet.time_base)
+        dts = moment_of(segment, packet.dts, packet.time_base)
+        duration = round((packet.duration or 0) * packet.time_base * MICROSECONDS)
+        if self._zero.moment is None:
+            if not self._is_video or not packet.is_keyframe:
+                return
+            self._zero.moment = dts
+        at = dts - self._zero.moment
+        if at < 0 or at <= self._dts:
+            return
+        self._dts = at
+        stamped(packet, pts - self._zero.moment, at, duration)
+        packet.stream = self._out
+        self._container.mux(packet)
+        self._cover(pts, Moment(pts + duration))
+
+
+class _Encoded(_Track):
+    """Decoded per segment, encoded in one go."""
+
+    def _write(self, packets: Iterator[Packet] | list[Packet]) -> None:
+        for packet in packets:
+            self._container.mux(packet)
+
+    def add(self, packet: Packet, segment: Segment) -> None:
+        import av.error
+
+        try:
+            frames = packet.decode()
+        except av.error.InvalidDataError:
+            return
+        self._take(frames, segment, packet.time_base)
+
+    def piece_ends(self, segment: Segment, source: Any) -> None:
+        """What the decoder still holds back."""
+        self._take(source.decode(None), segment, source.time_base)
+
+    def _take(self, frames: Any, segment: Segment, time_base: Any) -> None:
+        for frame in frames:
+            if frame.pts is None:
+                continue
+            moment = moment_of(segment, frame.pts, frame.time_base or time_base)
+            if moment < self._span.end and moment + self._length(frame) > self._span.start:
+                self._encode(frame, moment)
+
+    def _length(self, frame: Any) -> int:
+        raise NotImplementedError
+
+    def _encode(self, frame: Any, moment: Moment) -> None:
+        raise NotImplementedError
+
+
+class _EncodedVideo(_Encoded):
+    def __init__(self, container: OutputContainer, source: Any, span: Span, zero: _Zero) -> None:
+        super().__init__(container, source, span, zero)
+        self._source = source
+        rate = source.average_rate or 25
+        self._interval = max(1, round(MICROSECONDS / rate))
+        self._out = container.add_stream("libx264", rate=Fraction(rate).limit_denominator(1001))
+        self._out.width, self._out.height = even(source.width), even(source.height)
+        self._out.pix_fmt, self._out.options = "yuv420p", dict(_QUALITY)
+        self._out.codec_context.time_base = _MICRO
+        self._last = -1
+
+    def _length(self, frame: Any) -> int:
+        return self._interval
+
+    def _encode(self, frame: Any, moment: Moment) -> None:
+        at = max(0, moment - self._span.start)
+        if at <= self._last:
+            return
+        self._last = at
+        picture = frame.reformat(self._out.width, self._out.height, "yuv420p")
+        picture.pts, picture.time_base = at, _MICRO
+        picture.pict_type = 0
+        self._write(self._out.encode(picture))
+        self._cover(max(moment, self._span.start), min(Moment(moment + self._interval), self._span.end))
+
+    def finish(self) -> None:
+        self._write(self._out.encode(None))
+
+
+class _EncodedAudio(_Encoded):
+    def __init__(self, container: OutputContainer, source: Any, span: Span, zero: _Zero) -> None:
+        import av
+
+        super().__init__(container, source, span, zero)
+        self._out = container.add_stream("aac", rate=_RATE, layout="mono")
+        self._resampler = av.AudioResampler(format="fltp", layout="mono", rate=_RATE)
+        self._next: int | None = None
+
+    def _length(self, frame: Any) -> int:
+        return int(frame.samples * MICROSECONDS // frame.sample_rate)
+
+    def _encode(self, frame: Any, moment: Moment) -> None:
+        """Sound runs on by itself; only its start is placed."""
+        zero = self._zero.moment if self._zero.moment is not None else self._span.start
+        if self._next is None:
+            self._next = max(0, moment - zero) * _RATE // MICROSECONDS
+        frame.pts = None
+        for part in self._resampler.resample(frame):
+            part.pts, part.time_base = self._next, Fraction(1, _RATE)
+            self._next += part.samples
+            self._write(self._out.encode(part))
+        self._cover(moment, Moment(moment + self._length(frame)))
+
+    def finish(self) -> None:
+        self._write(self._out.encode(None))
+
+
+def _alike(tracks: Sequence[Any], codec: str) -> bool:
+    """Whether all are of `codec` with the same parameters, so that one can run on into the next."""
+    if any(track is None or track.codec_context.name != codec for track in tracks):
+        return False
+    shapes = {
+        (bytes(t.codec_context.extradata or b""), getattr(t, "width", 0), getattr(t, "height", 0)) for t in tracks
+    }
+    return len(shapes) == 1

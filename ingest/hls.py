@@ -1,0 +1,140 @@
+"""HTTP live streaming (RFC 8216) as one stream of bytes, every piece of it fetched through the guard.
+
+libav's own HLS reader follows whatever a playlist names; this one asks the guard first. MPEG-TS segments, and
+fragmented MP4 segments behind their map, are legal streams when joined, so that is all it does.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urljoin
+
+from ingest.clock import SystemClock
+from ingest.errors import DeadlineExceeded, NotVideo
+from ingest.fetch import Call, exchange
+
+if TYPE_CHECKING:
+    from ingest.fetch import Exchange
+    from ingest.guard import Guard
+
+_PLAYLIST: Final = 1 << 20
+_BEHIND: Final = 3
+"""Segments from the live edge to begin at (RFC 8216, 6.3.3)."""
+_WANTED_BITS: Final = 6_000_000
+_ATTRIBUTE = re.compile(r'([A-Z0-9-]+)=("[^"]*"|[^",]*)')
+
+
+@dataclass(frozen=True, slots=True)
+class Playlist:
+    """One reading of a playlist: either `variants` (bandwidth, URL) or `segments` (sequence number, URL)."""
+
+    variants: tuple[tuple[int, str], ...] = ()
+    segments: tuple[tuple[int, str], ...] = ()
+    map_url: str = ""
+    target_s: float = 6.0
+    ended: bool = False
+
+
+def parse_playlist(text: str, url: str) -> Playlist:
+    """Read a playlist. Raises `NotVideo` for what is none, and for encryption and byte ranges, which we do not do."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines or not lines[0].lstrip("\ufeff").startswith("#EXTM3U"):
+        raise NotVideo("This is not an HLS playlist.", advice="Check the address in a browser.")
+    variants: list[tuple[int, str]] = []
+    segments: list[tuple[int, str]] = []
+    sequence, target, map_url, bandwidth = 0, 6.0, "", None
+    for line in lines[1:]:
+        name, _, value = line.partition(":")
+        if name == "#EXT-X-MEDIA-SEQUENCE":
+            sequence = _number(value)
+        elif name == "#EXT-X-TARGETDURATION":
+            target = float(max(1, _number(value)))
+        elif name == "#EXT-X-STREAM-INF":
+            bandwidth = _number(_attributes(value).get("BANDWIDTH", "0"))
+        elif name == "#EXT-X-MAP" and "BYTERANGE" not in value:
+            map_url = urljoin(url, _attributes(value).get("URI", ""))
+        elif name in ("#EXT-X-BYTERANGE", "#EXT-X-MAP") or (name == "#EXT-X-KEY" and "METHOD=NONE" not in value):
+            raise NotVideo("Encrypted or byte-range HLS is not supported.", advice="Use another stream of it.")
+        elif not line.startswith("#") and bandwidth is not None:
+            variants.append((bandwidth, urljoin(url, line)))
+            bandwidth = None
+        elif not line.startswith("#"):
+            segments.append((sequence + len(segments), urljoin(url, line)))
+    return Playlist(tuple(variants), tuple(segments), map_url, target, "#EXT-X-ENDLIST" in lines)
+
+
+def _attributes(text: str) -> dict[str, str]:
+    return {name: value.strip('"') for name, value in _ATTRIBUTE.findall(text)}
+
+
+def _number(text: str) -> int:
+    return int(text) if text.strip().isdecimal() else 0
+
+
+class HlsStream(io.RawIOBase):
+    """The segments of the best variant up to 6 Mbit/s, one behind the other, as they come."""
+
+    def __init__(self, guard: Guard, call: Call) -> None:
+        self.name = "stream"
+        self.size = None
+        self._guard, self._call, self._clock = guard, call, SystemClock()
+        playlist = self._fetch(call.url)
+        if playlist.variants:
+            fitting = [variant for variant in playlist.variants if variant[0] <= _WANTED_BITS]
+            self._call = replace(call, url=max(fitting)[1] if fitting else min(playlist.variants)[1])
+            playlist = self._fetch(self._call.url)
+        if not playlist.segments:
+            raise NotVideo("The playlist has no segments.", advice="Check the address; the stream may be over.")
+        self.ended = playlist.ended
+        """Whether the stream has an end: reaching it is no lost connection."""
+        self._pieces = self._follow(playlist)
+        self._answer: Exchange | None = None
+
+    def _fetch(self, url: str) -> Playlist:
+        with exchange(self._guard, replace(self._call, url=url)) as answer:
+            answer.expect_success()
+            return parse_playlist(answer.read_at_most(_PLAYLIST).decode("utf-8", "replace"), answer.url)
+
+    def _follow(self, playlist: Playlist) -> Iterator[str]:
+        """The URLs to read: all of a finished stream, and of a running one from near its live edge on."""
+        done = -1 if playlist.ended else playlist.segments[max(0, len(playlist.segments) - _BEHIND)][0] - 1
+        if playlist.map_url:
+            yield playlist.map_url
+        heard = self._clock.monotonic()
+        while True:
+            fresh = deque(url for number, url in playlist.segments if number > done)
+            done = max([done, *(number for number, _ in playlist.segments)])
+            if fresh:
+                yield from fresh
+                heard = self._clock.monotonic()
+            self.ended = playlist.ended
+            if playlist.ended:
+                return
+            if self._clock.monotonic() - heard > 3 * playlist.target_s + self._call.timeout_s:
+                raise DeadlineExceeded("The stream does not go on.", advice="It is tried again.")
+            self._clock.sleep(min(2.0, playlist.target_s / 2))
+            playlist = self._fetch(self._call.url)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return False
+
+    def read(self, size: int = -1) -> bytes:
+        while True:
+            if self._answer is None:
+                url = next(self._pieces, None)
+                if url is None:
+                    return b""
+                self._answer = exchange(self._guard, replace(self._call, url=url))
+                self._answer.expect_success()
+            if data := self._answer.read(size):
+                return data
+            self._answer.close()
+            self._answer = None

@@ -1,0 +1,239 @@
+"""Opening a source inside a decoder child, so that libav can reach nothing but that source.
+
+Files are opened by us and handed over as open files; HTTP and HLS are fetched by us through the guard; RTSP and RTMP go
+through a relay to one checked address. Formats that name other files or addresses are not on the list. The protocol
+list alone does not stop an ffconcat list called .mp4, and the format list alone does not stop `concat:`: both, always.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from ingest.clock import SystemClock
+from ingest.errors import BrokenVideo, DeadlineExceeded, HindsightError, NotVideo, TooLarge
+from ingest.fetch import Call, RemoteFile, basic
+from ingest.guard import Guard
+from ingest.hls import HlsStream
+from ingest.libav_errors import translate
+from ingest.limits import Limits
+from ingest.relay import Relay
+
+if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
+
+FORMATS: Final = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpegts,mpeg,avi,flv,live_flv,ogg,asf,"
+    "mp3,wav,flac,aac,h264,hevc,mpegvideo,mpjpeg"
+)
+_ONE_TIMELINE: Final = ("mov", "matroska")
+"""Containers that can seek and whose timestamps cannot jump."""
+
+
+@dataclass(slots=True)
+class Opened:
+    """A source ready to be read."""
+
+    container: InputContainer
+    video: VideoStream | None
+    audio: AudioStream | None
+    bounded: bool
+    remote: HlsStream | RemoteFile | None = None
+
+    @property
+    def ends(self) -> bool:
+        """Whether the end that was reached is an end, and not a lost connection."""
+        return self.remote.ended if isinstance(self.remote, HlsStream) else self.bounded
+
+    @property
+    def one_timeline(self) -> bool:
+        return any(name in self.container.format.name.split(",") for name in _ONE_TIMELINE)
+
+    @property
+    def seekable(self) -> bool:
+        return self.one_timeline and (self.remote is None or self.remote.seekable())
+
+    @property
+    def wraps(self) -> bool:
+        return "mpegts" in self.container.format.name
+
+
+@contextmanager
+def open_source(source: Mapping[str, Any], limits: Limits) -> Iterator[Opened]:
+    """Open what `child.source_details` describes. Raises our errors only, while reading too."""
+    clock = SystemClock()
+    asked = clock.monotonic()
+    opened: Opened | None = None
+    relay: Relay | None = None
+    try:
+        guard = Guard((), source["networks"])
+        match source["scheme"]:
+            case "file":
+                opened = _file(source, limits)
+            case "device":
+                opened = _finish(
+                    _libav(guard.device(source["location"]), limits, "v4l2", formats="v4l2,video4linux2"), limits
+                )
+            case "http" | "https":
+                opened = _http(guard, source, limits)
+            case "rtsp" | "rtsps" | "rtmp":
+                relay = Relay(guard, guard.url(source["location"]), timeout_s=limits.read_s)
+                asked = clock.monotonic()
+                opened = _relayed(relay, source, limits)
+            case _:
+                opened = _srt(guard, source, limits)
+        yield opened
+    except _failures() as error:
+        raise _explained(error, relay, source, limits, clock.monotonic() - asked) from error
+    finally:
+        if opened is not None:
+            opened.container.close()
+        if relay is not None:
+            relay.close()
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    import av.error
+
+    return av.error.FFmpegError, HindsightError, OSError, ValueError, LookupError, MemoryError
+
+
+def _explained(
+    error: Exception, relay: Relay | None, source: Mapping[str, Any], limits: Limits, elapsed: float
+) -> HindsightError:
+    """libav names a silent peer "invalid data" or "exit": our own clock knows better."""
+    if relay is not None and relay.failure is not None:
+        return relay.failure
+    ours = translate(error)
+    silent = relay.silent_s if relay is not None else elapsed if source["scheme"] == "srt" else 0.0
+    if isinstance(ours, NotVideo) and silent >= 0.9 * limits.read_s:
+        return DeadlineExceeded("It did not answer in time.", advice="Check the address and the camera.")
+    if isinstance(ours, NotVideo) and source["scheme"] == "file":
+        return _why_not(Path(source["location"]), ours)
+    return ours
+
+
+def _why_not(path: Path, ours: HindsightError) -> HindsightError:
+    head = path.open("rb").read(12)
+    if not head:
+        return NotVideo("The file is empty.", advice="Copy or download it again.")
+    if head[4:8] == b"ftyp":
+        return BrokenVideo(
+            "It begins like a video, but its index is missing: it was cut off or is still being written.",
+            advice="Copy or download it again, or wait until it is complete.",
+        )
+    return ours
+
+
+def _file(source: Mapping[str, Any], limits: Limits) -> Opened:
+    path = Path(source["location"])
+    return _finish(_libav(Guard([path.parent]).open(path), limits), limits)
+
+
+def _device(guard: Guard, source: Mapping[str, Any], limits: Limits) -> Opened:
+    container = _libav(guard.device(source["location"]), limits, "v4l2", formats="v4l2,video4linux2")
+    return _finish(container, limits, bounded=False)
+
+
+def _http(guard: Guard, source: Mapping[str, Any], limits: Limits) -> Opened:
+    call = Call(
+        "GET",
+        source["location"],
+        headers=basic(source["username"], source["password"]),
+        timeout_s=limits.read_s,
+    )
+    if urlsplit(source["location"]).path.lower().endswith((".m3u8", ".m3u")):
+        remote: HlsStream | RemoteFile = HlsStream(guard, call)
+        return _finish(_libav(remote, limits), limits, remote=remote)
+    remote = RemoteFile(guard, call)
+    options = {} if remote.size is not None else {"use_wallclock_as_timestamps": "1"}
+    return _finish(_libav(remote, limits, extra=options), limits, bounded=remote.size is not None, remote=remote)
+
+
+def _relayed(relay: Relay, source: Mapping[str, Any], limits: Limits) -> Opened:
+    parts = urlsplit(source["location"])
+    scheme = "rtmp" if parts.scheme == "rtmp" else "rtsp"
+    url = urlunsplit((scheme, f"{_login(source)}127.0.0.1:{relay.port}", parts.path, parts.query, ""))
+    microseconds = str(round(limits.read_s * 1e6))
+    if scheme == "rtsp":
+        options = {"rtsp_transport": "tcp", "timeout": microseconds, "protocol_whitelist": "rtsp,rtp,tcp"}
+    else:
+        options = {"rw_timeout": microseconds, "protocol_whitelist": "rtmp,tcp"}
+    container = _libav(url, limits, formats=f"rtsp,sdp,rtp,{FORMATS}", extra=options)
+    return _finish(container, limits, bounded=False)
+
+
+def _srt(guard: Guard, source: Mapping[str, Any], limits: Limits) -> Opened:
+    pinned = guard.url(source["location"])
+    address = f"[{pinned.address}]" if ":" in pinned.address else pinned.address
+    url = urlunsplit(("srt", f"{address}:{pinned.port}", "", urlsplit(pinned.url).query, ""))
+    options = {"protocol_whitelist": "srt", "timeout": str(round(limits.read_s * 1e6))}
+    return _finish(_libav(url, limits, extra=options), limits, bounded=False)
+
+
+def _login(source: Mapping[str, Any]) -> str:
+    if not source["username"]:
+        return ""
+    return f"{quote(source['username'], safe='')}:{quote(source['password'], safe='')}@"
+
+
+def _libav(
+    what: str | BinaryIO | HlsStream | RemoteFile,
+    limits: Limits,
+    name: str | None = None,
+    *,
+    formats: str = FORMATS,
+    extra: Mapping[str, str] | None = None,
+) -> InputContainer:
+    import av
+
+    av.logging.set_level(None)
+    options = {
+        "protocol_whitelist": "none",
+        "format_whitelist": formats,
+        "max_redirects": "0",
+        "analyzeduration": "2000000",
+        "max_streams": "64",
+        **(extra or {}),
+    }
+    timeout = (limits.open_s, limits.read_s)
+    container: InputContainer = av.open(what, format=name, options=options, timeout=timeout, metadata_errors="replace")
+    return container
+
+
+def _finish(
+    container: InputContainer,
+    limits: Limits,
+    *,
+    bounded: bool = True,
+    remote: HlsStream | RemoteFile | None = None,
+) -> Opened:
+    """Choose the tracks and bound the pictures before one is decoded."""
+    from av.stream import Disposition
+
+    covers = Disposition.attached_pic
+    video = next((track for track in container.streams.video if not track.disposition & covers), None)
+    audio = next((track for track in container.streams.audio if track.codec_context is not None), None)
+    if video is not None and video.codec_context is None:
+        raise NotVideo("There is no decoder for this video.", advice="Convert it to MP4 with H.264.")
+    if video is None and audio is None:
+        raise NotVideo("There is neither picture nor sound in it.", advice="Check that it plays elsewhere.")
+    if video is not None:
+        bound_pixels(video, limits)
+    return Opened(container, video, audio, bounded, remote)
+
+
+def bound_pixels(video: VideoStream, limits: Limits) -> None:
+    """Refuse by the header, and have the codec refuse what the header did not say."""
+    if video.width * video.height > limits.max_pixels:
+        raise TooLarge(
+            f"Its pictures are {video.width} x {video.height}; at most {limits.max_pixels} pixels are allowed.",
+            advice="Scale it down first.",
+        )
+    video.codec_context.options = {**video.codec_context.options, "max_pixels": str(limits.max_pixels)}

@@ -1,0 +1,65 @@
+"""libav's pictures and sounds -> arrays."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingest.records import SAMPLE_RATE, Pixels
+from ingest.sampling import Grey, shrink
+
+if TYPE_CHECKING:
+    from av import AudioFrame, AudioResampler, VideoFrame
+
+_LUMA_FIRST: Final = ("yuv4", "yuvj", "nv12", "nv21", "gray")
+_TURNS: Final = {90: 1, 180: 2, 270: 3, -90: 3, -180: 2, -270: 1}
+
+
+def grey(frame: VideoFrame) -> Grey:
+    """The picture's small grey version, read sparsely from its luma plane where it has one of 8 bits."""
+    name = frame.format.name
+    if not name.startswith(_LUMA_FIRST) or frame.format.components[0].bits != 8 or name.startswith("yuyv"):
+        return shrink(frame.reformat(format="gray").to_ndarray())
+    plane = frame.planes[0]
+    luma = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: frame.height, : frame.width]
+    return shrink(luma)
+
+
+def pixels(frame: VideoFrame, max_side: int) -> Pixels:
+    """RGB uint8 [H, W, 3], upright, its longer side at most `max_side`."""
+    scale = min(1.0, max_side / max(frame.width, frame.height))
+    width, height = max(2, round(frame.width * scale)), max(2, round(frame.height * scale))
+    small = frame.reformat(width, height, "rgb24", interpolation="AREA")
+    picture: Pixels = small.to_ndarray()
+    turns = _TURNS.get(round(getattr(frame, "rotation", 0)), 0)
+    return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
+
+
+def jpeg(frame: VideoFrame, max_side: int) -> bytes:
+    """A JPEG of the picture, upright."""
+    from PIL import Image
+
+    held = io.BytesIO()
+    Image.fromarray(pixels(frame, max_side)).save(held, "JPEG", quality=85)
+    return held.getvalue()
+
+
+def mono_resampler() -> AudioResampler:
+    import av
+
+    return av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
+
+
+def samples(resampler: AudioResampler, frame: AudioFrame | None) -> NDArray[np.float32]:
+    """float32 [N] in -1..1; None drains what the resampler holds."""
+    parts = [part.to_ndarray().reshape(-1) for part in resampler.resample(frame)]
+    joined: NDArray[np.float32] = np.concatenate(parts) if parts else np.zeros(0, np.float32)
+    return np.asarray(np.clip(np.nan_to_num(joined), -1.0, 1.0), dtype=np.float32)
+
+
+def even(side: int) -> int:
+    """The nearest even length that an encoder of subsampled colour takes."""
+    return max(2, side // 2 * 2)

@@ -1,0 +1,40 @@
+"""What to capture, and how it is going."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ingest.recording import Recording
+from ingest.records import GapReason, Mark, Moment, StreamId, StreamState
+from ingest.sampling import Sampling
+from ingest.sources import SourceSpec
+
+
+@dataclass(frozen=True, slots=True)
+class CapturePlan:
+    """What to capture and from where on.
+
+    `starts_at`: moment of a file's first picture (None: now). `recording`: for live streams and remote files.
+    `resume`: how far the stream is remembered. `blind_because`: why nothing was seen between `resume` and now.
+    """
+
+    stream: StreamId
+    source: SourceSpec
+    starts_at: Moment | None = None
+    sampling: Sampling = field(default_factory=Sampling)
+    recording: Recording | None = None
+    resume: Mark | None = None
+    audio: bool = True
+    blind_because: GapReason = "service stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureStatus:
+    """`progress` is 0..1 for a file, None for a live stream; `reconnects` counts since the stream was started."""
+
+    state: StreamState
+    detail: str
+    since: Moment
+    last_frame: Moment | None
+    progress: float | None
+    reconnects: int

@@ -1,0 +1,86 @@
+"""What a source is, asked of a decoder child."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from ingest.child import Decoder, source_details
+from ingest.guard import Guard
+from ingest.limits import Limits
+from ingest.records import MICROSECONDS, Moment
+from ingest.sources import SourceSpec
+
+if TYPE_CHECKING:
+    from ingest.decode import Emit
+    from ingest.opening import Opened
+
+
+@dataclass(frozen=True, slots=True)
+class MediaInfo:
+    """`width`, `height`, `fps` are 0 and `video_codec` is empty for sound alone; `duration_us` is None when endless."""
+
+    duration_us: int | None
+    width: int
+    height: int
+    fps: float
+    video_codec: str
+    audio_codec: str | None
+    created: Moment | None
+
+
+def probe(spec: SourceSpec, guard: Guard, *, timeout_s: float = 10) -> MediaInfo:
+    """Open `spec` and look at its header.
+
+    Raises `NotVideo`, `BrokenVideo`, `TooLarge`, `NotFound`, `SourceRefused`, `Unauthorised`, `SourceUnavailable`,
+    `DeadlineExceeded`.
+    """
+    limits = replace(Limits(), open_s=timeout_s, read_s=min(timeout_s * 0.8, Limits().read_s))
+    with Decoder("probe", source_details(checked(spec, guard), guard.networks), limits) as decoder:
+        return MediaInfo(**decoder.result(timeout_s))
+
+
+def checked(spec: SourceSpec, guard: Guard) -> SourceSpec:
+    """`spec` as a child may open it: a file by its real path, an address that is allowed at this moment."""
+    match spec.scheme:
+        case "file":
+            return replace(spec, location=str(guard.path(spec.location)))
+        case "device":
+            guard.device(spec.location)
+        case _:
+            guard.url(spec.location)
+    return spec
+
+
+def job(details: Mapping[str, Any], limits: Limits, emit: Emit) -> dict[str, Any]:
+    """The child's side."""
+    from ingest.opening import open_source
+
+    with open_source(details, limits) as opened:
+        return asdict(describe(opened))
+
+
+def describe(opened: Opened) -> MediaInfo:
+    video, audio, container = opened.video, opened.audio, opened.container
+    rate = (video.average_rate or video.guessed_rate or 0) if video is not None else 0
+    return MediaInfo(
+        duration_us=container.duration if opened.bounded else None,
+        width=video.width if video is not None else 0,
+        height=video.height if video is not None else 0,
+        fps=round(float(rate), 3),
+        video_codec=video.codec_context.name if video is not None else "",
+        audio_codec=audio.codec_context.name if audio is not None else None,
+        created=_created(container.metadata.get("creation_time", "")),
+    )
+
+
+def _created(text: str) -> Moment | None:
+    try:
+        written = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    aware = written if written.tzinfo else written.replace(tzinfo=UTC)
+    since = aware - datetime(1970, 1, 1, tzinfo=UTC)
+    return Moment(round(since.total_seconds() * MICROSECONDS)) if since.days > 0 else None

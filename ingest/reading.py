@@ -1,0 +1,270 @@
+"""The decoder child's main job: one decode of a source serves sampling, sound and recording."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Final
+
+from ingest import pictures
+from ingest.audio import SoundCutter
+from ingest.clock import SystemClock
+from ingest.errors import BrokenVideo
+from ingest.libav_errors import translate
+from ingest.limits import Limits
+from ingest.opening import Opened, open_source
+from ingest.probe import describe
+from ingest.recording import Recorder
+from ingest.records import MICROSECONDS, Frame, Mark, Moment, Segment, Sound, StreamId, seconds
+from ingest.sampling import Sampler, Sampling
+from ingest.timeline import MPEGTS_WRAP, Stamp, Ticks, Timeline, advance, follow, resumed
+
+if TYPE_CHECKING:
+    from av import AudioFrame, Packet, VideoFrame
+
+    from ingest.decode import Emit
+
+LEAD: Final = seconds(20)
+"""Decoded again before where reading resumes: two sound chunks, and any group of pictures."""
+AGAIN: Final = seconds(4)
+"""Published again before where reading resumes, so that an encoder that looks at neighbours finds its feet."""
+_BEAT_S: Final = 0.5
+_WAITING: Final = 500
+_PATIENCE: Final = 200
+"""Broken packets in a row after which a source counts as broken."""
+_SHORT: Final = seconds(2)
+"""A file that ends this much before its stated duration was cut off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What the supervisor asks for. `starts_at`: moment of a file's first picture, and the
+    earliest moment that a live one may have. `skip`: nothing up to this pts, it kills its decoder."""
+
+    stream: str
+    live: bool
+    epoch: int
+    starts_at: int
+    sampling: Sampling
+    audio: bool
+    resume: Mark | None
+    skip: int | None
+    folder: str | None
+    segment_s: float
+
+
+def job(details: Mapping[str, Any], limits: Limits, emit: Emit) -> dict[str, Any]:
+    """Read the source to its end. Says `open`, then records and `beat`s; ends with how it ended."""
+    with open_source(details["source"], limits) as opened:
+        task = Task(**{**details["task"], "sampling": Sampling(**details["task"]["sampling"])})
+        reader = Reader(opened, task, emit)
+        return reader.run()
+
+
+class Reader:
+    """Packets in; frames, sounds, segments and beats out."""
+
+    def __init__(self, opened: Opened, task: Task, emit: Emit) -> None:
+        self._opened, self._task, self._emit = opened, task, emit
+        self._clock = SystemClock()
+        self._stream = StreamId(task.stream)
+        self._line = self._first_line()
+        self._floor = self._publish_from()
+        self._tracks: dict[int, Ticks] = {}
+        self._sampler = Sampler(task.sampling)
+        self._cutter = SoundCutter(from_start=self._seek_to() is None)
+        self._resampler = pictures.mono_resampler()
+        self._early: deque[tuple[int, Any]] = deque(maxlen=_WAITING)
+        self._recorder = None if task.folder is None else Recorder(opened, task.folder, self._stream, task.segment_s)
+        self._broken = 0
+        self._beat_at = 0.0
+        self._newest: Stamp | None = None
+
+    def run(self) -> dict[str, Any]:
+        self._prepare()
+        self._emit(("open", asdict(describe(self._opened))))
+        for packet in self._packets():
+            self._decode(packet)
+            if self._recorder is not None:
+                self._record(packet)
+        self._flush_sound()
+        if self._recorder is not None:
+            self._say(self._recorder.close())
+        return self._outcome()
+
+    # --- where to begin ----------------------------------------------------------------------------------------
+
+    def _first_line(self) -> Timeline:
+        jumps = not self._opened.one_timeline
+        if self._seek_to() is not None and self._task.resume is not None:
+            return resumed(self._task.resume, jumps=jumps)
+        return Timeline(epoch=self._task.epoch, jumps=jumps)
+
+    def _seek_to(self) -> int | None:
+        """Where to seek before reading on; None: read from the start, as is exact for clocks that may jump."""
+        mark = self._task.resume
+        if self._task.live or mark is None or mark.epoch or not self._opened.seekable:
+            return None
+        return mark.pts - LEAD if self._task.skip is None else self._task.skip
+
+    def _publish_from(self) -> tuple[int, int]:
+        """(epoch, pts) of the first frame to publish."""
+        mark = self._task.resume
+        if self._task.live or mark is None:
+            return (-1, 0)
+        return (mark.epoch, mark.pts - AGAIN)
+
+    def _prepare(self) -> None:
+        opened, task = self._opened, self._task
+        if opened.video is not None:
+            opened.video.codec_context.thread_count = 1 if task.live else 2
+            if task.sampling.keyframes_only:
+                opened.video.codec_context.skip_frame = "NONKEY"
+        target = self._seek_to()
+        if target is not None and target > 0:
+            opened.container.seek(target, backward=task.skip is None)
+
+    def _packets(self) -> Iterator[Packet]:
+        tracks = [track for track in (self._opened.video, self._opened.audio if self._task.audio else None) if track]
+        yield from self._opened.container.demux(tracks)
+
+    # --- packets -----------------------------------------------------------------------------------------------
+
+    def _decode(self, packet: Packet) -> None:
+        import av.error
+
+        try:
+            frames = packet.decode()
+        except (av.error.InvalidDataError, av.error.PatchWelcomeError, av.error.EOFError) as error:
+            self._broken += 1
+            if self._broken > _PATIENCE:
+                raise BrokenVideo("From here on it cannot be decoded.", advice="Check the file or camera.") from error
+            return
+        for frame in frames:
+            self._broken = 0
+            if packet.stream is self._opened.video:
+                self._picture(frame)
+            else:
+                self._hear(frame)
+
+    def _place(self, track: int, frame: VideoFrame | AudioFrame) -> int | None:
+        """A frame's own time, microseconds, unwrapped."""
+        if frame.pts is None or frame.time_base is None:
+            return None
+        wrap = MPEGTS_WRAP if self._opened.wraps else 0
+        ticks = self._tracks.get(track) or Ticks(Fraction(frame.time_base), wrap)
+        self._tracks[track], pts = ticks.read(frame.pts)
+        return pts
+
+    def _lead(self, pts: int | None) -> Stamp | None:
+        """Move the timeline on by the leading track."""
+        arrival = self._clock.now() if self._task.live else None
+        first = Moment(self._task.starts_at if arrival is None else max(arrival, self._task.starts_at))
+        line, stamp = advance(self._line, pts, first=first, arrival=arrival)
+        if line.epoch != self._line.epoch:
+            self._sampler.forget()
+            self._flush_sound()
+        self._line = line
+        if stamp is not None:
+            self._newest = stamp
+        return stamp
+
+    # --- pictures ----------------------------------------------------------------------------------------------
+
+    def _picture(self, frame: VideoFrame) -> None:
+        stamp = self._lead(self._place(0, frame))
+        if stamp is None:
+            return
+        while self._early:
+            self._sound(*self._early.popleft())
+        if self._sampler.wants(stamp.pts):
+            reason = self._sampler.judge(stamp.pts, pictures.grey(frame))
+            if reason is not None and self._due(stamp):
+                rgb = pictures.pixels(frame, self._task.sampling.max_side)
+                self._emit(Frame(self._stream, stamp.epoch, stamp.pts, stamp.moment, rgb, reason))
+        self._beat(stamp)
+
+    def _due(self, stamp: Stamp) -> bool:
+        skip = self._task.skip
+        return (stamp.epoch, stamp.pts) >= self._floor and (skip is None or stamp.pts > skip)
+
+    def _beat(self, stamp: Stamp) -> None:
+        now = self._clock.monotonic()
+        if now - self._beat_at >= _BEAT_S:
+            self._beat_at = now
+            self._emit(("beat", stamp.epoch, stamp.pts, stamp.moment))
+
+    # --- sound -------------------------------------------------------------------------------------------------
+
+    def _hear(self, frame: AudioFrame) -> None:
+        pts = self._place(1, frame)
+        if pts is None:
+            return
+        sound = pictures.samples(self._resampler, frame)
+        if self._opened.video is None:
+            stamp = self._lead(pts)
+            if stamp is not None:
+                self._beat(stamp)
+        if self._line.offset is None:
+            self._early.append((pts, sound))
+        else:
+            self._sound(pts, sound)
+
+    def _sound(self, pts: int, sound: Any) -> None:
+        if follow(self._line, pts) is not None:
+            for start, samples in self._cutter.add(pts, sound):
+                self._emit_sound(start, samples)
+
+    def _flush_sound(self) -> None:
+        for start, samples in self._cutter.flush():
+            self._emit_sound(start, samples)
+
+    def _emit_sound(self, pts: int, samples: Any) -> None:
+        offset, skip = self._line.offset, self._task.skip
+        if offset is not None and (skip is None or pts > skip):
+            self._emit(Sound(self._stream, self._line.epoch, pts, Moment(pts + offset), samples))
+
+    # --- recording and the end ---------------------------------------------------------------------------------
+
+    def _record(self, packet: Packet) -> None:
+        import av.error
+
+        assert self._recorder is not None
+        if self._line.offset is None:
+            return
+        try:
+            self._say(self._recorder.add(packet, self._line))
+        except (OSError, av.error.FFmpegError) as error:
+            self._recorder.abandon()
+            self._emit(("unrecorded", str(translate(error))))
+
+    def _say(self, records: Iterable[Segment]) -> None:
+        for record in records:
+            self._emit(record)
+
+    def _outcome(self) -> dict[str, Any]:
+        newest = self._newest
+        if newest is None:
+            raise BrokenVideo("Not one picture of it could be decoded.", advice="Check that it plays elsewhere.")
+        missing = self._missing(newest.pts)
+        return {
+            "ends": self._opened.ends,
+            "missing_us": missing if missing > _SHORT else 0,
+            "moment": newest.moment,
+            "pts": newest.pts,
+            "epoch": newest.epoch,
+            "interval_us": self._line.interval,
+        }
+
+    def _missing(self, reached: int) -> int:
+        """Microseconds that the header promises and the file does not hold."""
+        track, container = self._opened.video or self._opened.audio, self._opened.container
+        if not self._opened.bounded or not self._opened.one_timeline or track is None:
+            return 0
+        if track.duration and track.time_base:
+            end = round(((track.start_time or 0) + track.duration) * track.time_base * MICROSECONDS)
+        else:
+            end = (container.start_time or 0) + (container.duration or 0)
+        return int(max(0, end - reached))

@@ -1,0 +1,206 @@
+"""Recording: what a camera sends, copied as it came into segments of fragmented MP4.
+
+A segment is written under a temporary name, flushed to the disk and then renamed, so a name that ends in .mp4 is whole.
+A fragment is closed at every key frame: what a killed process leaves behind is playable up to there and is rescued.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from ingest.records import MICROSECONDS, Moment, Segment, Span, StreamId, seconds
+from ingest.timeline import FORWARD, MPEGTS_WRAP, Ticks, Timeline
+
+if TYPE_CHECKING:
+    from av import Packet
+    from av.container import OutputContainer
+
+    from ingest.decode import Emit
+    from ingest.limits import Limits
+    from ingest.opening import Opened
+
+PART: Final = ".part"
+_COPIED_VIDEO: Final = ("h264", "hevc", "av1", "vp9", "mpeg4", "mjpeg", "mpeg2video")
+_COPIED_AUDIO: Final = ("aac", "mp3", "opus", "flac", "ac3")
+_MUXING: Final = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
+_NAME = re.compile(r"(\d+)-(\d+)-(\d+)\.mp4\.part")
+_LONGEST: Final = 6
+"""Times `segment_s` after which a segment ends even without a key frame to begin the next one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """Where a live stream's segments go, and how long each is."""
+
+    folder: Path
+    segment_s: float = 10.0
+
+
+@dataclass(slots=True)
+class _Open:
+    """The segment being written. `base`: source time that is zero in it. `end`: source time behind its last picture."""
+
+    container: OutputContainer
+    path: Path
+    epoch: int
+    base: int
+    first: int
+    end: int
+    offset: int
+
+
+class Recorder:
+    """Packets of one connection -> segments."""
+
+    def __init__(self, opened: Opened, folder: str, stream: StreamId, segment_s: float) -> None:
+        self._opened, self._folder, self._stream = opened, Path(folder), stream
+        self._length = seconds(segment_s)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._ticks: dict[int, Ticks] = {}
+        self._open: _Open | None = None
+        self._last = 0
+        video, audio = opened.video, opened.audio
+        self._video = video if video is not None and video.codec_context.name in _COPIED_VIDEO else None
+        self._audio = audio if audio is not None and audio.codec_context.name in _COPIED_AUDIO else None
+
+    def add(self, packet: Packet, line: Timeline) -> Iterator[Segment]:
+        """Write a packet that has been decoded already; yields the segment that it completed."""
+        if packet.pts is None or packet.dts is None or self._video is None or line.offset is None:
+            return
+        track = 0 if packet.stream is self._video else 1
+        dts = self._read(track, packet.dts, packet)
+        pts = dts + round((packet.pts - packet.dts) * packet.time_base * MICROSECONDS)
+        if track == 0:
+            yield from self._turn(packet, pts, dts, line)
+            self._last = dts
+        elif packet.stream is not self._audio:
+            return
+        if self._open is not None and dts >= self._open.base:
+            self._write(packet, track, pts, dts)
+
+    def close(self) -> Iterator[Segment]:
+        """End the open segment, if any."""
+        held, self._open = self._open, None
+        if held is None:
+            return
+        held.container.close()
+        span = Span(Moment(held.first + held.offset), Moment(max(held.end, held.first + 1) + held.offset))
+        final = held.path.with_name(f"{held.epoch:05d}-{span.start}-{held.first - held.base}.mp4")
+        settle(held.path, final)
+        size = final.stat().st_size
+        yield Segment(self._stream, held.epoch, span, str(final), size, first_pts=held.first - held.base)
+
+    def abandon(self) -> None:
+        """Leave the open segment as it is (the disk is full, say) and begin anew at the next key frame."""
+        held, self._open = self._open, None
+        if held is not None:
+            held.path.unlink(missing_ok=True)
+
+    def _read(self, track: int, raw: int, packet: Packet) -> int:
+        wrap = MPEGTS_WRAP if self._opened.wraps else 0
+        ticks = self._ticks.get(track) or Ticks(Fraction(packet.time_base), wrap)
+        self._ticks[track], value = ticks.read(raw)
+        return value
+
+    def _turn(self, packet: Packet, pts: int, dts: int, line: Timeline) -> Iterator[Segment]:
+        """Close and begin segments where a picture makes it possible or necessary."""
+        held = self._open
+        if held is not None:
+            jumped = dts <= self._last or dts - self._last > FORWARD or line.epoch != held.epoch
+            length = pts - held.first
+            if not jumped and packet.is_keyframe and length >= self._length:
+                held.end = pts
+                yield from self.close()
+            elif jumped or length >= _LONGEST * self._length:
+                yield from self.close()
+        if self._open is None and packet.is_keyframe:
+            self._open = self._begin(pts, dts, line)
+
+    def _begin(self, pts: int, dts: int, line: Timeline) -> _Open:
+        import av
+
+        assert line.offset is not None
+        name = f"{line.epoch:05d}-{pts + line.offset}-{pts - dts}.mp4{PART}"
+        path = self._folder / name
+        container = av.open(str(path), "w", format="mp4", options=_MUXING)
+        for track in (self._video, self._audio):
+            if track is not None:
+                container.add_stream_from_template(track)
+        return _Open(container, path, line.epoch, base=dts, first=pts, end=pts, offset=line.offset)
+
+    def _write(self, packet: Packet, track: int, pts: int, dts: int) -> None:
+        held = self._open
+        assert held is not None
+        duration = round((packet.duration or 0) * packet.time_base * MICROSECONDS)
+        if track == 0:
+            held.end = max(held.end, pts + (duration or 40_000))
+        stamped(packet, pts - held.base, dts - held.base, duration)
+        packet.stream = held.container.streams[track]
+        held.container.mux(packet)
+
+
+def stamped(packet: Packet, pts: int, dts: int, duration: int) -> None:
+    """Give a packet its times in microseconds."""
+    packet.time_base = Fraction(1, MICROSECONDS)
+    packet.pts, packet.dts, packet.duration = pts, dts, duration
+
+
+def settle(part: Path, final: Path) -> None:
+    """Flush a finished file to the disk and give it its name: from here on it is there, or it never was."""
+    _flush(part, os.O_RDONLY)
+    part.rename(final)
+    _flush(final.parent, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _flush(path: Path, flags: int) -> None:
+    handle = os.open(path, flags)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def rescue_job(details: Mapping[str, Any], limits: Limits, emit: Emit) -> int:
+    """The child's side of sweeping `folder` after a crash: unfinished segments become segments or go."""
+    rescued = 0
+    for part in sorted(Path(details["folder"]).glob(f"*{PART}")):
+        segment = _rescued(part, StreamId(details["stream"]), limits)
+        if segment is None:
+            part.unlink(missing_ok=True)
+        else:
+            emit(segment)
+            rescued += 1
+    return rescued
+
+
+def _rescued(part: Path, stream: StreamId, limits: Limits) -> Segment | None:
+    from ingest.errors import HindsightError
+    from ingest.opening import open_source
+
+    name = _NAME.fullmatch(part.name)
+    if name is None:
+        return None
+    source = {"scheme": "file", "location": str(part), "networks": []}
+    end = first = None
+    try:
+        with open_source(source, limits) as opened:
+            for packet in opened.container.demux(opened.video):
+                if packet.pts is not None and packet.time_base is not None:
+                    at = round((packet.pts + (packet.duration or 0)) * packet.time_base * MICROSECONDS)
+                    first, end = first or at, max(end or at, at)
+    except HindsightError:
+        if end is None:
+            return None
+    if first is None or end is None or end <= first:
+        return None
+    epoch, start, first_pts = (int(number) for number in name.groups())
+    final = part.with_name(part.name.removesuffix(PART))
+    settle(part, final)
+    span = Span(Moment(start), Moment(start + end - first_pts))
+    return Segment(stream, epoch, span, str(final), final.stat().st_size, first_pts=first_pts)

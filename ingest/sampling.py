@@ -1,0 +1,96 @@
+"""Which decoded pictures become frames.
+
+Time is divided into cells of 1/ceiling seconds on the source's own clock; the first picture of each cell is a
+candidate, and each candidate is judged against the one before it. So what is kept depends on the footage near it and
+not on where decoding began, and reading the same stretch again gives the same frames.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingest.records import MICROSECONDS, SampleReason
+
+Grey = NDArray[np.float32]
+"""A small grey picture, float32 [H, W] in 0..255."""
+
+WIDTH: Final = 96
+HEIGHT: Final = 54
+CHANGED: Final = 12.0
+"""Grey levels by which a cell must differ: noise, averaged over a cell, stays below a third of it."""
+MOVING: Final = 4
+"""Cells that must differ: a person 30 m away in a wide picture covers about eight."""
+CUT_SHARE: Final = 0.5
+"""Share of cells that differ at a cut."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """`floor_hz` pictures a second whatever happens, up to `ceiling_hz` where something moves or the scene changes."""
+
+    floor_hz: float = 0.5
+    ceiling_hz: float = 4.0
+    motion: bool = True
+    scene_cuts: bool = True
+    keyframes_only: bool = False
+    max_side: int = 640
+
+
+class Sampler:
+    """`wants` each picture by its time, then `judge` the wanted ones by their looks, in order."""
+
+    def __init__(self, sampling: Sampling) -> None:
+        self._sampling = sampling
+        self._cell: int | None = None
+        self._floor: int | None = None
+        self._grey: Grey | None = None
+
+    def wants(self, pts: int) -> bool:
+        """Whether the picture at `pts` (microseconds) is a candidate: the first of its cell."""
+        cell = _cell(pts, self._sampling.ceiling_hz)
+        if cell == self._cell:
+            return False
+        self._cell = cell
+        return True
+
+    def judge(self, pts: int, grey: Grey) -> SampleReason | None:
+        """Why to keep the candidate, or None."""
+        floor, before = _cell(pts, self._sampling.floor_hz), self._grey
+        due = floor != self._floor
+        self._floor, self._grey = floor, grey
+        if self._sampling.keyframes_only:
+            return "key"
+        changed = _changed(before, grey)
+        if self._sampling.scene_cuts and changed > CUT_SHARE * grey.size:
+            return "scene"
+        if due:
+            return "rate"
+        return "motion" if self._sampling.motion and changed >= MOVING else None
+
+    def forget(self) -> None:
+        """A new epoch: nothing before it is comparable."""
+        self._cell = self._floor = self._grey = None
+
+
+def _cell(pts: int, rate: float) -> int:
+    return int(pts * round(rate * 1000) // (1000 * MICROSECONDS))
+
+
+def _changed(before: Grey | None, grey: Grey) -> int:
+    if before is None or before.shape != grey.shape:
+        return 0
+    return int(np.count_nonzero(np.abs(grey - before) > CHANGED))
+
+
+def shrink(luma: NDArray[np.uint8]) -> Grey:
+    """A full-size luma plane uint8 [H, W] -> about `HEIGHT` x `WIDTH` cells, each the mean of up to 4 x 4 samples."""
+    rows, columns = max(1, luma.shape[0] // (4 * HEIGHT)), max(1, luma.shape[1] // (4 * WIDTH))
+    sparse = luma[::rows, ::columns]
+    down, across = max(1, sparse.shape[0] // HEIGHT), max(1, sparse.shape[1] // WIDTH)
+    height, width = sparse.shape[0] // down, sparse.shape[1] // across
+    cells = sparse[: height * down, : width * across].reshape(height, down, width, across)
+    return np.asarray(cells.mean(axis=(1, 3)), dtype=np.float32)

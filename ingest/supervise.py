@@ -1,0 +1,200 @@
+"""What every supervisor does: run a decoder child, pass on what it says, tell how it is going."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final
+
+from ingest.bus import FRAMES, JOURNAL, SOUNDS, Bus, Policy
+from ingest.child import Decoder, Message, source_details
+from ingest.clock import Clock
+from ingest.errors import Busy, HindsightError
+from ingest.guard import Guard
+from ingest.ledger import Ledger
+from ingest.limits import Limits
+from ingest.plan import CapturePlan, CaptureStatus
+from ingest.probe import MediaInfo, checked
+from ingest.records import Frame, GapReason, Mark, Moment, Record, Segment, Sound, StateChange, StreamState
+
+_JOIN_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What all supervisors of a fleet share."""
+
+    bus: Bus
+    guard: Guard
+    ledger: Ledger
+    clock: Clock
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """The newest decoded picture."""
+
+    epoch: int
+    pts: int
+    moment: Moment
+
+
+class Stopped(Exception):
+    """The supervisor was asked to stop."""
+
+
+class Supervisor(ABC):
+    """A thread that owns one stream's decoder child. `_run` is the whole life of the stream."""
+
+    def __init__(self, plan: CapturePlan, around: Surroundings, policy: Policy) -> None:
+        self.plan, self._around, self._policy = plan, around, policy
+        self._clock, self._limits = around.clock, around.limits
+        self._reached: Mark | None = plan.resume
+        """The newest frame that was published, or what was remembered before."""
+        self._stopping = threading.Event()
+        self._reason: GapReason = "service stopped"
+        self._decoder: Decoder | None = None
+        self._thread = threading.Thread(target=self._live, daemon=True, name=f"capture {plan.stream}")
+        self._said: tuple[StreamState, str] | None = None
+        self._status = CaptureStatus("connecting", "", self._clock.now(), None, None, 0)
+
+    # --- from other threads ------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        self._thread.start()
+
+    @property
+    def running(self) -> bool:
+        return self._thread.is_alive()
+
+    @property
+    def status(self) -> CaptureStatus:
+        return self._status
+
+    def ask_to_stop(self, reason: GapReason) -> None:
+        """Begin to stop; the child is killed at once."""
+        self._reason = reason
+        self._stopping.set()
+        decoder = self._decoder
+        if decoder is not None:
+            decoder.kill()
+
+    def stop(self, reason: GapReason) -> None:
+        """Stop and wait until the thread has ended."""
+        self.ask_to_stop(reason)
+        self._thread.join(_JOIN_S)
+
+    # --- in the supervisor's own thread ------------------------------------------------------------------------
+
+    @abstractmethod
+    def _run(self) -> None:
+        """Capture until the end or until told to stop, whichever comes first."""
+
+    @abstractmethod
+    def _stopped(self) -> None:
+        """Say what there is to say when told to stop."""
+
+    @abstractmethod
+    def _opened(self, info: MediaInfo) -> None:
+        """The source has been opened."""
+
+    @abstractmethod
+    def _beaten(self, beat: Beat) -> None:
+        """A picture has been decoded."""
+
+    def _live(self) -> None:
+        try:
+            self._run()
+        except Stopped:
+            self._stopped()
+
+    def _read(self, task: dict[str, Any], silence: Callable[[], float]) -> dict[str, Any]:
+        """One child, from opening to its end. `silence()`: seconds without a word after which it is given up."""
+        guard, plan = self._around.guard, self.plan
+        source = source_details(checked(plan.source, guard), guard.networks)
+        recording = plan.recording if plan.source.scheme != "file" else None
+        task = {
+            "stream": plan.stream,
+            "starts_at": plan.starts_at or 0,
+            "sampling": asdict(plan.sampling),
+            "audio": plan.audio,
+            "folder": str(recording.folder) if recording is not None else None,
+            "segment_s": recording.segment_s if recording is not None else 0.0,
+            **task,
+        }
+        with Decoder("capture", {"source": source, "task": task}, self._limits, self._clock) as decoder:
+            self._decoder = decoder
+            try:
+                return self._listen(decoder, silence)
+            except HindsightError:
+                self._go_on()
+                raise
+            finally:
+                self._decoder = None
+
+    def _listen(self, decoder: Decoder, silence: Callable[[], float]) -> dict[str, Any]:
+        while True:
+            self._go_on()
+            message = decoder.receive(silence())
+            if isinstance(message, tuple) and message[0] == "done":
+                outcome: dict[str, Any] = message[1]
+                return outcome
+            self._heard(message)
+
+    def _heard(self, message: Message) -> None:
+        match message:
+            case Frame():
+                self._around.ledger.captured(message.stream)
+                if not self._publish(FRAMES, message, self._policy):
+                    self._around.ledger.dropped(message.stream, "stopped")
+                self._reached = Mark(message.epoch, message.pts, message.moment)
+                self._set(last_frame=message.moment)
+            case Sound():
+                self._publish(SOUNDS, message, self._policy)
+            case Segment():
+                self._journal(message)
+            case ("open", info):
+                self._opened(MediaInfo(**info))
+            case ("beat", epoch, pts, moment):
+                self._set(last_frame=moment)
+                self._beaten(Beat(epoch, pts, moment))
+            case ("unrecorded", why):
+                self._say(self._status.state, f"Not being recorded: {why}")
+
+    def _go_on(self) -> None:
+        if self._stopping.is_set():
+            raise Stopped
+
+    def _pause(self, seconds: float) -> None:
+        """Sleep, unless told to stop."""
+        self._stopping.wait(seconds)
+        self._go_on()
+
+    def _publish(self, topic: str, record: Record, policy: Policy) -> bool:
+        """Whether it was published: a full queue is waited for until the stream is told to stop."""
+        while True:
+            try:
+                self._around.bus.publish(topic, record, policy)
+            except Busy:
+                if self._stopping.wait(0.01):
+                    return False
+            else:
+                return True
+
+    def _journal(self, record: Record) -> None:
+        self._publish(JOURNAL, record, Policy.BLOCK)
+
+    def _say(self, state: StreamState, detail: str = "") -> None:
+        """Enter `state`, and tell everyone when that is news."""
+        if (state, detail) == self._said:
+            return
+        self._said = state, detail
+        now = self._clock.now()
+        self._set(state=state, detail=detail, since=now)
+        self._journal(StateChange(self.plan.stream, state, now, detail))
+
+    def _set(self, **changes: Any) -> None:
+        self._status = replace(self._status, **changes)

@@ -1,0 +1,156 @@
+"""The supervisor of a live stream: connected for ever, and honest about when it was not."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from ingest.backoff import Backoff
+from ingest.bus import FRAMES, Policy
+from ingest.child import Decoder
+from ingest.errors import DeadlineExceeded, Denied, HindsightError, NotFound, NotVideo
+from ingest.plan import CapturePlan
+from ingest.probe import MediaInfo
+from ingest.records import Coverage, Ended, Gap, GapReason, Moment, Segment, Span, StreamState, seconds
+from ingest.supervise import Beat, Supervisor, Surroundings
+
+_STEADY_S: Final = 10.0
+"""A connection that lasted so long was a good one: the next attempt comes soon again."""
+_TELL_EVERY: Final = seconds(5)
+"""How far coverage grows before it is told again."""
+_HOLE: Final = seconds(1)
+"""The least distance between two epochs of one connection that counts as a gap."""
+_HOPELESS: Final = (Denied, NotFound, NotVideo)
+"""What a person has to put right; it is tried again all the same, for cameras say strange things while they start."""
+
+
+class LiveSupervisor(Supervisor):
+    """Never blocks: when a queue is full the oldest picture goes, and is counted."""
+
+    def __init__(self, plan: CapturePlan, around: Surroundings) -> None:
+        super().__init__(plan, around, Policy.DROP_OLDEST)
+        resume = plan.resume
+        self._epoch = resume.epoch if resume is not None else -1
+        self._seen: Moment = resume.moment if resume is not None else self._clock.now()
+        """Up to where we have seen, or have said why not."""
+        self._why: GapReason = plan.blind_because if resume is not None else "offline"
+        self._detail = ""
+        self._backoff = Backoff(self._limits)
+        self._interval_s = 0.2
+        self._connected: float | None = None
+        self._covered: Span | None = None
+        self._told: Moment = self._seen
+
+    def _run(self) -> None:
+        self._rescue()
+        while True:
+            self._say("connecting", self._detail)
+            self._connected, self._covered = None, None
+            try:
+                outcome = self._read(self._task(), self._patience)
+            except HindsightError as error:
+                self._lost(error)
+            else:
+                if outcome["ends"]:
+                    self._finished()
+                    return
+                self._lost(None)
+            self._pause(self._backoff.next())
+            self._set(reconnects=self._status.reconnects + 1)
+
+    def _task(self) -> dict[str, Any]:
+        self._epoch += 1
+        return {"live": True, "epoch": self._epoch, "resume": None, "skip": None, "starts_at": self._seen}
+
+    def _patience(self) -> float:
+        """Seconds of silence: longer while it is being opened."""
+        stall = max(self._limits.stall_s, 5 * self._interval_s)
+        return stall if self._connected is not None else self._limits.open_s + self._limits.read_s
+
+    # --- what comes --------------------------------------------------------------------------------------------
+
+    def _opened(self, info: MediaInfo) -> None:
+        if 0 < info.fps < 240:
+            self._interval_s = 1 / info.fps
+
+    def _beaten(self, beat: Beat) -> None:
+        if self._connected is None:
+            self._connected = self._clock.monotonic()
+            self._see_again(beat)
+        elif beat.epoch != self._epoch:
+            self._tell_coverage()
+            self._why, self._detail = "clock jump", "The camera's clock jumped."
+            self._see_again(beat)
+        assert self._covered is not None
+        self._covered = self._covered.hull(Span(beat.moment, beat.moment))
+        self._seen = max(self._seen, beat.moment)
+        if beat.moment - self._told >= _TELL_EVERY:
+            self._tell_coverage()
+
+    def _see_again(self, beat: Beat) -> None:
+        """The first picture of an epoch: the gap before it is complete."""
+        least = _HOLE if self._why == "clock jump" else 0
+        if beat.moment - self._seen > least:
+            self._tell_gap(beat.moment)
+        self._epoch, self._detail = beat.epoch, ""
+        self._seen = max(self._seen, beat.moment)
+        self._covered = Span(beat.moment, beat.moment)
+        self._told = beat.moment
+        self._say("live")
+
+    def _tell_coverage(self) -> None:
+        if self._covered is not None:
+            self._told = self._covered.end
+            self._journal(Coverage(self.plan.stream, self._epoch, self._covered))
+
+    def _tell_gap(self, until: Moment) -> None:
+        if until > self._seen:
+            self._journal(Gap(self.plan.stream, Span(self._seen, until), self._why, self._detail))
+
+    # --- what goes wrong ---------------------------------------------------------------------------------------
+
+    def _lost(self, error: HindsightError | None) -> None:
+        """The connection is gone, or there never was one; the gap grows from the last picture to now."""
+        self._tell_coverage()
+        self._detail = str(error) if error is not None else "The camera ended the connection."
+        state: StreamState = "failed" if isinstance(error, _HOPELESS) else "offline"
+        if self._connected is not None:
+            stalled = isinstance(error, DeadlineExceeded)
+            self._why = "stalled" if stalled else "offline"
+            state = "stalled" if stalled else state
+            if self._clock.monotonic() - self._connected >= _STEADY_S:
+                self._backoff.reset()
+        now = Moment(max(self._clock.now(), self._seen))
+        self._tell_gap(now)
+        if self._connected is None and self._why not in ("offline", "stalled"):
+            self._seen, self._why = now, "offline"
+        self._say(state, self._detail)
+
+    def _finished(self) -> None:
+        """A stream that has an end, such as a finished HLS recording."""
+        self._tell_coverage()
+        self._set(progress=1.0)
+        self._publish(FRAMES, Ended(self.plan.stream, self._epoch, self._seen), Policy.BLOCK)
+        self._say("finished")
+
+    def _stopped(self) -> None:
+        self._tell_coverage()
+        self._rescue()
+        self._why, self._detail = self._reason, ""
+        self._tell_gap(Moment(max(self._clock.now(), self._seen)))
+        self._say("paused" if self._reason == "paused" else "offline", "")
+
+    def _rescue(self) -> None:
+        """Make segments of what an ended child left unfinished."""
+        recording = self.plan.recording
+        if recording is None or not any(recording.folder.glob("*.part")):
+            return
+        details = {"folder": str(recording.folder), "stream": self.plan.stream}
+        with Decoder("rescue", details, self._limits, self._clock) as decoder:
+            try:
+                decoder.result(self._limits.silence_s, self._rescued)
+            except HindsightError as error:
+                self._say(self._status.state, f"An unfinished recording could not be rescued: {error}")
+
+    def _rescued(self, message: Any) -> None:
+        if isinstance(message, Segment):
+            self._journal(message)

@@ -1,0 +1,115 @@
+"""Raw timestamps -> (epoch, pts, moment): pure functions over immutable state.
+
+An epoch is a stretch in which a source's own clock runs on without a jump; `pts` is that clock in microseconds,
+unwrapped; `moment = pts + offset`. Whatever the source sends, pts and moment grow strictly within an epoch, and a new
+epoch never begins before the last one ended.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Final
+
+from ingest.records import MICROSECONDS, Mark, Moment
+
+MPEGTS_WRAP: Final = 1 << 33
+"""MPEG-2 Systems (ISO/IEC 13818-1, 2.4.3.7): 33-bit timestamps at 90 kHz, a turn every 26.5 hours."""
+FORWARD: Final = 10 * MICROSECONDS
+"""A clock that leaps further than this ahead of real time has jumped."""
+BACKWARD: Final = MICROSECONDS
+"""A clock that steps back further than this has jumped; less is a late or repeated picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Where a picture or a sound lies."""
+
+    epoch: int
+    pts: int
+    moment: Moment
+
+
+@dataclass(frozen=True, slots=True)
+class Ticks:
+    """One track's raw clock: seconds per tick, and the number of ticks after which it starts again (0: never)."""
+
+    base: Fraction
+    wrap: int = 0
+    last: int | None = None
+
+    def read(self, raw: int) -> tuple[Ticks, int]:
+        """Unwrap `raw` to the value nearest to the last one, and give it in microseconds."""
+        ticks = unwrap(raw, self.last, self.wrap)
+        return replace(self, last=ticks), round(ticks * self.base * MICROSECONDS)
+
+
+def unwrap(raw: int, last: int | None, wrap: int) -> int:
+    """The number congruent to `raw` modulo `wrap` that is nearest to `last`."""
+    if last is None or not wrap:
+        return raw
+    return raw + round(Fraction(last - raw, wrap)) * wrap
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """The state after the newest picture of the leading track.
+
+    `jumps` is False for containers whose timestamps are one timeline by construction (MP4, Matroska): there a long
+    distance between pictures is just that. `arrived` is when the newest picture came, for live sources.
+    """
+
+    epoch: int = 0
+    offset: int | None = None
+    last: int | None = None
+    interval: int = 40_000
+    jumps: bool = True
+    arrived: Moment | None = None
+
+
+def resumed(mark: Mark, *, jumps: bool) -> Timeline:
+    """The timeline of a source that was read up to `mark` before."""
+    return Timeline(epoch=mark.epoch, offset=mark.moment - mark.pts, jumps=jumps)
+
+
+def advance(line: Timeline, pts: int | None, *, first: Moment, arrival: Moment | None) -> tuple[Timeline, Stamp | None]:
+    """Place the leading track's next picture, given in presentation order.
+
+    `pts`: microseconds, unwrapped, None when the source gave none. `first`: the moment of the very first picture.
+    `arrival`: when it came, for a live source; None for a file, whose pace is its own. No stamp: leave it out.
+    """
+    if pts is None:
+        if line.last is None:
+            return line, None
+        pts = line.last + line.interval
+    if line.offset is None:
+        return _place(replace(line, offset=first - pts), pts, arrival)
+    if line.last is None:
+        return _place(line, pts, arrival)
+    step = pts - line.last
+    if line.jumps and (step < -BACKWARD or step > FORWARD + _elapsed(line, arrival)):
+        before = Moment(line.last + line.offset + line.interval)
+        moment = before if arrival is None else max(arrival, before)
+        return _place(replace(line, epoch=line.epoch + 1, offset=moment - pts), pts, arrival)
+    if step <= 0:
+        return line, None
+    return _place(line, pts, arrival)
+
+
+def follow(line: Timeline, pts: int) -> Stamp | None:
+    """Place something of another track by the leading track's clock; None when it belongs to another epoch."""
+    if line.offset is None or (line.last is not None and line.jumps and abs(pts - line.last) > FORWARD):
+        return None
+    return Stamp(line.epoch, pts, Moment(pts + line.offset))
+
+
+def _place(line: Timeline, pts: int, arrival: Moment | None) -> tuple[Timeline, Stamp]:
+    assert line.offset is not None
+    return replace(line, last=pts, arrived=arrival), Stamp(line.epoch, pts, Moment(pts + line.offset))
+
+
+def _elapsed(line: Timeline, arrival: Moment | None) -> int:
+    """Real time since the newest picture: a camera that was silent so long may leap so far."""
+    if arrival is None or line.arrived is None:
+        return 0
+    return max(0, arrival - line.arrived)
