@@ -48,6 +48,24 @@ class Golden:
         tolerance = self.manifest.get("tolerances", {}).get(stage) or self.manifest["tolerance_default"]
         torch.testing.assert_close(actual, expected, atol=atol or tolerance["atol"], rtol=tolerance["rtol"])
 
+    def expect(self, actual: torch.Tensor, name: str) -> None:
+        """`actual` is this file's tensor `name`: equal where it counts things, else within what the manifest allows."""
+        expected = self.tensors()[name]
+        if not expected.is_floating_point():
+            assert torch.equal(actual.to(expected.dtype), expected), name
+            return
+        manifest = self.manifest
+        described = manifest["tensors"].get(self.name, manifest["tensors"]).get(name, {})
+        default = manifest.get("tolerance_default") or manifest["tolerance"]
+        allowed = described.get("tolerance", default)
+        torch.testing.assert_close(
+            actual.to(expected.dtype),
+            expected,
+            atol=allowed["atol"],
+            rtol=allowed["rtol"],
+            msg=lambda text: f"{name}: {text}",
+        )
+
 
 @cache
 def _read_json(path: Path) -> Any:
@@ -90,10 +108,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def official_shapes() -> Any:
     """Official names and shapes of a full-size model: `official_shapes(system)`; skips where the list is not here."""
 
-    def read(system: str) -> dict[str, list[int]]:
-        lists = sorted((_SHARED / system).glob("STATE_DICT_FULL*.tsv"))
+    def read(system: str, pattern: str = "STATE_DICT_FULL*.tsv") -> dict[str, list[int]]:
+        lists = sorted((_SHARED / system).glob(pattern))
         if not lists:
             pytest.skip(f"the list of {system}'s tensors is in ../shared/parity, which is not here")
+        if lists[0].suffix == ".json":
+            return dict(_read_json(lists[0]))
         rows = (line.split("\t") for line in lists[0].read_text().splitlines() if line.strip())
         return {name: json.loads(shape) for name, shape in rows}
 
