@@ -1,0 +1,1 @@
+"""The encoder that needs no download: concepts measured in the picture, words read and words heard."""

@@ -1,0 +1,180 @@
+"""The frame encoder that needs no download: `FrameEncoder` over motion, colours, words read and words heard."""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from ingest.records import (
+    MICROSECONDS,
+    Box,
+    Feature,
+    Frame,
+    Moment,
+    Observation,
+    Pixels,
+    Query,
+    Span,
+    StreamId,
+    Utterance,
+)
+from models.embedded import clauses
+from models.embedded.colours import dominant
+from models.embedded.concepts import LookBack, concepts_of
+from models.embedded.motion import Motion, MotionReader
+from models.embedded.pictures import jpeg
+from models.embedded.reading import LineReader, RapidReader, Shown, TextFollower, words_of
+from models.embedded.scene import Look, look_at
+from models.embedded.space import DIM, appearance_query, frame_vector, scene_slot
+
+_MOST_STREAMS = 64
+_LONGEST_FRAME_US = MICROSECONDS
+_THUMBNAIL_SIDE = 320
+_PICTURE_SLOPE, _PICTURE_OFFSET = 30.0, -26.0
+"""Calibration of the cosine of two appearances."""
+
+
+class _Stream:
+    """What is remembered of one stream between frames."""
+
+    def __init__(self, reader: LineReader) -> None:
+        self.motion = MotionReader()
+        self.text = TextFollower(reader)
+        self.passages = LookBack()
+        self.scenes = _SceneLog()
+        self.epoch = -1
+        self.last: Moment | None = None
+
+
+class EmbeddedEncoder:
+    """Concepts measured in the picture, composed into one vector; see `space` for its layout."""
+
+    id = "embedded-1"
+    dim = DIM
+
+    def __init__(self, reader: LineReader | None = None) -> None:
+        self._reader = reader or RapidReader()
+        self._streams: OrderedDict[StreamId, _Stream] = OrderedDict()
+
+    def encode(self, frames: Sequence[Frame]) -> list[Feature]:
+        return [self._encode_one(frame) for frame in frames]
+
+    def encode_utterances(self, utterances: Sequence[Utterance]) -> list[Feature]:
+        return [_encode_utterance(utterance) for utterance in utterances]
+
+    def encode_queries(self, queries: Sequence[str | Pixels]) -> list[Query]:
+        return [clauses.query(one) if isinstance(one, str) else _picture_query(one) for one in queries]
+
+    def _encode_one(self, frame: Frame) -> Feature:
+        stream = self._stream(frame)
+        birth = f"{frame.epoch}.{frame.pts}"
+        motion = stream.motion.read(frame.pixels, frame.moment, birth)
+        shown = stream.text.follow(frame.pixels, frame.moment, birth, fresh=motion.new_scene)
+        look = look_at(frame.pixels)
+        span = Span(frame.moment, Moment(frame.moment + _duration(stream.last, frame.moment)))
+        stream.last = frame.moment
+        concepts = concepts_of(motion, look, bool(shown), stream.passages.recent(motion.passages, frame.moment))
+        observations = (
+            *_seen(frame, motion, span),
+            *_read(frame, shown, span),
+            *stream.scenes.notice(frame, motion, look, span),
+        )
+        return Feature(
+            stream=frame.stream,
+            epoch=frame.epoch,
+            pts=frame.pts,
+            span=span,
+            vector=frame_vector(concepts, appearance=look.appearance, words=words_of([one.line for one in shown])),
+            observations=observations,
+            thumbnail=jpeg(frame.pixels, _THUMBNAIL_SIDE),
+        )
+
+    def _stream(self, frame: Frame) -> _Stream:
+        """The state of the frame's stream, fresh for a new epoch; the streams used longest ago make room."""
+        state = self._streams.get(frame.stream)
+        if state is None or state.epoch != frame.epoch or (state.last is not None and frame.moment <= state.last):
+            state = self._streams[frame.stream] = _Stream(self._reader)
+            state.epoch = frame.epoch
+        self._streams.move_to_end(frame.stream)
+        while len(self._streams) > _MOST_STREAMS:
+            self._streams.popitem(last=False)
+        return state
+
+
+class _SceneLog:
+    """Lasting facts about a stream's picture as observations that grow."""
+
+    def __init__(self) -> None:
+        self._since: dict[str, tuple[Moment, str]] = {}
+
+    def notice(self, frame: Frame, motion: Motion, look: Look, span: Span) -> Iterator[Observation]:
+        holds = {
+            "dark": look.dark > 0.5,
+            "bright": look.bright > 0.5,
+            "still": motion.judged and not motion.tracks and not motion.passages,
+            "cut": motion.cut,
+        }
+        for label, true in holds.items():
+            if not true:
+                self._since.pop(label, None)
+                continue
+            since, track = self._since.setdefault(label, (frame.moment, f"{label}-{frame.pts}"))
+            yield Observation(frame.stream, frame.epoch, track, "scene", label, Span(since, span.end), 1.0)
+
+
+def _seen(frame: Frame, motion: Motion, span: Span) -> Iterator[Observation]:
+    for track in motion.tracks:
+        actions = ("stays",) if track.rests_since is not None else (*track.directions(),) or ("moves",)
+        yield Observation(
+            frame.stream, frame.epoch, track.id, "thing", "something", Span(track.first, span.end),
+            min(0.95, 0.6 + 0.1 * track.sightings), track.colour, actions, box=Box(*_inside(track.box)),
+        )  # fmt: skip
+    for passage in motion.passages:
+        yield Observation(
+            frame.stream, frame.epoch, f"{passage.track}/{passage.what}", "event", passage.what, passage.span,
+            0.9, dominant(passage.colours), text="something", box=Box(*_inside(passage.box)),
+        )  # fmt: skip
+
+
+def _read(frame: Frame, shown: Sequence[Shown], span: Span) -> Iterator[Observation]:
+    for one in shown:
+        yield Observation(
+            frame.stream, frame.epoch, one.id, "read", "text", Span(one.first, span.end), one.line.score,
+            text=one.line.text, box=one.line.box,
+        )  # fmt: skip
+
+
+def _encode_utterance(utterance: Utterance) -> Feature:
+    words = {word.text: word.confidence for word in utterance.words}
+    if not words:
+        words = dict.fromkeys(re.findall(r"[^\W_]+(?:'[^\W_]+)?", utterance.text.lower()), utterance.confidence)
+    heard = Observation(
+        utterance.stream, utterance.epoch, f"{utterance.pts}-speech", "heard", "speech", utterance.span,
+        utterance.confidence, text=utterance.text,
+    )  # fmt: skip
+    return Feature(
+        stream=utterance.stream,
+        epoch=utterance.epoch,
+        pts=utterance.pts,
+        span=utterance.span,
+        vector=frame_vector({scene_slot("speech"): 1.0}, words=words, sense="heard"),
+        origin="sound",
+        observations=(heard,),
+    )
+
+
+def _picture_query(pixels: Pixels) -> Query:
+    return Query("", appearance_query(look_at(pixels).appearance), _PICTURE_SLOPE, _PICTURE_OFFSET, ("appearance",))
+
+
+def _duration(last: Moment | None, moment: Moment) -> int:
+    """A frame speaks for the time until the next, which is not known: as long as the one before it did."""
+    return _LONGEST_FRAME_US // 2 if last is None else min(moment - last, _LONGEST_FRAME_US)
+
+
+def _inside(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    left, top, right, bottom = (float(np.clip(side, 0.0, 1.0)) for side in box)
+    return left, top, right, bottom

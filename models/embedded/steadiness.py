@@ -1,0 +1,58 @@
+"""Cuts and camera movement: when a changed picture is no sign of moving things."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.embedded.pictures import Mask, Plane, shrink
+
+_TILE = 24
+"""Side in pixels of the tiles that vote."""
+_TEXTURED = 60.0
+"""Sobel magnitude from which a pixel would show that the camera moved."""
+_FEWEST_TILES = 6
+_MOST = 0.7
+
+
+class Steadiness:
+    """Compares each picture of a stream with the one before and with the scene."""
+
+    def __init__(self) -> None:
+        self._layout: Plane | None = None
+
+    def is_cut(self, luma: Plane, changed: float) -> bool:
+        """Whether the picture float32 [H, W], `changed` of which differs from the scene, begins another shot."""
+        layout = shrink(luma, 32, 18)
+        before, self._layout = self._layout, layout
+        return before is not None and changed > 0.3 and _unlike(before, layout)
+
+
+def _unlike(a: Plane, b: Plane) -> bool:
+    """Different in layout, not just in light: low correlation of the brightness maps."""
+    difference = float(np.abs((a - a.mean()) - (b - b.mean())).mean())
+    spread = float(a.std() * b.std())
+    correlation = float(((a - a.mean()) * (b - b.mean())).mean()) / spread if spread > 4.0 else 0.0
+    return correlation < 0.55 and max(difference, abs(float(a.mean() - b.mean()))) > 12.0
+
+
+def camera_moved(scene: Plane, differing: Mask) -> bool:
+    """Whether the scene's texture is out of place nearly everywhere, not just where a thing passes.
+
+    A thing hides some of the scene's edges; a moving camera shifts them all, also in the far corners.
+    """
+    import cv2
+
+    edges = np.hypot(cv2.Sobel(scene, cv2.CV_32F, 1, 0), cv2.Sobel(scene, cv2.CV_32F, 0, 1)) > _TEXTURED
+    textured, shifted = _per_tile(edges), _per_tile(edges & differing)
+    voting = textured >= 12
+    if int(voting.sum()) < _FEWEST_TILES:
+        return False
+    return float((shifted[voting] > 0.4 * textured[voting]).mean()) >= _MOST
+
+
+def _per_tile(mask: Mask) -> NDArray[np.int64]:
+    height, width = (side // _TILE * _TILE for side in mask.shape)
+    tiles = mask[:height, :width].reshape(height // _TILE, _TILE, width // _TILE, _TILE)
+    counts: NDArray[np.int64] = tiles.sum(axis=(1, 3))
+    return counts

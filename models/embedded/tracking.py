@@ -1,0 +1,291 @@
+"""Regions followed through time: which thing is which, where it goes, and how it comes and goes.
+
+Greedy nearest assignment under a constant-velocity gate; enough at a few frames a second, where a filter's covariance
+would be guesswork.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingest.records import MICROSECONDS, Moment, Span
+from models.embedded.blobs import Blob
+from models.embedded.colours import dominant
+
+BORDER = 0.025
+"""A box this close to the picture's edge touches it."""
+PATIENCE_US = 1_200_000
+"""A thing unseen for longer is gone."""
+_LONGEST_MEMORY_US = 2_000_000
+_LEAST_SIGHTINGS = 2
+_SURE_AGE_US = 900_000
+"""Things that turn up in mid-picture must last this long to have appeared."""
+_SLOWEST = 0.03
+"""Fractions of the picture a second below which nothing has a direction."""
+
+
+@dataclass(eq=False)
+class Track:
+    """One moving thing."""
+
+    id: str
+    first: Moment
+    last: Moment
+    box: tuple[float, float, float, float]
+    colours: NDArray[np.float32]
+    born_at_edge: bool
+    sightings: int = 1
+    seen_area: float = 0.0
+    covered_birth: bool = False
+    """It came out of another thing or from a place of rest, so it did not just appear."""
+    rests_since: Moment | None = None
+    path: deque[tuple[Moment, tuple[float, float, float, float]]] = field(default_factory=deque)
+
+    @property
+    def sure(self) -> bool:
+        return self.sightings >= _LEAST_SIGHTINGS
+
+    @property
+    def colour(self) -> str:
+        return dominant(self.colours)
+
+    @property
+    def age_us(self) -> int:
+        return self.last - self.first
+
+    def velocity(self) -> tuple[float, float]:
+        """Fractions of the picture a second, right and down, over the last moments.
+
+        An edge of the box that lies on the picture's edge does not move with the thing, so the other one tells.
+        """
+        (start, old), (end, new) = self.path[0], self.path[-1]
+        elapsed = (end - start) / MICROSECONDS
+        if elapsed <= 0:
+            return 0.0, 0.0
+        return _shift(old, new, 0) / elapsed, _shift(old, new, 1) / elapsed
+
+    def growth(self) -> float:
+        """How much larger per second, as a ratio; 1 for the same size. Judged only when clear of the edges."""
+        (start, old), (end, new) = self.path[0], self.path[-1]
+        elapsed = (end - start) / MICROSECONDS
+        if elapsed < 0.4 or at_edge(old) or at_edge(new):
+            return 1.0
+        ratio = ((new[2] - new[0]) * (new[3] - new[1])) / max((old[2] - old[0]) * (old[3] - old[1]), 1e-6)
+        return float(max(ratio, 1e-3) ** (0.5 / elapsed))
+
+    def directions(self) -> dict[str, float]:
+        """Strengths of "moves left" and its like, 0..1."""
+        right, down = self.velocity()
+        speed = float(np.hypot(right, down))
+        named = {"moves right": right, "moves left": -right, "moves down": down, "moves up": -down}
+        found = {}
+        if speed >= _SLOWEST:
+            found = {name: min(1.0, 1.5 * (part / speed)) for name, part in named.items() if part > 0.4 * speed}
+        growth = self.growth()
+        if growth > 1.35:
+            found["comes closer"] = min(1.0, growth - 0.5)
+        elif growth < 0.74:
+            found["moves away"] = min(1.0, 1.5 - growth)
+        return found
+
+    def predicted(self, moment: Moment) -> tuple[float, float, float, float]:
+        right, down = self.velocity()
+        elapsed = (moment - self.last) / MICROSECONDS
+        left, top, far, bottom = self.box
+        return left + right * elapsed, top + down * elapsed, far + right * elapsed, bottom + down * elapsed
+
+    def see(self, blob: Blob, moment: Moment) -> None:
+        # The more of it is in the picture, the more a sighting says about its colour.
+        self.seen_area += blob.area
+        self.colours = self.colours + (blob.colours - self.colours) * (blob.area / self.seen_area)
+        self.box, self.last = blob.box, moment
+        self.sightings += 1
+        self.path.append((moment, blob.box))
+        while len(self.path) > 2 and self.path[0][0] < moment - _LONGEST_MEMORY_US // 2:
+            self.path.popleft()
+
+
+@dataclass(frozen=True, eq=False)
+class Passage:
+    """A thing came ("enters", "appears") or went ("leaves", "vanishes")."""
+
+    what: str
+    track: str
+    colours: NDArray[np.float32]
+    span: Span
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Sighting:
+    """What following the blobs of one frame gave."""
+
+    seen: tuple[Track, ...]
+    passages: tuple[Passage, ...]
+
+
+class Tracker:
+    """The moving things of one stream."""
+
+    def __init__(self) -> None:
+        self._tracks: list[Track] = []
+        self._count = 0
+
+    @property
+    def tracks(self) -> tuple[Track, ...]:
+        return tuple(self._tracks)
+
+    def forget(self) -> None:
+        """Everything in sight is gone without having left: a cut, a moving camera."""
+        self._tracks.clear()
+
+    def drop(self, track: Track) -> None:
+        """`track` came to rest and is part of the scene now."""
+        self._tracks.remove(track)
+
+    def follow(self, blobs: Sequence[Blob], moment: Moment, birth: str, quiet: bool) -> Sighting:
+        """Match `blobs` with the tracks. `birth` makes ids unique; `quiet` suppresses arrivals (a fresh scene)."""
+        free = list(range(len(blobs)))
+        for _, track_at, blob_at in sorted(self._candidates(blobs, moment)):
+            track = self._tracks[track_at]
+            if blob_at in free and track.last != moment:
+                free.remove(blob_at)
+                track.see(blobs[blob_at], moment)
+        passages = [passage for track in self._tracks if (passage := self._arrival(track, moment, quiet))]
+        passages += self._departures(blobs, moment)
+        for blob_at in free:
+            self._begin(blobs[blob_at], moment, birth)
+        seen = tuple(track for track in self._tracks if track.last == moment and track.sure)
+        return Sighting(seen, tuple(passages))
+
+    def _candidates(self, blobs: Sequence[Blob], moment: Moment) -> list[tuple[float, int, int]]:
+        found = []
+        for t, track in enumerate(self._tracks):
+            elapsed = (moment - track.last) / MICROSECONDS
+            guess = track.predicted(moment)
+            for b, blob in enumerate(blobs):
+                distance = _distance(guess, blob.box)
+                reach = 0.08 + 0.2 * min(elapsed, 2.0) + 0.5 * _size(track.box)
+                unlike = 0.5 * float(np.abs(track.colours - blob.colours).sum())
+                grown = abs(float(np.log((_size(blob.box) + 0.02) / (_size(track.box) + 0.02))))
+                shared = overlap(guess, blob.box)
+                cost = distance / reach + 0.5 * unlike + 0.2 * grown - 0.5 * shared
+                if distance < reach and cost < 1.4:
+                    found.append((cost, t, b))
+        return found
+
+    def _begin(self, blob: Blob, moment: Moment, birth: str) -> None:
+        covered = any(overlap(blob.box, track.box) > 0.5 for track in self._tracks)
+        self._count += 1
+        track = Track(f"{birth}-{self._count}", moment, moment, blob.box, blob.colours, at_edge(blob.box))
+        track.covered_birth = covered
+        track.seen_area = blob.area
+        track.path.append((moment, blob.box))
+        self._tracks.append(track)
+
+    def _arrival(self, track: Track, moment: Moment, quiet: bool) -> Passage | None:
+        if quiet or track.last != moment:
+            return None
+        if track.sightings == _LEAST_SIGHTINGS and _came_in(track):
+            what = "enters"
+        elif not track.born_at_edge and not _came_in(track) and _just_reached(track, moment):
+            what = "appears"
+        else:
+            return None
+        begin = track.first
+        return Passage(what, track.id, track.colours, Span(begin, Moment(max(moment, begin + 1))), track.path[0][1])
+
+    def _departures(self, blobs: Sequence[Blob], moment: Moment) -> list[Passage]:
+        """Who is gone, and how. A thing hidden behind another is waited for."""
+        passages, kept = [], []
+        for track in self._tracks:
+            missing = moment - track.last
+            guess = track.predicted(moment)
+            hidden = any(overlap(guess, blob.box) > 0.5 for blob in blobs)
+            gone_out = missing > 0 and _goes_out(track.box, track.velocity(), guess)
+            if missing == 0 or (not gone_out and missing <= PATIENCE_US) or (hidden and missing <= 2 * PATIENCE_US):
+                kept.append(track)
+                continue
+            if track.sure and gone_out:
+                begin = Moment(max(track.first, track.last - MICROSECONDS // 2))
+                passages.append(Passage("leaves", track.id, track.colours, Span(begin, moment), track.box))
+            elif track.sure and not hidden and track.age_us >= _SURE_AGE_US and not at_edge(track.box):
+                end = Moment(track.last + MICROSECONDS // 2)
+                passages.append(Passage("vanishes", track.id, track.colours, Span(track.last, end), track.box))
+        self._tracks = kept
+        return passages
+
+
+def at_edge(box: tuple[float, float, float, float]) -> bool:
+    return box[0] < BORDER or box[1] < BORDER or box[2] > 1 - BORDER or box[3] > 1 - BORDER
+
+
+def leaving(track: Track) -> bool:
+    """The thing touches the edge that it moves towards."""
+    return _pushes_out(track.box, track.velocity())
+
+
+def _pushes_out(box: tuple[float, float, float, float], velocity: tuple[float, float]) -> bool:
+    right, down = velocity
+    return (
+        (box[0] < BORDER and right < -_SLOWEST)
+        or (box[1] < BORDER and down < -_SLOWEST)
+        or (box[2] > 1 - BORDER and right > _SLOWEST)
+        or (box[3] > 1 - BORDER and down > _SLOWEST)
+    )
+
+
+def _goes_out(
+    box: tuple[float, float, float, float], velocity: tuple[float, float], guess: tuple[float, float, float, float]
+) -> bool:
+    return _pushes_out(box, velocity) or (max(map(abs, velocity)) > _SLOWEST and (at_edge(box) or at_edge(guess)))
+
+
+def _came_in(track: Track) -> bool:
+    """Born at an edge and not on the way out of it, or too fast to have been seen there."""
+    right, down = track.velocity()
+    if track.born_at_edge:
+        return not _pushes_out(track.path[0][1], (right, down))
+    before = [side - v * 0.6 for side, v in zip(track.path[0][1], (right, down, right, down), strict=True)]
+    return np.hypot(right, down) > 0.15 and (before[0] < 0 or before[1] < 0 or before[2] > 1 or before[3] > 1)
+
+
+def _just_reached(track: Track, moment: Moment) -> bool:
+    """This sighting is the first at an age to be sure of."""
+    if track.covered_birth or track.sightings < 3 or moment - track.first < _SURE_AGE_US:
+        return False
+    return track.path[-2][0] - track.first < _SURE_AGE_US or track.sightings == 3
+
+
+def _shift(old: Sequence[float], new: Sequence[float], axis: int) -> float:
+    low, high = new[axis] - old[axis], new[axis + 2] - old[axis + 2]
+    low_fixed = old[axis] < BORDER and new[axis] < BORDER
+    high_fixed = old[axis + 2] > 1 - BORDER and new[axis + 2] > 1 - BORDER
+    if low_fixed and not high_fixed:
+        return high
+    if high_fixed and not low_fixed:
+        return low
+    return (low + high) / 2
+
+
+def _size(box: Sequence[float]) -> float:
+    return float(np.sqrt(max(box[2] - box[0], 0.0) * max(box[3] - box[1], 0.0)))
+
+
+def _distance(a: Sequence[float], b: Sequence[float]) -> float:
+    return float(np.hypot((a[0] + a[2] - b[0] - b[2]) / 2, (a[1] + a[3] - b[1] - b[3]) / 2))
+
+
+def overlap(a: Sequence[float], b: Sequence[float]) -> float:
+    """Share of the smaller box that lies in the other."""
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    smaller = min((a[2] - a[0]) * (a[3] - a[1]), (b[2] - b[0]) * (b[3] - b[1]))
+    return float(width * height / max(smaller, 1e-9))

@@ -1,0 +1,1 @@
+"""Learned frame encoders, one file per family."""

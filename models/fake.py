@@ -1,0 +1,101 @@
+"""Deterministic fakes of every seam: simple enough to predict, real enough to run the whole service on."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from ingest.records import (
+    MICROSECONDS,
+    Evidence,
+    Feature,
+    Frame,
+    Moment,
+    Pixels,
+    Query,
+    Sound,
+    Span,
+    Utterance,
+    Vector,
+)
+
+_CHANNELS = ("red", "green", "blue")
+
+
+class FakeEncoder:
+    """The mean colour of a picture, and hashed words: "red" finds red pictures, any other word finds its utterances."""
+
+    id = "fake-1"
+    dim = 64
+
+    def encode(self, frames: Sequence[Frame]) -> list[Feature]:
+        return [
+            Feature(frame.stream, frame.epoch, frame.pts, _span(frame), _colour_vector(frame.pixels), thumbnail=b"")
+            for frame in frames
+        ]
+
+    def encode_utterances(self, utterances: Sequence[Utterance]) -> list[Feature]:
+        return [
+            Feature(one.stream, one.epoch, one.pts, one.span, _words_vector(one.text), origin="sound")
+            for one in utterances
+        ]
+
+    def encode_queries(self, queries: Sequence[str | Pixels]) -> list[Query]:
+        found = []
+        for query in queries:
+            vector = _words_vector(query) if isinstance(query, str) else _colour_vector(query)
+            text = query if isinstance(query, str) else ""
+            found.append(Query(text, vector, slope=20.0, offset=-10.0, understood=tuple(_words(text))))
+        return found
+
+
+class FakeTranscriber:
+    """Hears one word in every sound that is not silent: its level, "loud" or "quiet"."""
+
+    id = "fake-1"
+
+    def transcribe(self, sounds: Sequence[Sound]) -> list[Utterance]:
+        found = []
+        for sound in sounds:
+            level = float(np.abs(sound.samples).max()) if len(sound.samples) else 0.0
+            if level > 0.01:
+                text = "loud" if level > 0.5 else "quiet"
+                found.append(Utterance(sound.stream, sound.epoch, sound.pts, sound.span, text, 1.0))
+        return found
+
+
+class FakeSystem:
+    """Repeats the question and cites every exhibit."""
+
+    id = "fake-1"
+
+    def answer(self, question: str, evidence: Evidence) -> Iterator[str]:
+        yield f"You asked: {question}"
+        for exhibit in evidence.exhibits:
+            yield f" [{exhibit.number}]"
+
+
+def _span(frame: Frame) -> Span:
+    return Span(frame.moment, Moment(frame.moment + MICROSECONDS // 2))
+
+
+def _colour_vector(pixels: Pixels) -> Vector:
+    vector = np.zeros(FakeEncoder.dim, dtype=np.float32)
+    vector[:3] = pixels.reshape(-1, 3).mean(axis=0) + 1.0
+    return vector / np.float32(np.linalg.norm(vector))
+
+
+def _words_vector(text: str) -> Vector:
+    vector = np.zeros(FakeEncoder.dim, dtype=np.float32)
+    for word in _words(text):
+        digest = hashlib.blake2b(word.encode(), digest_size=4).digest()
+        vector[_CHANNELS.index(word) if word in _CHANNELS else 3 + int.from_bytes(digest) % (FakeEncoder.dim - 3)] = 1.0
+    norm = float(np.linalg.norm(vector))
+    return vector / np.float32(norm) if norm else vector
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[^\W_]+", text.lower())

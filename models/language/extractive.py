@@ -1,0 +1,234 @@
+"""Answers composed from the evidence alone: what was observed is told, what could not be looked for is said."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+
+from ingest.records import Evidence, Observation
+from models.language.questions import Aim, Question, mentions, take_apart
+from models.language.telling import Teller, duration, join, merged, some, thing
+
+_MOST_LISTED = 8
+_SURE = 0.75
+_BRIEF_US = 700_000
+"""Things seen for a shorter time are not counted: most are flicker."""
+
+_Part = Callable[[Question, Evidence, Teller], Iterator[str]]
+
+
+class ExtractiveSystem:
+    """A `VideoSystem` without a language model. It never says what is not in the evidence."""
+
+    id = "extractive"
+
+    def answer(self, question: str, evidence: Evidence) -> Iterator[str]:
+        asked, teller = take_apart(question), Teller(evidence)
+        said = False
+        for sentence in _sentences(asked, evidence, teller):
+            yield f" {sentence}" if said else sentence
+            said = True
+
+
+def _sentences(asked: Question, evidence: Evidence, teller: Teller) -> Iterator[str]:
+    unknown = tuple(dict.fromkeys((*asked.unknown, *evidence.unknown)))
+    named = {one.label for one in evidence.observations if one.kind == "thing"}
+    unknown = tuple(word for word in unknown if word.rstrip("s") not in named and word not in named)
+    known_by_word = _spoken_or_written(unknown, evidence)
+    if unknown and not (known_by_word and asked.aim == "which"):
+        yield f"I cannot recognise {join([_quoted(word) for word in unknown], 'or')} in the picture."
+    yield from _quote(known_by_word, teller)
+    yield from _PARTS[asked.aim](asked, evidence, teller)
+    if evidence.gaps:
+        yield f"There was no video {some([teller.gap(gap) for gap in evidence.gaps], _MOST_LISTED)}."
+    elif not evidence.searched and not evidence.observations:
+        yield "There is no footage in that time."
+
+
+def _count(asked: Question, evidence: Evidence, teller: Teller) -> Iterator[str]:
+    events = asked.events(evidence.observations)
+    if events:
+        noun = "time" if len(events) == 1 else "times"
+        what = join(sorted({one.label for one in events}), "or")
+        yield f"Something {what} {len(events)} {noun}: {_listed(events, teller)}."
+        return
+    things = _distinct(asked.about(evidence.observations))
+    if not things:
+        yield from _nothing(asked, evidence, teller)
+        return
+    what = f"{join(sorted(asked.colours), 'or')} thing".strip()
+    yield f"{len(things)} different {what}{'s' if len(things) != 1 else ''} moved: {_listed(things, teller)}."
+
+
+def _colour(asked: Question, evidence: Evidence, teller: Teller) -> Iterator[str]:
+    reference = _distinct(asked.about(evidence.observations)) if asked.colours else []
+    everything = _distinct([one for one in evidence.observations if one.kind == "thing" and one.colour])
+    beside = [
+        one
+        for one in everything
+        if any(
+            one.key != other.key and one.stream == other.stream and one.span.overlaps(other.span) for other in reference
+        )
+    ]
+    things = beside if asked.colours and beside else everything
+    if not things:
+        yield from _nothing(asked, evidence, teller)
+        return
+    if asked.colours and not reference:
+        yield f"I saw nothing {join(sorted(asked.colours), 'or')} move."
+    yield f"What moved was {_listed([*things], teller, colour_only=True)}."
+
+
+def _when(asked: Question, evidence: Evidence, teller: Teller) -> Iterator[str]:
+    found = asked.events(evidence.observations)
+    if found or asked.unknown or asked.negative:
+        found = found or (_distinct(asked.about(evidence.observations)) if not asked.negative else [])
+        if found:
+            yield f"{_capital(_listed(found, teller))}."
+            return
+    if evidence.exhibits:
+        times = [
+            f"{teller.span(one.hit.stream, one.hit.span)} [{one.number}]"
+            for one in sorted(evidence.exhibits, key=lambda one: (one.hit.stream, one.hit.span))
+        ]
+        yield f"At {some(times, _MOST_LISTED)}."
+        return
+    yield from _nothing(asked, evidence, teller)
+
+
+def _how_long(asked: Question, evidence: Evidence, teller: Teller) -> Iterator[str]:
+    spans = [(one.hit.stream, one.hit.span) for one in evidence.exhibits]
+    if not spans:
+        spans = [(one.stream, one.span) for one in _distinct(asked.about(evidence.observations))]
+    if not spans:
+        yield from _nothing(asked, evidence, teller)
+        return
+    for stream in sorted({stream for stream, _ in spans}):
+        joined = merged([span for owner, span in spans if owner == stream])
+        total = sum(span.duration for span in joined)
+        times = [f"{teller.span(stream, span)}{teller.cite(stream, span)}" for span in joined]
+        yield f"{_capital(duration(total))} in all: {some(times, _MOST_LISTED)}."
+
+
+def _text(asked: Question, evidence: Evidence, teller: Teller) -> Iterator[str]:
+    lines = [one for one in evidence.observations if one.kind == "read"]
+    if not lines:
+        yield "I read no text in that footage."
+        return
+    yield f"The text shown: {some([f'{_quoted(one.text)} ({teller.at(one)})' for one in lines], 2 * _MOST_LISTED)}."
+
+
+def _speech(asked: Question, evidence: Evidence, teller: Teller) -> Iterator[str]:
+    said = [one for one in evidence.observations if one.kind == "heard"]
+    if not said:
+        yield "I heard no speech in that footage."
+        return
+    yield f"I heard: {some([f'{_quoted(one.text)} ({teller.at(one)})' for one in said], 2 * _MOST_LISTED)}."
+
+
+def _whether(asked: Question, evidence: Evidence, teller: Teller) -> Iterator[str]:
+    if evidence.exhibits and not asked.unknown:
+        times = [f"{teller.span(one.hit.stream, one.hit.span)} [{one.number}]" for one in evidence.exhibits]
+        yield f"Yes: {some(times, _MOST_LISTED)}."
+        return
+    if not asked.unknown:
+        things = asked.events(evidence.observations)
+        things = things or (_distinct(asked.about(evidence.observations)) if asked.actions or asked.colours else [])
+        if things and not asked.negative:
+            yield f"Yes: {_listed(things, teller)}."
+            return
+        yield from _nothing(asked, evidence, teller)
+        return
+    things = _distinct(asked.about(evidence.observations))
+    if things:
+        yield f"What I can tell: {_listed(things, teller)}."
+
+
+def _what_happened(asked: Question, evidence: Evidence, teller: Teller) -> Iterator[str]:
+    things = _distinct([one for one in evidence.observations if one.kind == "thing"])
+    events = [one for one in evidence.observations if one.kind == "event"]
+    if things:
+        yield f"{len(things)} thing{'s' if len(things) != 1 else ''} moved: {_listed(things, teller)}."
+    if events and len(events) <= 2 * _MOST_LISTED:
+        told = [f"something {one.colour} {one.label}".replace("  ", " ") + f" at {teller.at(one)}" for one in events]
+        yield f"{_capital(some(told, 2 * _MOST_LISTED))}."
+    if any(one.kind == "read" for one in evidence.observations):
+        yield from _text(asked, evidence, teller)
+    if any(one.kind == "heard" for one in evidence.observations):
+        yield from _speech(asked, evidence, teller)
+    if not evidence.observations and evidence.searched:
+        yield f"I noticed nothing in {teller.searched(evidence)}."
+
+
+def _which(asked: Question, evidence: Evidence, teller: Teller) -> Iterator[str]:
+    """A question about something beyond motion and colour: what was read and heard may hold the answer."""
+    if _spoken_or_written(asked.unknown, evidence):
+        return
+    words = [one for one in evidence.observations if one.kind in ("read", "heard")]
+    if words:
+        for part, kind in ((_text, "read"), (_speech, "heard")):
+            if any(one.kind == kind for one in words):
+                yield from part(asked, evidence, teller)
+        return
+    things = _distinct(asked.about(evidence.observations))
+    if things:
+        yield f"What I can tell: {_listed(things, teller)}."
+    else:
+        yield from _nothing(asked, evidence, teller)
+
+
+def _nothing(asked: Question, evidence: Evidence, teller: Teller) -> Iterator[str]:
+    if not evidence.searched:
+        return
+    found = "nothing moving" if asked.unknown else "nothing like that"
+    yield f"I found {found} in {teller.searched(evidence)}."
+
+
+def _spoken_or_written(words: Sequence[str], evidence: Evidence) -> list[Observation]:
+    candidates = [one for one in evidence.observations if one.kind in ("read", "heard")]
+    return [one for one in candidates if mentions(words, one.text)] if words else []
+
+
+def _quote(found: Sequence[Observation], teller: Teller) -> Iterator[str]:
+    if found:
+        told = [f"{_quoted(one.text)} was {one.kind} at {teller.at(one)}" for one in found]
+        yield f"{_capital(some(told, _MOST_LISTED))}."
+
+
+def _distinct(things: Sequence[Observation]) -> list[Observation]:
+    """Each thing once, flicker left out, in order of time."""
+    latest = {one.key: one for one in things}
+    lasting = [one for one in latest.values() if one.score >= _SURE and one.span.duration >= _BRIEF_US]
+    return sorted(lasting, key=lambda one: (one.stream, one.span))
+
+
+def _listed(found: Sequence[Observation], teller: Teller, *, colour_only: bool = False) -> str:
+    parts = []
+    if len(found) > 2 * _MOST_LISTED:
+        tally = Counter(one.colour for one in found if one.colour)
+        parts.append(join([f"{count} {colour}" for colour, count in tally.most_common()]))
+    for one in found:
+        doing = "" if colour_only else f" {one.label if one.kind == 'event' else join(one.actions)}"
+        parts.append(f"{one.colour if colour_only else thing(one)}{doing.rstrip()} ({teller.at(one)})")
+    return some(parts, _MOST_LISTED)
+
+
+def _quoted(text: str) -> str:
+    return f"“{text.strip(chr(34))}”"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+_PARTS: dict[Aim, _Part] = {
+    "count": _count,
+    "colour": _colour,
+    "when": _when,
+    "how long": _how_long,
+    "text": _text,
+    "speech": _speech,
+    "whether": _whether,
+    "what happened": _what_happened,
+    "which": _which,
+}

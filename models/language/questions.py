@@ -1,0 +1,90 @@
+"""What a question asks for, as far as observations can answer it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from ingest.records import Observation
+from models.embedded.clauses import parse
+from models.embedded.space import ACTIONS, COLOURS
+
+Aim = Literal["count", "colour", "when", "how long", "text", "speech", "whether", "what happened", "which"]
+
+_AIMS: Final[tuple[tuple[Aim, str], ...]] = (
+    ("count", r"\b(how many|number of|count)\b"),
+    ("colour", r"\b(what|which) colou?rs?\b"),
+    ("how long", r"\bhow long\b|\bfor how (long|much time)\b"),
+    ("when", r"^\s*(when|since when|until when)\b|\b(at )?what time\b"),
+    ("speech", r"\b(what|which)\b.*\b(said|say|says|saying|spoken|talk|talking|heard|mentioned)\b"),
+    ("text", r"\b(what|which)\b.*\b(text|written|writing|title|caption|sign|words?|read|label|says)\b"),
+    ("what happened", r"\bwhat('s| is| was)? (happen\w*|going on|went on|there|new|seen|visible|in (it|there))\b"),
+    ("what happened", r"^\s*(describe|summari[sz]e|tell me|list)\b|\bwhat (moves|moved|did you see|changed)\b"),
+    ("whether", r"^\s*(did|do|does|is|are|was|were|has|have|had|can|could|any|anything|anyone)\b"),
+    ("which", r"\b(what|which|who|whose|where)\b"),
+)
+_SIGN: Final = re.compile(
+    r"\bwhat\b.*\b(sign|screen|card|title|caption|label|board)s?\b.*\b(say|says|said|show|shows)\b"
+)
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question taken apart: what it is after, and the colours, actions and words it is about."""
+
+    aim: Aim
+    colours: frozenset[str]
+    actions: frozenset[str]
+    unknown: tuple[str, ...]
+    negative: bool
+
+    def about(self, observations: Sequence[Observation]) -> list[Observation]:
+        """The things among `observations` that the question is about; all moving ones when none fits by colour."""
+        things = [one for one in observations if one.kind == "thing" and (one.actions != ("stays",) or self._rests)]
+        return [one for one in things if self._fits(one)]
+
+    @property
+    def _rests(self) -> bool:
+        return "stays" in self.actions
+
+    def _fits(self, one: Observation) -> bool:
+        directed = {action for action in self.actions if action.startswith("moves ") or action == "comes closer"}
+        return (not self.colours or one.colour in self.colours) and (not directed or bool(directed & {*one.actions}))
+
+    def events(self, observations: Sequence[Observation]) -> list[Observation]:
+        """The arrivals and departures that the question asks about."""
+        wanted = self.actions & {"enters", "leaves", "appears", "vanishes"}
+        return [
+            one
+            for one in observations
+            if one.kind == "event" and one.label in wanted and (not self.colours or one.colour in self.colours)
+        ]
+
+
+def take_apart(text: str) -> Question:
+    lowered = text.lower()
+    aim: Aim = next((aim for aim, pattern in _AIMS if re.search(pattern, lowered)), "whether")
+    if _SIGN.search(lowered):
+        aim = "text"
+    clauses = parse(text)
+    words = {word for clause in clauses if clause.known for word in _parts(clause.phrase)}
+    return Question(
+        aim=aim,
+        colours=frozenset(words & set(COLOURS)),
+        actions=frozenset(words & set(ACTIONS)),
+        unknown=tuple(clause.phrase for clause in clauses if not clause.known),
+        negative=any(clause.phrase.startswith(("not ", "no ", "nothing", "empty")) for clause in clauses),
+    )
+
+
+def _parts(phrase: str) -> set[str]:
+    """Single words of a clause's phrase, and the actions of several words within it."""
+    return {*phrase.split(), *(action for action in ACTIONS if re.search(rf"\b{action}\b", phrase))}
+
+
+def mentions(words: Sequence[str], text: str) -> bool:
+    """Whether `text` has one of `words`, or a word that begins like it ("produced", "production")."""
+    stems = {word.lower()[: max(3, min(6, len(word)))] for word in words}
+    return any(token.startswith(stem) for token in re.findall(r"[^\W_]+", text.lower()) for stem in stems)

@@ -1,0 +1,97 @@
+"""Times, things and lists in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from ingest.records import MICROSECONDS, Evidence, Gap, Moment, Observation, Span, StreamId
+
+
+class Teller:
+    """Tells the times and citations of one body of evidence."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self._origins = dict(evidence.origins)
+        self._exhibits = evidence.exhibits
+        streams = {stream for stream, _ in evidence.searched} | {one.hit.stream for one in evidence.exhibits}
+        self._several = len(streams | {one.stream for one in evidence.observations}) > 1
+
+    def moment(self, stream: StreamId, moment: int) -> str:
+        """On the stream's own clock: the offset into a file, else UTC."""
+        if stream in self._origins:
+            elapsed = max(0, moment - self._origins[stream]) // MICROSECONDS
+            return f"{elapsed // 3600:02d}:{elapsed // 60 % 60:02d}:{elapsed % 60:02d}"
+        return datetime.fromtimestamp(moment // MICROSECONDS, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+    def span(self, stream: StreamId, span: Span) -> str:
+        start, end = self.moment(stream, span.start), self.moment(stream, span.end)
+        if start == end:
+            return start
+        if start.endswith("UTC") and start[:10] == end[:10]:
+            start, end = start.removesuffix(" UTC"), end[11:]
+        return f"{start}–{end}"
+
+    def at(self, observation: Observation) -> str:
+        """When, where if several streams are in question, and the exhibits that show it."""
+        where = f" on {observation.stream}" if self._several else ""
+        return (
+            f"{self.span(observation.stream, observation.span)}{where}{self.cite(observation.stream, observation.span)}"
+        )
+
+    def cite(self, stream: StreamId, span: Span) -> str:
+        """The exhibit that overlaps most, as " [2]"; nothing when none shows it."""
+        shared = [
+            (common.duration, -exhibit.number)
+            for exhibit in self._exhibits
+            if exhibit.hit.stream == stream and (common := exhibit.hit.span.intersection(span)) is not None
+        ]
+        return f" [{-max(shared)[1]}]" if shared else ""
+
+    def gap(self, gap: Gap) -> str:
+        where = f" on {gap.stream}" if self._several else ""
+        return f"{self.span(gap.stream, gap.span)}{where} ({gap.reason})"
+
+    def searched(self, evidence: Evidence) -> str:
+        return join([f"{stream}, {self.span(stream, span)}" for stream, span in evidence.searched])
+
+
+def thing(observation: Observation) -> str:
+    """ "something red", "a red car"."""
+    if observation.label == "something" or observation.kind != "thing":
+        return f"something {observation.colour}".strip()
+    words = f"{observation.colour} {observation.label}".strip()
+    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
+
+
+def join(parts: Sequence[str], last: str = "and") -> str:
+    """ "a, b and c"."""
+    if len(parts) < 2:
+        return "".join(parts)
+    return f"{', '.join(parts[:-1])} {last} {parts[-1]}"
+
+
+def some(parts: Sequence[str], limit: int) -> str:
+    """The first `limit` of `parts`, and how many more there are."""
+    if len(parts) <= limit:
+        return "; ".join(parts)
+    return f"{'; '.join(parts[:limit])}; and {len(parts) - limit} more"
+
+
+def duration(microseconds: int) -> str:
+    """ "4 seconds", "2 min 5 s"."""
+    total = max(1, round(microseconds / MICROSECONDS))
+    if total < 60:
+        return f"{total} second{'s' if total != 1 else ''}"
+    return f"{total // 60} min {total % 60} s" if total < 3600 else f"{total // 3600} h {total % 3600 // 60} min"
+
+
+def merged(spans: Sequence[Span], within_us: int = MICROSECONDS) -> list[Span]:
+    """`spans` in order of time, those less than `within_us` apart joined."""
+    joined: list[Span] = []
+    for span in sorted(spans):
+        if joined and span.start <= joined[-1].end + within_us:
+            joined[-1] = joined[-1].hull(span)
+        else:
+            joined.append(Span(Moment(span.start), Moment(span.end)))
+    return joined
