@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ingest.child import Decoder
 from ingest.errors import NotFound
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from ingest.decode import Emit
     from ingest.opening import Opened
+
+_WIDE: Final = seconds(12)
+"""How far before the target to seek where the container has no index of key frames."""
 
 
 def cut(segments: Sequence[Segment], span: Span, out: Path, *, exact: bool = False, timeout_s: float = 60) -> Span:
@@ -95,7 +98,7 @@ def seek_before(opened: Opened, segment: Segment, moment: Moment) -> None:
     """Go to the last key frame at or before `moment`, or to the beginning where the container cannot."""
     import av.error
 
-    target = segment.first_pts + moment - segment.span.start
+    target = segment.first_pts + moment - segment.span.start - (0 if opened.one_timeline else _WIDE)
     if target - segment.first_pts <= seconds(0.5):
         return
     try:

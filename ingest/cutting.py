@@ -28,7 +28,8 @@ class Cutting:
 
     def __init__(self, pieces: Sequence[tuple[Segment, Opened]], span: Span, exact: bool) -> None:
         self._pieces, self._span = pieces, span
-        self._copies = not exact and _alike([opened.video for _, opened in pieces], "h264")
+        indexed = all(opened.one_timeline for _, opened in pieces)
+        self._copies = not exact and indexed and _alike([opened.video for _, opened in pieces], "h264")
         self._copies_sound = _alike([opened.audio for _, opened in pieces], "aac")
 
     def write(self, out: str) -> Span:

@@ -21,7 +21,9 @@ Grey = NDArray[np.float32]
 WIDTH: Final = 96
 HEIGHT: Final = 54
 CHANGED: Final = 12.0
-"""Grey levels by which a cell must differ: noise, averaged over a cell, stays below a third of it."""
+"""Grey levels by which a cell must differ at least."""
+NOISE: Final = 7.5
+"""Times the median difference by which it must differ: five standard deviations of normal noise."""
 MOVING: Final = 4
 """Cells that must differ: a person 30 m away in a wide picture covers about eight."""
 CUT_SHARE: Final = 0.5
@@ -64,12 +66,12 @@ class Sampler:
         self._floor, self._grey = floor, grey
         if self._sampling.keyframes_only:
             return "key"
-        changed = _changed(before, grey)
-        if self._sampling.scene_cuts and changed > CUT_SHARE * grey.size:
+        difference = _difference(before, grey)
+        if self._sampling.scene_cuts and np.count_nonzero(difference > CHANGED) > CUT_SHARE * grey.size:
             return "scene"
         if due:
             return "rate"
-        return "motion" if self._sampling.motion and changed >= MOVING else None
+        return "motion" if self._sampling.motion and _moves(difference) else None
 
     def forget(self) -> None:
         """A new epoch: nothing before it is comparable."""
@@ -80,10 +82,16 @@ def _cell(pts: int, rate: float) -> int:
     return int(pts * round(rate * 1000) // (1000 * MICROSECONDS))
 
 
-def _changed(before: Grey | None, grey: Grey) -> int:
+def _difference(before: Grey | None, grey: Grey) -> Grey:
     if before is None or before.shape != grey.shape:
-        return 0
-    return int(np.count_nonzero(np.abs(grey - before) > CHANGED))
+        return np.zeros_like(grey)
+    return np.abs(grey - before)
+
+
+def _moves(difference: Grey) -> bool:
+    """Whether enough cells differ by more than this picture's own noise."""
+    least = max(CHANGED, NOISE * float(np.median(difference)))
+    return int(np.count_nonzero(difference > least)) >= MOVING
 
 
 def shrink(luma: NDArray[np.uint8]) -> Grey:

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingest.errors import Invalid, SourceRefused
+from ingest.sources import MASK, SCHEMES, Secret, SourceSpec, parse
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "scheme", "location"),
+    [
+        ("/films/a.mp4", "file", "file", "/films/a.mp4"),
+        ("film with spaces.mkv", "file", "file", "film with spaces.mkv"),
+        ("file:///films/a%20b.mp4", "file", "file", "/films/a b.mp4"),
+        ("/dev/video0", "live", "device", "/dev/video0"),
+        ("rtsp://10.0.0.5:8554/cam?x=1", "live", "rtsp", "rtsp://10.0.0.5:8554/cam?x=1"),
+        ("RTSP://Door.Example/cam", "live", "rtsp", "rtsp://door.example/cam"),
+        ("rtsps://[2001:db8::1]/cam", "live", "rtsps", "rtsps://[2001:db8::1]/cam"),
+        ("https://example.com/a.MP4", "file", "https", "https://example.com/a.MP4"),
+        ("http://example.com/live.m3u8", "live", "http", "http://example.com/live.m3u8"),
+        ("http://cam/mjpeg.cgi", "live", "http", "http://cam/mjpeg.cgi"),
+        ("rtmp://host/app/key", "live", "rtmp", "rtmp://host/app/key"),
+        ("srt://host:9000", "live", "srt", "srt://host:9000"),
+    ],
+)
+def test_sources_as_people_write_them(text: str, kind: str, scheme: str, location: str) -> None:
+    spec = parse(text)
+    assert (spec.kind, spec.scheme, spec.location) == (kind, scheme, location)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["exec:rm", "concat:/a|/b", "lavfi:testsrc", "ftp://h/a", "data:,x",
+     "pipe:0", "javascript:1", "gopher://h", "udp://239.0.0.1:1", "concatf:/x", "crypto:/x", "tee:/x", "unix:/x"],
+)  # fmt: skip
+def test_other_schemes_are_refused_with_advice(text: str) -> None:
+    with pytest.raises(SourceRefused) as caught:
+        parse(text)
+    assert caught.value.advice
+
+
+def test_what_does_not_look_like_a_scheme_is_the_name_of_a_file() -> None:
+    """libav would see a protocol there; it never sees names."""
+    assert parse("subfile,,start,0,end,9,,:/etc/passwd").scheme == "file"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "   ", "rtsp://", "http://:80/", "rtsp://h:99999/", "http://[::1", "a\nb", "file://host/x"]
+)
+def test_what_is_no_source_is_invalid(text: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        parse(text)
+    assert caught.value.advice
+
+
+def test_a_file_with_a_colon_in_its_name_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("cam:door.mp4").touch()
+    assert parse("cam:door.mp4").location == str(tmp_path / "cam:door.mp4")
+
+
+@given(password=st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=8).filter(lambda p: p.strip()))
+def test_a_password_is_nowhere_to_be_seen(password: str) -> None:
+    from urllib.parse import quote
+
+    spec = parse(f"rtsp://admin:{quote(password, safe='')}@cam.example:8554/live")
+    assert spec.password.reveal() == password
+    shown = [spec.masked, repr(spec), str(spec), f"{spec.password}", repr(spec.password), f"{spec.password!s:>20}"]
+    for text in shown:
+        assert password not in text
+        assert quote(password, safe="") not in text
+    assert spec.masked == f"rtsp://admin:{MASK}@cam.example:8554/live"
+    assert spec.location == "rtsp://cam.example:8554/live"
+
+
+def test_secrets_in_the_query_are_masked_where_shown() -> None:
+    spec = parse("http://cam/video.cgi?user=a&Password=hush&res=hd&api_key=abc")
+    assert spec.masked == f"http://cam/video.cgi?user=a&Password={MASK}&res=hd&api_key={MASK}"
+
+
+def test_secrets_do_not_leak_by_json_pickle_or_copy() -> None:
+    secret = Secret("hush")
+    with pytest.raises(TypeError):
+        json.dumps({"password": secret})
+    with pytest.raises(TypeError):
+        pickle.dumps(secret)
+    with pytest.raises(TypeError):
+        copy.copy(secret)
+    assert not Secret()
+    assert Secret("a") == Secret("a") != Secret("b")
+
+
+def test_every_scheme_is_parsed_and_kept_apart_from_its_login() -> None:
+    for scheme in SCHEMES:
+        spec = parse(f"{scheme}://u:p@h/x")
+        assert isinstance(spec, SourceSpec)
+        assert (spec.username, spec.password.reveal(), spec.location) == ("u", "p", f"{scheme}://h/x")

@@ -1,0 +1,130 @@
+"""Time against an oracle that never saw the code: true times are drawn, then distorted the way sources distort them."""
+
+from __future__ import annotations
+
+import itertools
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingest.records import MICROSECONDS, Mark, Moment
+from ingest.timeline import BACKWARD, FORWARD, MPEGTS_WRAP, Stamp, Ticks, Timeline, advance, follow, resumed, unwrap
+
+START = Moment(1_700_000_000_000_000)
+STEP = 40_000
+TICK = Fraction(1, 90_000)
+
+
+def run(values: list[int | None], line: Timeline | None = None) -> list[Stamp | None]:
+    line, stamps = line or Timeline(), []
+    for value in values:
+        line, stamp = advance(line, value, first=START, arrival=None)
+        stamps.append(stamp)
+    return stamps
+
+
+@given(
+    start=st.integers(0, MPEGTS_WRAP - 1),
+    steps=st.lists(st.integers(900, 90_000 * 9), min_size=1, max_size=400),
+    stretch=st.integers(1, 3000),
+)
+def test_wraps_are_undone(start: int, steps: list[int], stretch: int) -> None:
+    """Any number of 26.5 h turns: microseconds follow the true ticks to half a microsecond."""
+    ticks, true = Ticks(TICK, MPEGTS_WRAP), start
+    for step in steps:
+        ticks, value = ticks.read(true % MPEGTS_WRAP)
+        assert abs(value - true * Fraction(100, 9)) <= Fraction(1, 2)
+        true += step * stretch % (MPEGTS_WRAP // 2 - 1) + 1
+
+
+@given(last=st.integers(-(1 << 40), 1 << 40), raw=st.integers(0, MPEGTS_WRAP - 1))
+def test_unwrapping_picks_the_nearest(last: int, raw: int) -> None:
+    value = unwrap(raw, last, MPEGTS_WRAP)
+    assert value % MPEGTS_WRAP == raw
+    assert abs(value - last) <= MPEGTS_WRAP // 2
+
+
+@given(st.lists(st.integers(-20 * MICROSECONDS, 20 * MICROSECONDS) | st.none(), max_size=200))
+def test_time_never_goes_back(steps: list[int | None]) -> None:
+    """Whatever the clock does: pts and moment grow within an epoch, and epochs follow one another in time."""
+    raw, values = 5 * MICROSECONDS, []
+    for step in steps:
+        raw += step or 0
+        values.append(None if step is None else raw)
+    stamps = [stamp for stamp in run(values) if stamp is not None]
+    for before, after in itertools.pairwise(stamps):
+        assert (before.epoch, before.pts) < (after.epoch, after.pts)
+        assert before.moment < after.moment
+        assert after.epoch - before.epoch in (0, 1)
+
+
+@given(st.lists(st.integers(1, FORWARD), min_size=1, max_size=100))
+def test_a_steady_clock_stays_one_epoch_and_keeps_its_distances(steps: list[int]) -> None:
+    values = [sum(steps[: i + 1]) for i in range(len(steps))]
+    stamps = run(list(values))
+    assert [s.moment - START for s in stamps if s] == [value - values[0] for value in values]
+    assert {s.epoch for s in stamps if s} == {0}
+
+
+@given(
+    st.permutations(range(8)).flatmap(lambda order: st.tuples(st.just(order), st.lists(st.integers(0, 7), max_size=8)))
+)
+def test_late_and_repeated_pictures_are_left_out(case: tuple[list[int], list[int]]) -> None:
+    """Within a second, pictures that come late or twice are left out and the others keep their places."""
+    order, repeats = case
+    values = [place * STEP for place in [*order, *repeats]]
+    stamps = run(list(values))
+    newest, expected = -1, []
+    for value in values:
+        expected.append(value if value > newest else None)
+        newest = max(newest, value)
+    assert [stamp.pts if stamp else None for stamp in stamps] == expected
+
+
+@pytest.mark.parametrize("jump", [-BACKWARD - 1, -60 * MICROSECONDS, FORWARD + STEP + 1, 26 * 3600 * MICROSECONDS])
+def test_a_jump_begins_an_epoch_right_behind(jump: int) -> None:
+    values = [0, STEP, 2 * STEP, 2 * STEP + jump, 3 * STEP + jump]
+    stamps = run(list(values))
+    assert [s.epoch for s in stamps if s] == [0, 0, 0, 1, 1]
+    assert [s.moment - START for s in stamps if s] == [0, STEP, 2 * STEP, 3 * STEP, 4 * STEP]
+
+
+def test_containers_of_one_timeline_may_have_long_pauses() -> None:
+    stamps = run([0, 3600 * MICROSECONDS], Timeline(jumps=False))
+    assert [(s.epoch, s.moment - START) for s in stamps if s] == [(0, 0), (0, 3600 * MICROSECONDS)]
+
+
+def test_a_camera_that_was_silent_may_leap_as_far() -> None:
+    """Twelve seconds of silence and a clock that went on for twelve seconds: no jump."""
+    line, _ = advance(Timeline(), 0, first=START, arrival=START)
+    line, stamp = advance(line, 12 * MICROSECONDS, first=START, arrival=Moment(START + 12 * MICROSECONDS))
+    assert stamp == Stamp(0, 12 * MICROSECONDS, Moment(START + 12 * MICROSECONDS))
+    line, stamp = advance(line, 40 * MICROSECONDS, first=START, arrival=Moment(START + 13 * MICROSECONDS))
+    assert stamp is not None
+    assert stamp.epoch == 1
+    assert stamp.moment == START + 13 * MICROSECONDS
+
+
+def test_missing_times_continue_and_are_left_out_before_the_first() -> None:
+    assert run([None, None, 100, None, None]) == [
+        None,
+        None,
+        Stamp(0, 100, START),
+        Stamp(0, 100 + STEP, Moment(START + STEP)),
+        Stamp(0, 100 + 2 * STEP, Moment(START + 2 * STEP)),
+    ]
+
+
+def test_resuming_keeps_the_old_relation_of_pts_and_moment() -> None:
+    line = resumed(Mark(0, 500, Moment(START + 500)), jumps=False)
+    _, stamp = advance(line, 300, first=Moment(0), arrival=None)
+    assert stamp == Stamp(0, 300, Moment(START + 300))
+
+
+def test_sound_follows_the_pictures_of_its_own_epoch() -> None:
+    line, _ = advance(Timeline(epoch=3), 1000, first=START, arrival=None)
+    assert follow(line, 900) == Stamp(3, 900, Moment(START - 100))
+    assert follow(line, 1000 + FORWARD + 1) is None
+    assert follow(Timeline(), 5) is None
