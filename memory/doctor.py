@@ -1,0 +1,117 @@
+"""Compares database, chapter files, recordings and index, and repairs what can be repaired."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import delete, update
+
+from ingest.errors import StoreCorrupt
+from ingest.records import Scope, Segment
+from memory import durable
+from memory.chapter_files import ChapterFiles
+from memory.detail import Detail
+from memory.indexing import Indexing
+from memory.store import schema
+from memory.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at: what it is, whether it is sound, and in words."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+class Doctor:
+    def __init__(self, store: Store, files: ChapterFiles, detail: Detail, indexing: Indexing) -> None:
+        self._store = store
+        self._files = files
+        self._detail = detail
+        self._indexing = indexing
+
+    def examine(self, *, repair: bool = False) -> list[Finding]:
+        """Look at everything; with `repair`, mend what can be mended and say so."""
+        return [
+            self._database(),
+            self._chapter_files(repair),
+            self._leftovers(repair),
+            self._counts(repair),
+            self._recordings(repair),
+            self._index(repair),
+        ]
+
+    def _database(self) -> Finding:
+        wrong = self._store.database.check()
+        return Finding("database", not wrong, "; ".join(wrong[:5]) or "Sound.")
+
+    def _chapter_files(self, repair: bool) -> Finding:
+        damaged = []
+        rows = [row for row in self._store.chapters.all() if row.path]
+        for row in rows:
+            try:
+                durable.read(self._files.folder / row.path, row.sha256)
+            except StoreCorrupt:
+                damaged.append(row)
+                if repair:
+                    self._detail.set_aside(row)
+        aside = len(list(self._files.aside.glob("*"))) if self._files.aside.exists() else 0
+        noted = f" {aside} damaged earlier lie in {self._files.aside}." if aside else ""
+        if not damaged:
+            return Finding("chapters", True, f"{len(rows)} files are what was written.{noted}")
+        done = "set aside; their summaries still answer." if repair else "`--repair` sets them aside."
+        return Finding("chapters", repair, f"{len(damaged)} of {len(rows)} files are damaged or missing: {done}{noted}")
+
+    def _leftovers(self, repair: bool) -> Finding:
+        expected = set(self._store.chapters.paths())
+        count = self._files.sweep(expected) if repair else len(self._files.names() - expected)
+        if not count:
+            return Finding("leftovers", True, "None.")
+        return Finding("leftovers", repair, f"{count} files that no row speaks of{' were removed' if repair else ''}.")
+
+    def _counts(self, repair: bool) -> Finding:
+        wrong = []
+        for stream in self._store.streams.all():
+            frames = int((~self._store.features.log(stream.id, thumbnails=False).sounds).sum())
+            found = self._store.chapters.remembered(stream.id) + frames
+            claimed = self._store.streams.frames(stream.id)
+            if found != claimed:
+                wrong.append(f"{stream.name}: {claimed} claimed, {found} found")
+                if repair:
+                    table = schema.streams
+                    with self._store.database.write() as connection:
+                        connection.execute(update(table).where(table.c.id == stream.id).values(frames=found))
+        return Finding("frames", repair or not wrong, "; ".join(wrong) or "Slots and rows stand for every frame.")
+
+    def _recordings(self, repair: bool) -> Finding:
+        missing: list[Segment] = []
+        for stream in self._store.streams.all():
+            segments = self._store.timeline.segments(stream.id)
+            missing += [segment for segment in segments if not Path(segment.path).is_file()]
+        if repair:
+            with self._store.database.write() as connection:
+                for segment in missing:
+                    if segment.owned:
+                        table = schema.segments
+                        connection.execute(delete(table).where(table.c.key == segment.key))
+        if not missing:
+            return Finding("recordings", True, "Every recording is where it should be.")
+        users = sum(not segment.owned for segment in missing)
+        text = f"{len(missing)} recordings are missing{', now forgotten' if repair else ''}."
+        if users:
+            text += f" {users} of them are your own files: put them back, or remove their streams."
+        return Finding("recordings", repair and not users, text)
+
+    def _index(self, repair: bool) -> Finding:
+        lacking, extra = self._indexing.missing()
+        if not lacking and not extra:
+            return Finding("index", True, f"Holds the {len(self._store.chapters.all(Scope(), leaves=True))} chapters.")
+        if repair:
+            self._indexing.refresh()
+            self._indexing.save()
+        return Finding(
+            "index", repair, f"Lacks {lacking} chapters and has {extra} too many{'; mended' if repair else ''}."
+        )

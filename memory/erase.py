@@ -1,0 +1,180 @@
+"""The only way anything is forgotten on request: rows, vectors, thumbnails, recordings, index entries, merged shares.
+
+The wish is written down first and crossed out last, so a killed erasure is finished at the next start. A chapter that
+overlaps an erased span is rebuilt from the features that remain; where only its merged slots are left, those that
+overlap are dropped whole, because what was averaged into them cannot be taken out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import RLock
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, delete, func, select, update
+
+from ingest.clock import Clock
+from ingest.records import Moment, Scope, Span, StreamId
+from memory import durable
+from memory.chapter_files import ChapterFiles
+from memory.chapters import Sealer
+from memory.detail import Detail
+from memory.store import schema
+from memory.store.facts import Erasure
+from memory.store.rows import ChapterRow
+from memory.store.store import Store
+from memory.store.timeline import within
+from memory.tables import SlotTable
+
+_TIMED = {"observations": schema.observations, "alerts": schema.alerts}
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What an erasure removed, by kind, and the kinds that were looked through again and found empty."""
+
+    removed: Mapping[str, int]
+    verified_gone: tuple[str, ...]
+
+
+class Eraser:
+    def __init__(
+        self,
+        store: Store,
+        files: ChapterFiles,
+        detail: Detail,
+        sealer: Sealer,
+        lock: RLock,
+        changed: Callable[[StreamId], Mapping[str, int]],
+    ) -> None:
+        """`changed` brings the index and the open chapters up to date and returns index entries per owner."""
+        self._store = store
+        self._files = files
+        self._detail = detail
+        self._sealer = sealer
+        self._lock = lock
+        self._changed = changed
+
+    def erase(self, stream: StreamId, span: Span | None, clock: Clock) -> Receipt:
+        """Forget `span` of a stream, or the stream altogether (None). Files of the user's own stay."""
+        with self._lock:
+            if span is not None:
+                self._store.streams.get(stream)
+            return self._fulfil(self._store.erasures.ask(stream, span, clock.now()))
+
+    def resume(self) -> None:
+        """Finish what a killed process was asked to forget."""
+        with self._lock:
+            for erasure in self._store.erasures.unfinished():
+                self._fulfil(erasure)
+
+    def _fulfil(self, erasure: Erasure) -> Receipt:
+        probe = self._store.database.probe
+        probe("during erase")
+        removed: Counter[str] = Counter()
+        self._recordings(erasure, removed)
+        self._chapters(erasure, removed)
+        with self._store.database.write() as connection:
+            self._rows(connection, erasure, removed)
+        probe("during erase")
+        entries = self._changed(erasure.stream)
+        self._files.sweep(set(self._store.chapters.paths()))
+        self._store.database.scrub()
+        verified = self._verify(erasure, entries)
+        self._store.erasures.finish(erasure)
+        return Receipt(dict(removed), verified)
+
+    def _recordings(self, erasure: Erasure, removed: Counter[str]) -> None:
+        table = schema.segments
+        for segment in self._store.timeline.segments(erasure.stream, erasure.span):
+            if segment.owned:
+                removed["recordings"] += durable.delete(Path(segment.path))
+            if segment.owned or erasure.span is None:
+                with self._store.database.write() as connection:
+                    connection.execute(delete(table).where(table.c.key == segment.key))
+
+    def _chapters(self, erasure: Erasure, removed: Counter[str]) -> None:
+        chapters = self._store.chapters
+        rows = chapters.all(Scope((erasure.stream,), erasure.span))
+        for row in sorted(rows, key=lambda row: ("chapter", "hour", "day").index(row.level)):
+            before = row.frames if row.leaf else 0
+            kept = None if erasure.span is None else self._without(row, erasure.span)
+            with self._store.database.write() as connection:
+                if kept is None:
+                    chapters.remove(connection, [row.id])
+                else:
+                    chapters.save(connection, *kept)
+                lost = before - (kept[1].frames if kept and row.leaf else 0)
+                _count_frames(connection, row.stream, -lost)
+            removed["chapters"] += kept is None
+            removed["frames"] += lost
+            removed["slots"] += row.slots - (len(kept[1]) if kept else 0)
+            if row.path:
+                self._files.delete(row.path, row.sha256)
+
+    def _without(self, row: ChapterRow, span: Span) -> tuple[ChapterRow, SlotTable] | None:
+        """The chapter less what lies in `span`; None when nothing of it is left."""
+        row = replace(row, revision=row.revision + 1)
+        log = self._detail.sealed(replace(row, revision=row.revision))
+        if log is not None and row.level == "chapter":
+            log = log.where(~_inside(log.starts, log.ends, span))
+            return self._sealer.written(row, log) if len(log) else None
+        ((_, slots),) = self._store.chapters.slots([row.id])
+        slots = slots.where(~_inside(slots.starts, slots.ends, span))
+        if not len(slots):
+            return None
+        bounds = Span(Moment(int(slots.starts.min())), Moment(int(slots.ends.max())))
+        bare = replace(row, span=bounds, path="", sha256="", fine_bytes=0, thumbnail_bytes=0)
+        return bare.with_slots(slots), slots
+
+    def _rows(self, connection: Connection, erasure: Erasure, removed: Counter[str]) -> None:
+        stream, span = erasure.stream, erasure.span
+        for name, table in _TIMED.items():
+            removed[name] += connection.execute(delete(table).where(*within(table, Scope((stream,), span)))).rowcount
+        frames = self._store.features.clear(connection, stream, span)
+        removed["frames"] += frames
+        _count_frames(connection, stream, -frames)
+        if span is None:
+            removed["streams"] += connection.execute(
+                delete(schema.streams).where(schema.streams.c.id == stream)
+            ).rowcount
+
+    def _verify(self, erasure: Erasure, entries: Mapping[str, int]) -> tuple[str, ...]:
+        """Look again: the kinds of which nothing is found."""
+        scope = Scope((erasure.stream,), erasure.span)
+        left: dict[str, int] = {}
+        with self._store.database.read() as connection:
+            for name, table in {**_TIMED, "features": schema.features}.items():
+                left[name] = (
+                    connection.scalar(select(func.count()).select_from(table).where(*within(table, scope))) or 0
+                )
+        rows = self._store.chapters.all(scope)
+        left["slots"] = sum(
+            int(_inside(slots.starts, slots.ends, erasure.span).sum())
+            for _, slots in self._store.chapters.slots([row.id for row in rows])
+        )
+        known = {row.entry for row in self._store.chapters.all(Scope((erasure.stream,)), leaves=True)}
+        left["index entries"] = sum(
+            count for owner, count in entries.items() if owner.startswith(erasure.stream + "/") and owner not in known
+        )
+        left["recordings"] = sum(
+            segment.owned and Path(segment.path).exists()
+            for segment in self._store.timeline.segments(erasure.stream, erasure.span)
+        )
+        left["chapter files"] = len(self._files.names() - set(self._store.chapters.paths()))
+        return tuple(sorted(name for name, count in left.items() if not count))
+
+
+def _inside(starts: NDArray[np.int64], ends: NDArray[np.int64], span: Span | None) -> NDArray[np.bool_]:
+    if span is None:
+        return np.ones(len(starts), np.bool_)
+    return (starts < span.end) & ((ends > span.start) | (starts >= span.start))
+
+
+def _count_frames(connection: Connection, stream: StreamId, change: int) -> None:
+    table = schema.streams
+    connection.execute(update(table).where(table.c.id == stream).values(frames=table.c.frames + change))

@@ -1,0 +1,187 @@
+"""A memory on disk: opened whole, bounded, examined, closed."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from threading import RLock
+from typing import IO, TYPE_CHECKING
+
+from ingest.clock import Clock
+from ingest.errors import Busy, Conflict, Fatal, HindsightError, StoreCorrupt
+from ingest.records import Span, StreamId, seconds
+from memory import migrations
+from memory.chapter_files import ChapterFiles
+from memory.chapters import Sealer
+from memory.detail import Detail
+from memory.doctor import Doctor, Finding
+from memory.erase import Eraser, Receipt
+from memory.indexing import Indexing
+from memory.recall import Recall
+from memory.remember import Cut, RememberStage
+from memory.retention import BudgetReport, Retention
+from memory.store import Database, Store, no_probe
+from memory.store.chapters import Chapters
+from memory.store.database import Probe
+from memory.store.features import Features
+from memory.store.rows import ChapterRow
+
+if TYPE_CHECKING:
+    from ingest.ledger import Ledger
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryOptions:
+    """How much is remembered, how finely, and for how long."""
+
+    bank_length: int = 64
+    """Slots of a chapter."""
+    chapter_s: float = 180.0
+    chapter_max_frames: int = 2048
+    budget_bytes: int | None = None
+    """Per stream, recordings included; None is without bound."""
+    keep_recordings_s: float | None = None
+    """Recordings older than this go; None keeps them until the budget needs their room."""
+    snapshot_entries: int = 20_000
+    """The index is written after so many new entries, and when the memory closes."""
+    probe: Probe = no_probe
+    """Told the name of every point where being killed must lose nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    encoder: str
+    dim: int
+    options: MemoryOptions
+
+
+class Memory:
+    """Everything that is remembered, under one folder, by one process at a time. Made by `Memory.open`."""
+
+    def __init__(
+        self, folder: Path, guard: IO[str], database: Database, ledger: Ledger, clock: Clock, plan: _Plan
+    ) -> None:
+        self.folder = folder
+        self._guard = guard
+        self._clock = clock
+        self._lock = RLock()
+        options, probe = plan.options, plan.options.probe
+        files = ChapterFiles(folder / "chapters", probe)
+        features, chapters = Features(database, plan.dim), Chapters(database)
+        detail = Detail(database, files, chapters, features)
+        self.store = store = Store(database, detail, features, chapters)
+        _check_encoder(store, plan.encoder, plan.dim)
+        files.sweep(set(chapters.paths()))
+        self._indexing = Indexing(store, folder / "index", plan.dim, options.snapshot_entries)
+        self.index = self._indexing.index
+        self.recall = Recall(store, self.index, detail)
+        sealer = Sealer(store, files, options.bank_length)
+        cut = Cut(seconds(options.chapter_s), options.chapter_max_frames)
+        self.remember = RememberStage(store, sealer, ledger, cut, self._lock, self._sealed)
+        keep = None if options.keep_recordings_s is None else seconds(options.keep_recordings_s)
+        self._retention = Retention(store, files, clock, keep, options.budget_bytes)
+        self._eraser = Eraser(store, files, detail, sealer, self._lock, self._changed)
+        self._doctor = Doctor(store, files, detail, self._indexing)
+        self._eraser.resume()
+        self._indexing.refresh()
+
+    @classmethod
+    def open(  # noqa: PLR0913 the agreed door: everything by name
+        cls,
+        folder: Path,
+        *,
+        encoder: str,
+        dim: int,
+        ledger: Ledger,
+        clock: Clock,
+        options: MemoryOptions = MemoryOptions(),
+        database: str = "",
+    ) -> Memory:
+        """Open or create the memory in `folder`: migrate, sweep leftovers, finish erasures, load or rebuild the index.
+
+        `encoder` and `dim` say whose vectors it holds; `database` is an SQLAlchemy URL, by default SQLite in the
+        folder. Raises `Conflict` when the memory was made with another encoder, `Busy` when another process has it,
+        `StoreCorrupt` when the database is damaged.
+        """
+        guard = _claim(folder)
+        base = Database(database or f"sqlite:///{folder / 'hindsight.db'}", options.probe)
+        try:
+            migrations.upgrade(base)
+            if wrong := base.check():
+                raise StoreCorrupt(f"The database is damaged: {wrong[0]}.", advice="Restore a backup of it.")
+            return cls(folder, guard, base, ledger, clock, _Plan(encoder, dim, options))
+        except HindsightError:
+            base.close()
+            guard.close()
+            raise
+
+    def erase(self, stream: StreamId, span: Span | None = None) -> Receipt:
+        """Forget a span of a stream, or the stream altogether. Files of the user's own are never deleted."""
+        return self._eraser.erase(stream, span, self._clock)
+
+    def enforce(self) -> None:
+        """Keep every stream within its age and its budget; called periodically."""
+        with self._lock:
+            trusted = self._retention.trusted()
+            for stream in self.store.streams.all():
+                self._retention.enforce(stream.id, trusted=trusted)
+            self._indexing.refresh()
+            self._indexing.save_if_due()
+
+    def budget(self, stream: StreamId) -> BudgetReport:
+        """Where a stream's bytes are, and how far back each level of detail reaches."""
+        return self._retention.report(stream)
+
+    def examine(self, *, repair: bool = False) -> list[Finding]:
+        """Compare database, chapters, recordings and index; with `repair`, mend what can be mended."""
+        with self._lock:
+            return self._doctor.examine(repair=repair)
+
+    def close(self) -> None:
+        """Write the index, give the folder back."""
+        with self._lock:
+            self._indexing.save()
+            self.store.database.close()
+            self._guard.close()
+
+    def _sealed(self, row: ChapterRow) -> None:
+        self._indexing.add([row])
+        self._indexing.save_if_due()
+
+    def _changed(self, stream: StreamId) -> Mapping[str, int]:
+        self.remember.forget(stream)
+        self._indexing.refresh()
+        self._indexing.save()
+        return self.index.owners()
+
+
+def _claim(folder: Path) -> IO[str]:
+    """Make the folder ours alone, for as long as the file is open. A killed process gives it back by dying."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        guard = (folder / "lock").open("w")
+    except OSError as error:
+        raise Fatal(f"{folder} cannot be written: {error.strerror}.", advice="Choose another data folder.") from error
+    try:
+        fcntl.lockf(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        guard.close()
+        raise Busy(f"{folder} is in use by another process.", advice="Stop the other service first.") from error
+    return guard
+
+
+def _check_encoder(store: Store, encoder: str, dim: int) -> None:
+    """Vectors of different encoders are never compared."""
+    known = store.facts.get("encoder")
+    if known is None:
+        store.facts.set(encoder=encoder, dim=str(dim))
+    elif (known, store.facts.get("dim")) != (encoder, str(dim)):
+        raise Conflict(
+            f"This memory was made with the encoder {known}, not {encoder}.",
+            advice="Choose the profile it was made with, or another data folder.",
+        )

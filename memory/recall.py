@@ -1,0 +1,175 @@
+"""From a question to evidence: coarse search over slots, fine re-scan, spans, exhibits."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingest.records import (
+    Evidence,
+    Exhibit,
+    Gap,
+    Hit,
+    Moment,
+    Picture,
+    Query,
+    Scope,
+    Span,
+    StreamId,
+)
+from memory.detail import Detail
+from memory.index.protocol import VectorIndex
+from memory.spans import Track, best_apart, clipped, continuous, matches
+from memory.store.rows import ChapterRow
+from memory.store.store import Store
+from memory.store.streams import Origin
+from memory.tables import FineLog
+
+_SCAN_ALL = 128
+"""With at most this many chapters in scope, all of them are scanned finely."""
+_BEST = 48
+"""Otherwise the chapters of this many best slots are, and their neighbours."""
+_SLOTS = 2048
+"""Slots asked of the index to find those chapters."""
+_PICTURES = 4
+_OBSERVATIONS = 1000
+_EXHIBIT_OBSERVATIONS = 20
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FeatureBlock:
+    """Fine features in time order: `vectors` float32 [N, D], int64 [N] starts, ends, epochs and pts; origins [N]."""
+
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    vectors: NDArray[np.float32]
+    origins: tuple[Origin, ...]
+    epochs: NDArray[np.int64]
+    pts: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+
+class Recall:
+    def __init__(self, store: Store, index: VectorIndex, detail: Detail) -> None:
+        self._store = store
+        self._index = index
+        self._detail = detail
+
+    def find(self, query: Query, scope: Scope, *, threshold: float, limit: int = 20) -> list[Hit]:
+        """Spans whose probability reaches `threshold`, best first, not overlapping within a stream."""
+        chosen = self._candidates(query, scope, limit)
+        hits: list[Hit] = []
+        for stream in scope.streams or tuple(row.id for row in self._store.streams.all()):
+            hits += self._hits(stream, chosen.get(stream, []), query, threshold)
+        inside = (clipped(hit, scope.span) for hit in hits)
+        return best_apart([hit for hit in inside if hit is not None], limit)
+
+    def evidence(self, hits: Sequence[Hit], scope: Scope, query: Query) -> Evidence:
+        """Everything an answer about `scope` may be built from; hits become numbered exhibits."""
+        rows = [row for row in self._store.streams.all() if not scope.streams or row.id in scope.streams]
+        searched: list[tuple[StreamId, Span]] = []
+        gaps: list[Gap] = []
+        for row in rows:
+            extent = self._store.streams.extent(row.id)
+            span = extent if scope.span is None else scope.span
+            if span is not None:
+                searched.append((row.id, span))
+                gaps += self._store.timeline.gaps(row.id, span)
+        return Evidence(
+            exhibits=tuple(self._exhibit(number, hit) for number, hit in enumerate(hits, start=1)),
+            observations=self._store.timeline.observations(scope, limit=_OBSERVATIONS),
+            searched=tuple(searched),
+            gaps=tuple(gaps),
+            unknown=query.unknown,
+            origins=tuple((row.id, row.origin) for row in rows if row.kind == "file" and row.origin is not None),
+        )
+
+    def replay(self, stream: StreamId, span: Span | None = None) -> FeatureBlock:
+        """The fine features of a stream that are still kept and touch `span`, each frame lasting until the next."""
+        log = self._log(stream, self._store.chapters.all(Scope((stream,), span), levels=["chapter"]))
+        ends = log.ends.copy()
+        frames = ~log.sounds
+        ends[frames] = self._track(stream, log.where(frames)).ends
+        if span is not None:
+            touching = (log.starts < span.end) & ((ends > span.start) | (log.starts >= span.start))
+            log, ends = log.where(touching), ends[touching]
+        origins: tuple[Origin, ...] = tuple("sound" if sound else "frame" for sound in log.sounds)
+        return FeatureBlock(log.starts, ends, log.vectors, origins, log.epochs, log.pts)
+
+    def _candidates(self, query: Query, scope: Scope, limit: int) -> dict[StreamId, list[ChapterRow]]:
+        """Chapters worth scanning, by stream: all when they are few, else those of the best slots and their
+        neighbours."""
+        rows = self._store.chapters.all(scope, leaves=True)
+        by_stream: dict[StreamId, list[ChapterRow]] = defaultdict(list)
+        if len(rows) <= _SCAN_ALL:
+            for row in rows:
+                by_stream[row.stream].append(row)
+            return by_stream
+        places = {row.entry: at for at, row in enumerate(rows)}
+        best: dict[int, None] = {}
+        for match in self._index.search(query.vector, scope, _SLOTS):
+            if (at := places.get(match.owner)) is not None:
+                best[at] = None
+            if len(best) >= max(_BEST, 2 * limit):
+                break
+        wanted = {near for at in best for near in (at - 1, at, at + 1) if 0 <= near < len(rows)}
+        for row in (rows[near] for near in sorted(wanted)):
+            by_stream[row.stream].append(row)
+        return by_stream
+
+    def _hits(self, stream: StreamId, rows: list[ChapterRow], query: Query, threshold: float) -> list[Hit]:
+        detailed = [row for row in rows if row.path and row.level == "chapter"]
+        log = self._log(stream, detailed)
+        frames, sounds = log.where(~log.sounds), log.where(log.sounds)
+        hits = []
+        for part, track in ((frames, self._track(stream, frames)), (sounds, _apart(sounds))):
+            scores = query.probability(part.vectors @ query.vector)
+            hits += [Hit(stream, *match) for match in matches(track, scores, threshold)]
+        coarse = [row for row in rows if not (row.path and row.level == "chapter")]
+        return hits + list(self._slot_hits(coarse, query, threshold))
+
+    def _slot_hits(self, rows: list[ChapterRow], query: Query, threshold: float) -> Iterable[Hit]:
+        """Where detail is gone, slots answer, as exactly as their spans are."""
+        for row, slots in self._store.chapters.slots([row.id for row in rows]):
+            scores = query.probability(slots.vectors @ query.vector)
+            broken = np.append(slots.ends[:-1] != slots.starts[1:], True)
+            track = Track(slots.starts, slots.ends, broken | slots.sounds, 0)
+            for span, score, _ in matches(track, scores, threshold):
+                best = int(np.argmax(np.where((slots.starts >= span.start) & (slots.ends <= span.end), scores, -1.0)))
+                yield Hit(row.stream, span, score, Moment(int(slots.times[best, 3])), row.level)
+
+    def _log(self, stream: StreamId, rows: Iterable[ChapterRow]) -> FineLog:
+        """The fine features of sealed chapters, and always of the open one."""
+        logs = [log for row in rows if (log := self._detail.sealed(row)) is not None]
+        logs.append(self._detail.open(stream))
+        return FineLog.joined(logs)
+
+    def _track(self, stream: StreamId, frames: FineLog) -> Track:
+        gaps = self._store.timeline.gaps(stream, frames.span) if len(frames) else ()
+        return continuous(frames.starts, frames.ends, frames.epochs, gaps)
+
+    def _exhibit(self, number: int, hit: Hit) -> Exhibit:
+        around = Scope((hit.stream,), Span(hit.span.start, Moment(max(hit.span.end, hit.span.start + 1))))
+        observations = self._store.timeline.observations(around, limit=_EXHIBIT_OBSERVATIONS)
+        return Exhibit(number, hit, self._pictures(hit), observations)
+
+    def _pictures(self, hit: Hit) -> tuple[Picture, ...]:
+        """Thumbnails of the peak and of moments spread over the hit, in time order."""
+        spread = np.linspace(hit.span.start, max(hit.span.end - 1, hit.span.start), _PICTURES - 1).astype(np.int64)
+        found: dict[Moment, Picture] = {}
+        for moment in (hit.peak, *spread):
+            picture = self._detail.thumbnail(hit.stream, Moment(int(moment)))
+            if picture is not None and (picture.moment in hit.span or not found):
+                found[picture.moment] = picture
+        return tuple(found[moment] for moment in sorted(found))
+
+
+def _apart(sounds: FineLog) -> Track:
+    """Utterances stand for themselves."""
+    return Track(sounds.starts, sounds.ends, np.ones(len(sounds), np.bool_), 0)

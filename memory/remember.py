@@ -1,0 +1,224 @@
+"""The stage that remembers: rows first, then the mark, in one transaction; then, when a chapter is full, its seal."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ingest.bus import FEATURES, JOURNAL
+from ingest.records import (
+    Coverage,
+    Ended,
+    Feature,
+    Gap,
+    Observation,
+    Record,
+    Segment,
+    Span,
+    StateChange,
+    StreamId,
+    seconds,
+)
+from memory import durable
+from memory.chapters import Sealer
+from memory.store.features import Open
+from memory.store.rows import ChapterRow
+from memory.store.store import Store
+from memory.store.streams import record_state
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from ingest.ledger import Ledger
+    from memory.store.streams import Origin
+
+_HOUR = seconds(3600)
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """When a chapter is full: after so many microseconds or frames; always at an hour's end and at a new epoch."""
+
+    length_us: int
+    frames: int
+
+    def between(self, opened: Open, feature: Feature) -> bool:
+        return (
+            feature.origin == "frame"
+            and opened.frames > 0
+            and (
+                feature.epoch != opened.epoch
+                or feature.moment // _HOUR != opened.start // _HOUR
+                or feature.moment - opened.start >= self.length_us
+                or opened.frames >= self.frames
+            )
+        )
+
+
+class RememberStage:
+    """Writes features and the journal. Handling the same batch twice has the effect of once."""
+
+    name = "remember"
+    consumes = (FEATURES, JOURNAL)
+    produces = None
+
+    def __init__(
+        self,
+        store: Store,
+        sealer: Sealer,
+        ledger: Ledger,
+        cut: Cut,
+        lock: threading.RLock,
+        sealed: Callable[[ChapterRow], None],
+    ) -> None:
+        self._store = store
+        self._sealer = sealer
+        self._ledger = ledger
+        self._cut = cut
+        self._lock = lock
+        self._sealed = sealed
+        self._open: dict[StreamId, Open | None] = {}
+
+    def handle(self, batch: Sequence[Record]) -> Sequence[Record]:
+        with self._lock:
+            try:
+                self._handle(batch)
+            except BaseException:
+                self._open.clear()  # what we knew of open chapters may not have been written
+                raise
+        return []
+
+    def forget(self, stream: StreamId) -> None:
+        """The stream's open chapter was changed by someone else."""
+        with self._lock:
+            self._open.pop(stream, None)
+
+    def _handle(self, batch: Sequence[Record]) -> None:
+        pending: list[Record] = []
+        for record in batch:
+            if isinstance(record, Feature):
+                opened = self._opened(record.stream)
+                if opened is not None and self._cut.between(opened, record) and self._is_new(record, pending):
+                    self._write(pending)
+                    pending = []
+                    self._seal(record.stream)
+                self._extend(record)
+            pending.append(record)
+            if isinstance(record, Ended):
+                self._write(pending)
+                pending = []
+                self._end(record)
+        self._write(pending)
+
+    def _opened(self, stream: StreamId) -> Open | None:
+        if stream not in self._open:
+            self._open[stream] = self._store.features.opened(stream)
+        return self._open[stream]
+
+    def _is_new(self, feature: Feature, pending: Sequence[Record]) -> bool:
+        """Whether a feature lies behind everything remembered: what comes again must not cut a chapter."""
+        mark = self._store.streams.mark(feature.stream)
+        waiting = [(r.epoch, r.pts) for r in pending if isinstance(r, Feature) and r.stream == feature.stream]
+        known = max([*waiting, *([(mark.epoch, mark.pts)] if mark else [])], default=(-1, -1))
+        return (feature.epoch, feature.pts) > known
+
+    def _extend(self, feature: Feature) -> None:
+        if feature.origin == "frame":
+            opened = self._open[feature.stream]
+            if opened is None or opened.frames == 0:
+                self._open[feature.stream] = Open(feature.epoch, feature.moment, 1)
+            else:
+                self._open[feature.stream] = Open(opened.epoch, opened.start, opened.frames + 1)
+
+    def _seal(self, stream: StreamId) -> None:
+        row = self._sealer.seal(stream)
+        self._open[stream] = None
+        if row is not None:
+            self._sealed(row)
+
+    def _end(self, ended: Ended) -> None:
+        self._seal(ended.stream)
+        self._store.streams.set_state(StateChange(ended.stream, "finished", ended.moment, "Read to its end."))
+
+    def _write(self, records: Sequence[Record]) -> None:
+        """One transaction for everything; the ledger learns of it only once it is committed."""
+        if not records:
+            return
+        stored: dict[StreamId, int] = defaultdict(int)
+        dropped: dict[tuple[StreamId, str], int] = defaultdict(int)
+        unwanted: list[Path] = []
+        self._store.database.probe("before rows")
+        with self._store.database.write() as connection:
+            known: dict[StreamId, list[Span] | None] = {}
+            features: dict[tuple[StreamId, Origin], list[Feature]] = defaultdict(list)
+            for record in records:
+                if record.stream not in known:
+                    known[record.stream] = self._forgotten(connection, record.stream)
+                erased = known[record.stream]
+                reason = _unwanted(record, erased)
+                if reason and isinstance(record, Segment) and record.owned:
+                    unwanted.append(Path(record.path))
+                if not reason and isinstance(record, Feature):
+                    features[record.stream, record.origin].append(record)
+                elif not reason:
+                    self._journal(connection, record)
+                elif isinstance(record, Feature) and record.origin == "frame":
+                    dropped[record.stream, reason] += 1
+            for (stream, origin), some in features.items():
+                new = self._store.features.insert(connection, stream, origin, some)
+                self._store.timeline.observe(connection, _observations(some, known[stream] or []))
+                if origin == "frame":
+                    stored[stream] += new
+                    dropped[stream, "already remembered"] += len(some) - new
+        for path in unwanted:
+            durable.delete(path)
+        self._count(stored, dropped)
+
+    def _forgotten(self, connection: Connection, stream: StreamId) -> list[Span] | None:
+        """Erased spans of a stream; None when there is no such stream."""
+        if not self._store.streams.exists(connection, stream):
+            return None
+        return self._store.erasures.spans(connection, stream)
+
+    def _journal(self, connection: Connection, record: Record) -> None:
+        match record:
+            case Segment() | Coverage() | Gap():
+                self._store.timeline.record(connection, record)
+            case StateChange():
+                record_state(connection, record)
+            case Observation():
+                self._store.timeline.observe(connection, [record])
+            case _:
+                pass  # `Ended` is told by the seal that follows
+
+    def _count(self, stored: dict[StreamId, int], dropped: dict[tuple[StreamId, str], int]) -> None:
+        for stream, count in stored.items():
+            if count:
+                self._ledger.stored(stream, count)
+        for (stream, reason), count in dropped.items():
+            if count:
+                self._ledger.dropped(stream, reason, count)
+
+
+def _unwanted(record: Record, erased: list[Span] | None) -> str:
+    """Why a record is not to be remembered; empty when it is."""
+    if erased is None:
+        return "stream removed"
+    if isinstance(record, Segment) and not record.owned:
+        return ""
+    if isinstance(record, Feature | Observation | Segment) and any(_touches(record.span, span) for span in erased):
+        return "erased"
+    return ""
+
+
+def _touches(span: Span, erased: Span) -> bool:
+    return span.overlaps(erased) or span.start in erased
+
+
+def _observations(features: Sequence[Feature], erased: list[Span]) -> list[Observation]:
+    seen = (observation for feature in features for observation in feature.observations)
+    return [o for o in seen if not any(_touches(o.span, span) for span in erased)]

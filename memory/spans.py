@@ -1,0 +1,97 @@
+"""From scored instants to spans: how long a frame is shown, where a match starts and ends, which matches to keep."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingest.records import Gap, Hit, Moment, Span, StreamId, seconds
+
+Times = NDArray[np.int64]
+
+_LEAVE = 0.7
+"""A match goes on until the probability falls below this part of the threshold it entered at."""
+_REACH = 3
+"""A frame is taken to last until the next one, if that comes within this many sampling intervals."""
+_LEAST_REACH, _MOST_REACH = seconds(4), seconds(60)
+_LONE = seconds(1)
+"""How long a frame without neighbours is taken to last."""
+_BRIDGE = 2
+"""Two matches with a dip of at most this many sampling intervals between them are one."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Track:
+    """Shown intervals in time order: int64 [N] starts and ends; `broken[i]` where i and i + 1 are not continuous;
+    `step` is the typical sampling interval in microseconds."""
+
+    starts: Times
+    ends: Times
+    broken: NDArray[np.bool_]
+    step: int
+
+
+def continuous(starts: Times, ends: Times, epochs: Times, gaps: Sequence[Gap]) -> Track:
+    """Let every frame last until the next, as far as sampling explains it; never over a gap or into another epoch."""
+    if len(starts) == 0:
+        return Track(starts, ends, np.empty(0, np.bool_), 0)
+    after, same = starts[1:], epochs[1:] == epochs[:-1]
+    apart = after - starts[:-1]
+    steps = apart[same & (apart > 0)]
+    step = int(np.median(steps)) if len(steps) else _LONE
+    reach = min(max(_REACH * step, _LEAST_REACH), _MOST_REACH)
+    joined = same & (apart <= reach)
+    last = np.maximum(ends, starts + step)
+    for gap in gaps:
+        joined &= ~((starts[:-1] < gap.span.end) & (after > gap.span.start))
+        within = (starts < gap.span.start) & (last > gap.span.start)
+        last[within] = gap.span.start
+    last[:-1] = np.where(joined, after, np.minimum(last[:-1], np.maximum(after, starts[:-1])))
+    return Track(starts, np.maximum(last, starts), np.append(~joined, True), step)
+
+
+def matches(track: Track, probability: NDArray[np.float32], threshold: float) -> list[tuple[Span, float, Moment]]:
+    """Spans where the probability reaches `threshold`, until it falls below a part of it: span, score, peak."""
+    stay = np.flatnonzero(probability >= min(threshold, threshold * _LEAVE))
+    if len(stay) == 0:
+        return []
+    piece = np.concatenate([[0], np.cumsum(track.broken[:-1])])
+    dips = track.starts[stay[1:]] - track.ends[stay[:-1]]
+    cut = (piece[stay[1:]] != piece[stay[:-1]]) | (dips > _BRIDGE * track.step)
+    found = []
+    for run in np.split(stay, np.flatnonzero(cut) + 1):
+        entered = run[probability[run] >= threshold]
+        if len(entered):
+            run = run[run >= entered[0]]  # noqa: PLW2901 the ramp before entering is not part of the match
+            best = run[int(np.argmax(probability[run]))]
+            span = Span(Moment(int(track.starts[run[0]])), Moment(int(track.ends[run].max())))
+            found.append((span, float(probability[best]), Moment(int(track.starts[best]))))
+    return found
+
+
+def clipped(hit: Hit, span: Span | None) -> Hit | None:
+    """The part of a hit within `span`."""
+    if span is None:
+        return hit
+    shared = hit.span.intersection(span)
+    if shared is None:
+        return hit if hit.span.duration == 0 and hit.span.start in span else None
+    peak = Moment(min(max(hit.peak, shared.start), max(shared.start, shared.end - 1)))
+    return Hit(hit.stream, shared, hit.score, peak, hit.level)
+
+
+def best_apart(hits: Sequence[Hit], limit: int) -> list[Hit]:
+    """The best hits, best first, none overlapping a better one of its stream (non-maximum suppression)."""
+    kept: dict[StreamId, list[Span]] = {}
+    chosen: list[Hit] = []
+    for hit in sorted(hits, key=lambda h: (-h.score, h.span.start)):
+        mine = kept.setdefault(hit.stream, [])
+        if not any(span.overlaps(hit.span) for span in mine):
+            mine.append(hit.span)
+            chosen.append(hit)
+            if len(chosen) == limit:
+                break
+    return chosen

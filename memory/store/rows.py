@@ -1,0 +1,83 @@
+"""What the store gives and takes beside the records of `ingest`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from ingest.records import Moment, Span, StreamId, StreamKind, StreamState
+from memory.tables import SlotTable
+
+Level = Literal["chapter", "hour", "day"]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRow:
+    """A stream as it is kept. `source` may hold credentials and is never shown; `masked` is."""
+
+    id: StreamId
+    name: str
+    kind: StreamKind
+    source: str = field(repr=False)
+    masked: str
+    state: StreamState
+    detail: str
+    added: Moment
+    origin: Moment | None = None
+    duration_us: int | None = None
+    paused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxItem:
+    """An alert still to be delivered to `url`."""
+
+    id: int
+    alert_key: str
+    url: str
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChapterRow:
+    """A sealed chapter, hour or day without its vectors. `path` is empty once its detail is gone."""
+
+    id: str
+    stream: StreamId
+    level: Level
+    span: Span
+    frames: int
+    slots: int
+    revision: int = 0
+    parent: str | None = None
+    leaf: bool = True
+    path: str = ""
+    sha256: str = ""
+    fine_bytes: int = 0
+    thumbnail_bytes: int = 0
+
+    @property
+    def entry(self) -> str:
+        """Its name in the index: rewritten slots get a new one."""
+        return f"{self.id}@{self.revision}"
+
+    def with_slots(self, table: SlotTable) -> ChapterRow:
+        return replace(self, frames=table.frames, slots=len(table))
+
+    @classmethod
+    def of(cls, row: Any) -> ChapterRow:
+        return cls(
+            id=row.id,
+            stream=StreamId(row.stream),
+            level=row.level,
+            span=Span(row.start, row.end),
+            frames=row.frames,
+            slots=row.slots,
+            revision=row.revision,
+            parent=row.parent,
+            leaf=row.leaf,
+            path=row.path,
+            sha256=row.sha256,
+            fine_bytes=row.fine_bytes,
+            thumbnail_bytes=row.thumbnail_bytes,
+        )

@@ -1,0 +1,215 @@
+"""The tables. Times are microseconds UTC in 64-bit integers; vectors are little-endian blobs."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData()
+_IDENTITY = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _stream(*, primary_key: bool = False) -> Column[str]:
+    return Column(
+        "stream", String, ForeignKey("streams.id", ondelete="CASCADE"), primary_key=primary_key, nullable=False
+    )
+
+
+def _span() -> tuple[Column[int], Column[int]]:
+    return Column("start", BigInteger, nullable=False), Column("end", BigInteger, nullable=False)
+
+
+facts = Table(
+    "facts",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+streams = Table(
+    "streams",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("name", String, nullable=False, unique=True),
+    Column("kind", String, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("masked", Text, nullable=False),
+    Column("state", String, nullable=False),
+    Column("state_at", BigInteger, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("added", BigInteger, nullable=False),
+    Column("origin", BigInteger),
+    Column("duration_us", BigInteger),
+    Column("paused", Boolean, nullable=False),
+    Column("frames", BigInteger, nullable=False),
+)
+
+marks = Table(
+    "marks",
+    metadata,
+    _stream(primary_key=True),
+    Column("origin", String, primary_key=True),
+    Column("epoch", Integer, nullable=False),
+    Column("pts", BigInteger, nullable=False),
+    Column("moment", BigInteger, nullable=False),
+)
+
+coverage = Table(
+    "coverage",
+    metadata,
+    _stream(primary_key=True),
+    Column("epoch", Integer, primary_key=True),
+    *_span(),
+)
+
+gaps = Table(
+    "gaps",
+    metadata,
+    _stream(primary_key=True),
+    Column("start", BigInteger, primary_key=True),
+    Column("end", BigInteger, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("detail", Text, nullable=False),
+)
+
+segments = Table(
+    "segments",
+    metadata,
+    Column("key", String, primary_key=True),
+    _stream(),
+    Column("epoch", Integer, nullable=False),
+    *_span(),
+    Column("path", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("first_pts", BigInteger, nullable=False),
+    Column("owned", Boolean, nullable=False),
+    Index("segments_by_time", "stream", "start"),
+)
+
+features = Table(
+    "features",
+    metadata,
+    Column("id", _IDENTITY, primary_key=True, autoincrement=True),
+    _stream(),
+    Column("origin", String, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("pts", BigInteger, nullable=False),
+    *_span(),
+    Column("vector", LargeBinary, nullable=False),
+    Column("thumbnail", LargeBinary, nullable=False),
+    UniqueConstraint("stream", "origin", "epoch", "pts", name="features_once"),
+    Index("features_by_time", "stream", "start"),
+)
+"""The open chapter of every stream: what no chapter file holds yet."""
+
+chapters = Table(
+    "chapters",
+    metadata,
+    Column("id", String, primary_key=True),
+    _stream(),
+    Column("level", String, nullable=False),
+    *_span(),
+    Column("revision", Integer, nullable=False),
+    Column("parent", String),
+    Column("leaf", Boolean, nullable=False),
+    Column("frames", BigInteger, nullable=False),
+    Column("slots", Integer, nullable=False),
+    Column("vectors", LargeBinary, nullable=False),
+    Column("times", LargeBinary, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("sha256", String, nullable=False),
+    Column("fine_bytes", BigInteger, nullable=False),
+    Column("thumbnail_bytes", BigInteger, nullable=False),
+    Index("chapters_by_time", "stream", "level", "start"),
+    Index("chapters_by_parent", "parent"),
+)
+"""Sealed chapters and the hours and days they fold into. A leaf is the finest level that still holds its time."""
+
+observations = Table(
+    "observations",
+    metadata,
+    Column("key", String, primary_key=True),
+    _stream(),
+    Column("epoch", Integer, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("track", String, nullable=False),
+    Column("label", Text, nullable=False),
+    *_span(),
+    Column("score", Float, nullable=False),
+    Column("colour", String, nullable=False),
+    Column("actions", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("box", Text, nullable=False),
+    Index("observations_by_time", "stream", "start"),
+)
+
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("id", _IDENTITY, primary_key=True, autoincrement=True),
+    Column("stream", String, nullable=False),
+    Column("start", BigInteger),
+    Column("end", BigInteger),
+    Column("asked", BigInteger, nullable=False),
+    Column("done", Boolean, nullable=False),
+    Index("erasures_by_stream", "stream"),
+)
+"""What was asked to be forgotten: finished after an interruption, and kept so that nothing late brings it back."""
+
+rules = Table(
+    "rules",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("name", String, nullable=False, unique=True),
+    Column("body", Text, nullable=False),
+)
+
+progress = Table(
+    "progress",
+    metadata,
+    Column("rule", String, ForeignKey("rules.id", ondelete="CASCADE"), primary_key=True),
+    _stream(primary_key=True),
+    Column("epoch", Integer, nullable=False),
+    Column("pts", BigInteger, nullable=False),
+    Column("moment", BigInteger, nullable=False),
+)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("key", String, primary_key=True),
+    Column("sequence", BigInteger, nullable=False, unique=True),
+    Column("rule", String, nullable=False),
+    _stream(),
+    *_span(),
+    Column("score", Float, nullable=False),
+    Column("peak", BigInteger, nullable=False),
+    Column("why", Text, nullable=False),
+    Index("alerts_by_time", "stream", "start"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", _IDENTITY, primary_key=True, autoincrement=True),
+    Column("alert_key", String, ForeignKey("alerts.key", ondelete="CASCADE"), nullable=False, unique=True),
+    Column("url", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("due", BigInteger, nullable=False),
+    Column("delivered", Boolean, nullable=False),
+    Column("error", Text, nullable=False),
+    Index("outbox_by_due", "delivered", "due"),
+)

@@ -1,0 +1,110 @@
+"""Streams, their state, and how far each has been remembered."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from sqlalchemy import ColumnElement, Connection, func, select, tuple_, update
+
+from ingest.errors import Conflict, NotFound
+from ingest.records import Mark, Moment, Span, StateChange, StreamId
+from memory.store import schema
+from memory.store.database import Database
+from memory.store.rows import StreamRow
+
+Origin = Literal["frame", "sound"]
+
+
+class Streams:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, row: StreamRow) -> None:
+        """Raises `Conflict` when the name or the id is taken."""
+        values: dict[str, Any] = {
+            **{name: getattr(row, name) for name in StreamRow.__slots__},
+            "state_at": row.added,
+            "frames": 0,
+        }
+        table = schema.streams
+        with self._database.write() as connection:
+            taken = select(table.c.id).where((table.c.name == row.name) | (table.c.id == row.id))
+            if connection.execute(taken).first() is not None:
+                raise Conflict(f"There is already a stream called {row.name!r}.", advice="Choose another name.")
+            connection.execute(table.insert().values(values))
+
+    def all(self) -> list[StreamRow]:
+        with self._database.read() as connection:
+            return [_row(row) for row in connection.execute(select(schema.streams).order_by(schema.streams.c.added))]
+
+    def get(self, id_or_name: str) -> StreamRow:
+        """Raises `NotFound`. An id wins over a name."""
+        table = schema.streams
+        wanted = select(table).where((table.c.id == id_or_name) | (table.c.name == id_or_name))
+        with self._database.read() as connection:
+            rows = [_row(row) for row in connection.execute(wanted)]
+        if not rows:
+            raise NotFound(f"There is no stream {id_or_name!r}.", advice="`hindsight streams` lists them.")
+        return next((row for row in rows if row.id == id_or_name), rows[0])
+
+    def exists(self, connection: Connection, stream: StreamId) -> bool:
+        return connection.scalar(select(schema.streams.c.id).where(schema.streams.c.id == stream)) is not None
+
+    def set_state(self, change: StateChange) -> None:
+        """Enter a state; a change older than the present state is ignored."""
+        with self._database.write() as connection:
+            record_state(connection, change)
+
+    def set_paused(self, stream: StreamId, paused: bool) -> None:
+        with self._database.write() as connection:
+            changed = connection.execute(_where(stream).values(paused=paused)).rowcount
+        if not changed:
+            raise NotFound(f"There is no stream {stream!r}.", advice="`hindsight streams` lists them.")
+
+    def mark(self, stream: StreamId, origin: Origin = "frame") -> Mark | None:
+        """How far the stream's frames (or sounds) are remembered: everything up to here is acknowledged."""
+        with self._database.read() as connection:
+            return read_mark(connection, stream, origin)
+
+    def extent(self, stream: StreamId) -> Span | None:
+        """From the first remembered moment to the last."""
+        with self._database.read() as connection:
+            ranges = [
+                connection.execute(
+                    select(func.min(table.c.start), func.max(table.c.end)).where(table.c.stream == stream)
+                ).one()
+                for table in (schema.chapters, schema.features)
+            ]
+        known = [Span(start, end) for start, end in ranges if start is not None]
+        return Span(min(s.start for s in known), max(s.end for s in known)) if known else None
+
+    def frames(self, stream: StreamId) -> int:
+        """How many frames are remembered, merged or not."""
+        with self._database.read() as connection:
+            found = connection.scalar(select(schema.streams.c.frames).where(schema.streams.c.id == stream))
+        return int(found or 0)
+
+
+def record_state(connection: Connection, change: StateChange) -> None:
+    older = schema.streams.c.state_at <= change.at
+    connection.execute(
+        _where(change.stream, older).values(state=change.state, state_at=change.at, detail=change.detail)
+    )
+
+
+def read_mark(connection: Connection, stream: StreamId, origin: Origin) -> Mark | None:
+    table = schema.marks
+    row = connection.execute(
+        select(table.c.epoch, table.c.pts, table.c.moment).where(
+            tuple_(table.c.stream, table.c.origin) == tuple_(stream, origin)
+        )
+    ).one_or_none()
+    return Mark(row.epoch, row.pts, Moment(row.moment)) if row else None
+
+
+def _where(stream: StreamId, *conditions: ColumnElement[bool]) -> Any:
+    return update(schema.streams).where(schema.streams.c.id == stream, *conditions)
+
+
+def _row(row: Any) -> StreamRow:
+    return StreamRow(**{name: getattr(row, name) for name in StreamRow.__slots__})

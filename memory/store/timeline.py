@@ -1,0 +1,149 @@
+"""What was watched, what was recorded, and what was named along a stream's time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from sqlalchemy import ColumnElement, Connection, Table, select
+
+from ingest.records import (
+    Box,
+    Coverage,
+    Gap,
+    Moment,
+    Observation,
+    ObservationKind,
+    Picture,
+    Scope,
+    Segment,
+    Span,
+    StreamId,
+)
+from memory.store import schema
+from memory.store.database import Database
+
+
+class Thumbnails(Protocol):
+    def thumbnail(self, stream: StreamId, moment: Moment) -> Picture | None: ...
+
+
+class Timeline:
+    def __init__(self, database: Database, pictures: Thumbnails) -> None:
+        self._database = database
+        self._pictures = pictures
+
+    def thumbnail(self, stream: StreamId, moment: Moment) -> Picture | None:
+        """The remembered picture closest to `moment`."""
+        return self._pictures.thumbnail(stream, moment)
+
+    def coverage(self, stream: StreamId, span: Span | None = None) -> tuple[Span, ...]:
+        """When we were watching, clipped to `span`, oldest first."""
+        found = (Span(row.start, row.end) for row in self._rows(schema.coverage, stream, span))
+        clipped = (covered if span is None else covered.intersection(span) for covered in found)
+        return tuple(covered for covered in clipped if covered is not None)
+
+    def gaps(self, stream: StreamId, span: Span | None = None) -> tuple[Gap, ...]:
+        """When we were blind within `span`, oldest first, each whole."""
+        rows = self._rows(schema.gaps, stream, span)
+        return tuple(Gap(stream, Span(row.start, row.end), row.reason, row.detail) for row in rows)
+
+    def segments(self, stream: StreamId, span: Span | None = None) -> tuple[Segment, ...]:
+        """Recordings that overlap `span`, oldest first."""
+        return tuple(
+            Segment(stream, row.epoch, Span(row.start, row.end), row.path, row.size, row.first_pts, row.owned)
+            for row in self._rows(schema.segments, stream, span)
+        )
+
+    def observations(
+        self, scope: Scope, *, kinds: Sequence[ObservationKind] = (), limit: int = 1000
+    ) -> tuple[Observation, ...]:
+        """Observations that overlap the scope, oldest first."""
+        table = schema.observations
+        wanted = select(table).where(*within(table, scope)).order_by(table.c.start, table.c.key).limit(limit)
+        if kinds:
+            wanted = wanted.where(table.c.kind.in_(kinds))
+        with self._database.read() as connection:
+            return tuple(_observation(row) for row in connection.execute(wanted))
+
+    def record(self, connection: Connection, record: Segment | Coverage | Gap) -> None:
+        """Write one journal record; of the same key, a later one replaces or extends the earlier."""
+        match record:
+            case Segment():
+                self._database.upsert(
+                    connection, schema.segments, [_segment(record)], update=("end", "path", "size", "first_pts")
+                )
+            case Gap():
+                row = {"stream": record.stream, "start": record.span.start, "end": record.span.end}
+                row |= {"reason": record.reason, "detail": record.detail}
+                self._database.upsert(connection, schema.gaps, [row], update=("end", "reason", "detail"))
+            case Coverage():
+                self._cover(connection, record)
+
+    def observe(self, connection: Connection, observations: Sequence[Observation]) -> None:
+        """Write observations; a later version of the same track replaces the earlier."""
+        columns = [column.name for column in schema.observations.columns if column.name != "key"]
+        self._database.upsert(connection, schema.observations, [_flat(o) for o in observations], update=columns)
+
+    def _cover(self, connection: Connection, record: Coverage) -> None:
+        table = schema.coverage
+        known = connection.execute(
+            select(table.c.start, table.c.end).where(table.c.stream == record.stream, table.c.epoch == record.epoch)
+        ).one_or_none()
+        span = record.span if known is None else record.span.hull(Span(known.start, known.end))
+        row = {"stream": record.stream, "epoch": record.epoch, "start": span.start, "end": span.end}
+        self._database.upsert(connection, table, [row], update=("start", "end"))
+
+    def _rows(self, table: Table, stream: StreamId, span: Span | None) -> list[Any]:
+        wanted = select(table).where(*within(table, Scope((stream,), span))).order_by(table.c.start)
+        with self._database.read() as connection:
+            return list(connection.execute(wanted))
+
+
+EVERYWHERE = Scope()
+"""All streams, all time."""
+
+
+def within(table: Table, scope: Scope) -> list[ColumnElement[bool]]:
+    """Conditions for rows of `table` that overlap `scope`; an instant lies in a span that holds it."""
+    conditions: list[ColumnElement[bool]] = []
+    if scope.streams:
+        conditions.append(table.c.stream.in_(scope.streams))
+    if scope.span is not None:
+        instant = (table.c.end == table.c.start) & (table.c.start == scope.span.start)
+        conditions += [table.c.start < scope.span.end, (table.c.end > scope.span.start) | instant]
+    return conditions
+
+
+def _segment(segment: Segment) -> dict[str, Any]:
+    row = {name: getattr(segment, name) for name in ("key", "stream", "epoch", "path", "size", "first_pts", "owned")}
+    return row | {"start": segment.span.start, "end": segment.span.end}
+
+
+def _flat(o: Observation) -> dict[str, Any]:
+    names = ("key", "stream", "epoch", "kind", "track", "label", "score", "colour", "text")
+    box = json.dumps([o.box.left, o.box.top, o.box.right, o.box.bottom]) if o.box else ""
+    return {
+        **{name: getattr(o, name) for name in names},
+        "start": o.span.start,
+        "end": o.span.end,
+        "actions": json.dumps(o.actions),
+        "box": box,
+    }
+
+
+def _observation(row: Any) -> Observation:
+    return Observation(
+        stream=StreamId(row.stream),
+        epoch=row.epoch,
+        track=row.track,
+        kind=row.kind,
+        label=row.label,
+        span=Span(row.start, row.end),
+        score=row.score,
+        colour=row.colour,
+        actions=tuple(json.loads(row.actions)),
+        text=row.text,
+        box=Box(*json.loads(row.box)) if row.box else None,
+    )

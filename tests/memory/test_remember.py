@@ -1,0 +1,163 @@
+"""What is handled is kept, once, through restarts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from ingest.errors import Busy, Conflict
+from ingest.ledger import Ledger
+from ingest.records import (
+    Coverage,
+    Ended,
+    Gap,
+    Moment,
+    Scope,
+    Segment,
+    StateChange,
+    StreamId,
+    seconds,
+)
+from memory.memory import Memory
+from tests.memory.conftest import DOOR, START, OpenMemory, feature, frames_of, mark, seen, span, stream_row
+
+
+def test_a_frame_is_acknowledged_once_its_row_is_written(memory: Memory, ledger: Ledger) -> None:
+    assert memory.store.streams.mark(DOOR) is None
+    memory.remember.handle([feature(1), feature(2)])
+    assert memory.store.streams.mark(DOOR) == mark(2)
+    assert memory.store.streams.frames(DOOR) == frames_of(memory) == 2
+    assert memory.store.streams.extent(DOOR) == span(1, 2)
+    assert ledger.counts(DOOR).stored == 2
+
+
+def test_handling_a_batch_twice_has_the_effect_of_once(memory: Memory, ledger: Ledger) -> None:
+    batch = [feature(t, observations=(seen(0, t),)) for t in range(200)]
+    memory.remember.handle(batch)
+    before = [(row.id, row.sha256) for row in memory.store.chapters.all()]
+    memory.remember.handle(batch)
+    memory.remember.handle(batch[:77])
+    assert frames_of(memory) == memory.store.streams.frames(DOOR) == 200
+    assert [(row.id, row.sha256) for row in memory.store.chapters.all()] == before
+    counts = ledger.counts(DOOR)
+    assert counts.stored == 200
+    assert counts.dropped == {"already remembered": 277}
+    assert len(memory.store.timeline.observations(Scope())) == 1
+
+
+def test_chapters_are_cut_by_length_hour_and_epoch(memory: Memory) -> None:
+    memory.remember.handle([feature(t) for t in range(0, 150, 2)])
+    memory.remember.handle([feature(t, epoch=1) for t in (152, 154, 3598, 3602)])
+    rows = memory.store.chapters.all()
+    assert [(row.span.start - START) // 1_000_000 for row in rows] == [0, 60, 120, 152, 3598]
+    assert sum(row.frames for row in rows) == 78
+    assert frames_of(memory) == 79
+
+
+def test_slots_are_contiguous_and_count_every_frame(memory: Memory) -> None:
+    rng = np.random.default_rng(1)
+    vectors = rng.normal(size=(61, 16)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    memory.remember.handle([feature(t, vector=vector) for t, vector in enumerate(vectors)])
+    ((row, slots),) = memory.store.chapters.slots([row.id for row in memory.store.chapters.all()])
+    assert len(slots) == 8
+    assert slots.counts.sum() == row.frames == 60
+    assert (slots.ends[:-1] == slots.starts[1:]).all()
+    first = int(slots.counts[0])
+    np.testing.assert_allclose(slots.vectors[0], vectors[:first].mean(axis=0), atol=2e-3)
+
+
+def test_an_open_chapter_survives_a_restart(open_memory: OpenMemory) -> None:
+    memory = open_memory()
+    memory.remember.handle([feature(t) for t in range(40)])
+    memory = open_memory()
+    assert memory.store.streams.mark(DOOR) == mark(39)
+    memory.remember.handle([feature(t) for t in range(30, 80)])
+    assert frames_of(memory) == memory.store.streams.frames(DOOR) == 80
+    assert [row.frames for row in memory.store.chapters.all()] == [60]
+
+
+def test_the_end_of_a_file_seals_its_last_chapter(memory: Memory) -> None:
+    memory.remember.handle([feature(1), Ended(DOOR, 0, Moment(START + seconds(2)))])
+    assert [row.frames for row in memory.store.chapters.all()] == [1]
+    assert memory.store.streams.get("door").state == "finished"
+
+
+def test_sounds_are_remembered_beside_frames(memory: Memory) -> None:
+    memory.remember.handle([feature(10), feature(11), feature(4, 3, origin="sound"), feature(12)])
+    memory.remember.handle([feature(4, 3, origin="sound"), Ended(DOOR, 0, Moment(START + seconds(13)))])
+    ((row, slots),) = memory.store.chapters.slots([row.id for row in memory.store.chapters.all()])
+    assert row.frames == memory.store.streams.frames(DOOR) == 3
+    assert slots.sounds.sum() == 1
+    assert memory.store.streams.mark(DOOR, "sound") == mark(4)
+
+
+def test_the_journal_is_kept(memory: Memory) -> None:
+    key = Segment(DOOR, 0, span(0, 10), "/r/1.mp4", 100)
+    memory.remember.handle([
+        Coverage(DOOR, 0, span(0, 5)), Coverage(DOOR, 0, span(5, 20)), Coverage(DOOR, 1, span(40, 50)),
+        Gap(DOOR, span(20, 30), "offline"), Gap(DOOR, span(20, 40), "offline", "no answer"),
+        key, StateChange(DOOR, "live", Moment(START + 5), "connected"), StateChange(DOOR, "offline", Moment(START + 1)),
+    ])  # fmt: skip
+    timeline = memory.store.timeline
+    assert timeline.coverage(DOOR, span(10, 45)) == (span(10, 20), span(40, 45))
+    assert timeline.gaps(DOOR, span(25, 26)) == (Gap(DOOR, span(20, 40), "offline", "no answer"),)
+    assert timeline.gaps(DOOR, span(0, 20)) == ()
+    assert timeline.segments(DOOR, span(9, 10)) == (key,)
+    assert memory.store.streams.get("door").state == "live"
+
+
+def test_a_later_version_of_an_observation_replaces_the_earlier(memory: Memory) -> None:
+    memory.remember.handle([feature(1, observations=(seen(0, 1, text="a"), seen(0, 1, track="2")))])
+    memory.remember.handle([feature(5, observations=(seen(0, 5, actions=("stays",)),))])
+    found = memory.store.timeline.observations(Scope((DOOR,), span(3, 4)))
+    assert [(o.track, o.span, o.actions, o.text) for o in found] == [("1", span(0, 5), ("stays",), "")]
+    assert len(memory.store.timeline.observations(Scope(), kinds=["heard"])) == 0
+    assert len(memory.store.timeline.observations(Scope(), limit=1)) == 1
+
+
+def test_records_of_an_unknown_stream_are_dropped_and_counted(memory: Memory, ledger: Ledger) -> None:
+    ghost = StreamId("ghost")
+    memory.remember.handle([feature(1, stream=ghost), Gap(ghost, span(0, 1), "offline")])
+    assert ledger.counts(ghost).dropped == {"stream removed": 1}
+    assert memory.store.timeline.gaps(ghost, span(0, 9)) == ()
+
+
+def test_streams_are_added_and_found(memory: Memory) -> None:
+    with pytest.raises(Conflict, match="already a stream called 'door'"):
+        memory.store.streams.add(stream_row())
+    with pytest.raises(LookupError, match="no stream 'attic'"):
+        memory.store.streams.get("attic")
+    memory.store.streams.set_paused(DOOR, True)
+    assert memory.store.streams.get("door").paused
+    assert "secret" not in repr(memory.store.streams.get("door"))
+
+
+def test_a_memory_belongs_to_one_encoder(open_memory: OpenMemory) -> None:
+    memory = open_memory()
+    folder, ledger, clock = memory.folder, Ledger(), memory._clock
+    memory.close()
+    with pytest.raises(Conflict, match="made with the encoder test-1, not other-2"):
+        Memory.open(folder, encoder="other-2", dim=16, ledger=ledger, clock=clock)
+    open_memory()
+
+
+def test_a_memory_belongs_to_one_process(memory: Memory) -> None:
+    another = """
+import sys, pathlib
+from ingest.clock import SystemClock
+from ingest.errors import HindsightError
+from ingest.ledger import Ledger
+from memory.memory import Memory
+try:
+    Memory.open(pathlib.Path(sys.argv[1]), encoder="test-1", dim=16, ledger=Ledger(), clock=SystemClock())
+except HindsightError as error:
+    print(error.code)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", another, str(memory.folder)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == Busy.code
