@@ -120,7 +120,7 @@ class Memory:
         if names[0] in bank.tracks:
             keys, values = (bank.carry(name, part) for name, part in zip(names, project(current), strict=True))
             return keys, values
-        keys, values = project(bank.flat())
+        keys, values = project(bank.flat().squeeze(1))
         if self._affordable(keys, bank):
             bank.fill(names[0], keys)
             bank.fill(names[1], values)

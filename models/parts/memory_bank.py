@@ -49,7 +49,7 @@ class Bank:
     def __init__(self, length: int) -> None:
         self.length = length
         self.tracks: dict[str, Tensor] = {}
-        """What an entry consists of, name -> [B, length + 1, N, C]: "entry" itself, and projected copies of it."""
+        """name -> [B, G, length + 1, N, D]: "entry" itself (G = 1), and projected copies of it (G heads)."""
         self.size = torch.empty(0)
         """Frames merged into each slot, [B, length + 1, N]."""
         self.order = torch.empty(0, dtype=torch.int64)
@@ -66,36 +66,37 @@ class Bank:
     def append(self, entry: Tensor) -> None:
         """Add the entry [B, N, C] of one more frame. The bank may now hold one too many until `merge`."""
         batch, tokens, _ = entry.shape
+        alone = entry.unsqueeze(1)
         if not self.tracks:
-            self.tracks = {"entry": self._slots(entry)}
+            self.tracks = {"entry": self._slots(alone)}
             self.size = entry.new_zeros(batch, self.length + 1, tokens, dtype=torch.float32)
             self.order = torch.empty(batch, 0, tokens, dtype=torch.int64, device=entry.device)
             self.similarity = entry.new_empty(batch, 0, tokens)
             self.free = torch.zeros(batch, tokens, dtype=torch.int64, device=entry.device)
         else:
             newest = self._read("entry", self.order[:, -1])
-            self.similarity = torch.cat([self.similarity, _cosine(newest, entry).unsqueeze(1)], dim=1)
-        self._write("entry", self.free, entry)
+            self.similarity = torch.cat([self.similarity, _cosine(newest, alone)], dim=1)
+        self._write("entry", self.free, alone)
         self.size.scatter_(1, self.free.unsqueeze(1), 1.0)
         self.order = torch.cat([self.order, self.free.unsqueeze(1)], dim=1)
         self.free = torch.full_like(self.free, len(self))  # while the bank fills; a merge says otherwise
 
     def carry(self, name: str, projected: Tensor) -> Tensor:
-        """Put the projected copy [B, N, D] of the newest entry beside it: all copies, slot by slot, [B, T*N, D]."""
+        """Put the projected copy [B, G, N, D] of the newest entry beside it: all copies, [B, G, T*N, D]."""
         if name not in self.tracks:
             self.tracks[name] = self._slots(projected)
         self._write(name, self.order[:, -1], projected)
         return self.flat(name)
 
     def fill(self, name: str, projected: Tensor) -> None:
-        """Put projected copies [B, T*N, D] of all entries, slot by slot, beside them."""
+        """Put projected copies [B, G, T*N, D] of all entries, slot by slot, beside them."""
         tokens = self.size.shape[2]
-        self.tracks[name] = self._slots(projected[:, :tokens])
-        self.tracks[name][:, : len(self)] = projected.view(len(projected), -1, tokens, projected.shape[-1])
+        self.tracks[name] = self._slots(projected[:, :, :tokens])
+        self.tracks[name][:, :, : len(self)] = projected.unflatten(2, (-1, tokens))  # type: ignore[no-untyped-call]
 
     def flat(self, name: str = "entry") -> Tensor:
-        """[B, T*N, D]: what attention looks at. Slot by slot, which is not the order of time."""
-        return self.tracks[name][:, : len(self)].flatten(1, 2)
+        """[B, G, T*N, D]: what attention looks at. Slot by slot, which is not the order of time."""
+        return self.tracks[name][:, :, : len(self)].flatten(2, 3)
 
     def merge(self) -> None:
         """Bring a bank that holds one entry too many back to its length; otherwise nothing."""
@@ -107,8 +108,8 @@ class Bank:
         kept, dropped = (self.size.gather(1, slot.unsqueeze(1)).squeeze(1) for slot in (keep, drop))
         for name in self.tracks:
             ours, theirs = (self._read(name, slot) for slot in (keep, drop))
-            both = ours * kept.unsqueeze(-1) + theirs * dropped.unsqueeze(-1)
-            self._write(name, keep, (both / (kept + dropped).unsqueeze(-1)).to(ours.dtype))
+            both = ours * kept[:, None, :, None] + theirs * dropped[:, None, :, None]
+            self._write(name, keep, both.div_((kept + dropped)[:, None, :, None]).to(ours.dtype))
         self.size.scatter_(1, keep.unsqueeze(1), (kept + dropped).unsqueeze(1))
         self.size.scatter_(1, drop.unsqueeze(1), 0.0)
         self.order = _without(self.order, first + 1)
@@ -124,12 +125,12 @@ class Bank:
         for left in (merged - 1, merged):
             at = left.clamp(0, last)  # at either end one neighbour is missing: an unchanged pair is compared again
             pair = (self._read("entry", self.order.gather(1, (at + i).unsqueeze(1)).squeeze(1)) for i in (0, 1))
-            self.similarity.scatter_(1, at.unsqueeze(1), _cosine(*pair).unsqueeze(1))
+            self.similarity.scatter_(1, at.unsqueeze(1), _cosine(*pair))
 
     def entries(self) -> Tensor:
         """[B, T, N, C], oldest first."""
-        width = self.tracks["entry"].shape[-1]
-        return self.tracks["entry"].gather(1, self.order.unsqueeze(-1).expand(-1, -1, -1, width))
+        track = self.tracks["entry"].squeeze(1)
+        return track.gather(1, self.order.unsqueeze(-1).expand(-1, -1, -1, track.shape[-1]))
 
     def sizes(self) -> Tensor:
         """Frames in each entry, float32 [B, T, N], oldest first."""
@@ -167,18 +168,26 @@ class Bank:
             else:
                 setattr(self, name, tensor.clone())
 
-    def _slots(self, entry: Tensor) -> Tensor:
-        batch, tokens, width = entry.shape
-        return entry.new_zeros(batch, self.length + 1, tokens, width)
+    def _slots(self, alone: Tensor) -> Tensor:
+        """Room for entries like this one, [B, G, N, D]."""
+        return alone.new_zeros(*alone.shape[:2], self.length + 1, *alone.shape[2:])
+
+    def _rows(self, groups: int, slot: Tensor) -> Tensor:
+        """Where `slot` [B, N] of each token is when a track is seen as one long list of rows, [B * G * N]."""
+        batch, tokens = slot.shape
+        first = torch.arange(batch * groups, device=slot.device).view(batch, groups, 1) * (self.length + 1)
+        return ((first + slot.unsqueeze(1)) * tokens + torch.arange(tokens, device=slot.device)).flatten()
 
     def _read(self, name: str, slot: Tensor) -> Tensor:
-        """What lies in `slot` [B, N]: [B, N, C]."""
+        """What lies in `slot` [B, N]: [B, G, N, D]."""
         track = self.tracks[name]
-        return track.gather(1, slot[:, None, :, None].expand(-1, 1, -1, track.shape[-1])).squeeze(1)
+        rows = track.view(-1, track.shape[-1]).index_select(0, self._rows(track.shape[1], slot))
+        return rows.view(len(slot), track.shape[1], -1, track.shape[-1])
 
-    def _write(self, name: str, slot: Tensor, entry: Tensor) -> None:
+    def _write(self, name: str, slot: Tensor, alone: Tensor) -> None:
         track = self.tracks[name]
-        track.scatter_(1, slot[:, None, :, None].expand(-1, 1, -1, track.shape[-1]), entry.detach().unsqueeze(1))
+        where = self._rows(track.shape[1], slot)
+        track.view(-1, track.shape[-1]).index_copy_(0, where, alone.detach().reshape(-1, track.shape[-1]))
 
 
 def _cosine(left: Tensor, right: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 Project: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""A layer's key and value projections: rows [B, R, C] to keys and values [B, R, D]."""
+"""A layer's key and value projections: rows [B, R, C] to keys and values [B, heads, R, D]."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Context(Protocol):
     """What attention looks at."""
 
     def look(self, layer: int, rows: Tensor, project: Project) -> tuple[Tensor, Tensor]:
-        """Keys and values [B, n*R, D] for `layer`, given what is there now, rows [B, R, C]."""
+        """Keys and values [B, heads, n*R, D] for `layer`, given what is there now, rows [B, R, C]."""
 
 
 class Present:
@@ -153,7 +153,7 @@ class _Layer(nn.Module):
 
     def forward(self, rows: Tensor, queries: int, around: _Surroundings) -> Tensor:
         keys, values = around.past.look(around.index, rows, self.attention.project)
-        bias = None if around.bias is None else around.bias.repeat(1, 1, 1, keys.shape[1] // rows.shape[1])
+        bias = None if around.bias is None else around.bias.repeat(1, 1, 1, keys.shape[2] // rows.shape[1])
         rows = self.attention(rows, keys, values, bias)
         asked: Tensor = rows[:, :queries]
         text = rows[:, queries:]
@@ -176,12 +176,12 @@ class _Attention(nn.Module):
         self.output = _Residual(config.hidden, config.hidden)
 
     def project(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values [B, R, C] of what is attended to."""
-        return self.self.key(rows), self.self.value(rows)
+        """Keys and values [B, heads, R, D] of what is attended to, [B, R, C]."""
+        return self._split(self.self.key(rows)), self._split(self.self.value(rows))
 
     def forward(self, rows: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None = None) -> Tensor:
-        query, key, value = (self._split(part) for part in (self.self.query(rows), keys, values))
-        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        query = self._split(self.self.query(rows))
+        attended = F.scaled_dot_product_attention(query, keys, values, attn_mask=bias)
         out: Tensor = self.output(attended.transpose(1, 2).flatten(2), rows)
         return out
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 
@@ -18,8 +20,8 @@ def evenly_in_window(start: int, end: int, frames: int, *, length: int, rate: in
 def one_per_segment(length: int, frames: int, random: np.random.RandomState) -> list[int]:
     """MA-LMM when it is trained: one index at random from each of `frames` equal segments of `length`."""
     borders = np.linspace(0, length, frames + 1).astype(int)
-    segments = zip(borders[:-1], borders[1:], strict=True)
-    return [int(random.randint(start, end)) if start < end else int(start) for start, end in segments]
+    segments = pairwise(borders.tolist())
+    return [random.randint(start, end) if start < end else start for start, end in segments]
 
 
 def evenly_between(start: float, end: float, frames: int, *, fps: float) -> list[int]:

@@ -345,7 +345,7 @@ def test_a_bank_is_what_repeated_compression_makes_of_it() -> None:
         bank, entries, sizes = Bank(length), frames[:, :0], torch.zeros(2, 0, tokens)
         for frame in frames.unbind(1):
             bank.append(frame)
-            bank.carry("double", frame * 2 + 1)
+            bank.carry("double", torch.stack([frame * 2 + 1, -frame], 1))
             bank.merge()
             entries = torch.cat([entries, frame.unsqueeze(1)], 1)
             sizes = torch.cat([sizes, torch.ones(2, 1, tokens)], 1)
@@ -353,4 +353,5 @@ def test_a_bank_is_what_repeated_compression_makes_of_it() -> None:
                 entries, sizes = compress(entries, sizes)
         torch.testing.assert_close(bank.entries(), entries, atol=1e-5, rtol=1e-5)
         assert torch.equal(bank.sizes(), sizes)
-        torch.testing.assert_close(bank.flat("double"), bank.flat() * 2 + 1, atol=1e-5, rtol=1e-5)
+        double = torch.cat([bank.flat() * 2 + 1, -bank.flat()], 1)
+        torch.testing.assert_close(bank.flat("double"), double, atol=1e-5, rtol=1e-5)
