@@ -31,6 +31,8 @@ from models.embedded.scene import Look, look_at
 from models.embedded.space import DIM, appearance_query, frame_vector, scene_slot
 
 _MOST_STREAMS = 64
+_MOST_DONE = 32
+"""Features kept per stream, for frames that are delivered again."""
 _LONGEST_FRAME_US = MICROSECONDS
 _THUMBNAIL_SIDE = 320
 _PICTURE_SLOPE, _PICTURE_OFFSET = 30.0, -26.0
@@ -47,6 +49,7 @@ class _Stream:
         self.scenes = _SceneLog()
         self.epoch = -1
         self.last: Moment | None = None
+        self.done: OrderedDict[str, Feature] = OrderedDict()
 
 
 class EmbeddedEncoder:
@@ -69,6 +72,9 @@ class EmbeddedEncoder:
         return [clauses.query(one) if isinstance(one, str) else _picture_query(one) for one in queries]
 
     def _encode_one(self, frame: Frame) -> Feature:
+        known = self._known(frame)
+        if known is not None:
+            return known
         stream = self._stream(frame)
         birth = f"{frame.epoch}.{frame.pts}"
         motion = stream.motion.read(frame.pixels, frame.moment, birth)
@@ -82,7 +88,7 @@ class EmbeddedEncoder:
             *_read(frame, shown, span),
             *stream.scenes.notice(frame, motion, look, span),
         )
-        return Feature(
+        feature = Feature(
             stream=frame.stream,
             epoch=frame.epoch,
             pts=frame.pts,
@@ -91,6 +97,15 @@ class EmbeddedEncoder:
             observations=observations,
             thumbnail=jpeg(frame.pixels, _THUMBNAIL_SIDE),
         )
+        stream.done[feature.key] = feature
+        while len(stream.done) > _MOST_DONE:
+            stream.done.popitem(last=False)
+        return feature
+
+    def _known(self, frame: Frame) -> Feature | None:
+        """The feature of a frame that is delivered again: taking it in twice would spoil the stream's state."""
+        state = self._streams.get(frame.stream)
+        return state.done.get(f"{frame.key}/frame") if state is not None else None
 
     def _stream(self, frame: Frame) -> _Stream:
         """The state of the frame's stream, fresh for a new epoch; the streams used longest ago make room."""
@@ -148,7 +163,7 @@ def _read(frame: Frame, shown: Sequence[Shown], span: Span) -> Iterator[Observat
 
 
 def _encode_utterance(utterance: Utterance) -> Feature:
-    words = {word.text: word.confidence for word in utterance.words}
+    words = {word.text: _certainty(word.confidence) for word in utterance.words}
     if not words:
         words = dict.fromkeys(re.findall(r"[^\W_]+(?:'[^\W_]+)?", utterance.text.lower()), utterance.confidence)
     heard = Observation(
@@ -164,6 +179,11 @@ def _encode_utterance(utterance: Utterance) -> Feature:
         origin="sound",
         observations=(heard,),
     )
+
+
+def _certainty(confidence: float) -> float:
+    """A recogniser's posterior is about its own alternatives: even an unlikely word was probably something like it."""
+    return 0.6 + 0.4 * confidence
 
 
 def _picture_query(pixels: Pixels) -> Query:

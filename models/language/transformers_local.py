@@ -1,0 +1,92 @@
+"""Any image-text-to-text model that transformers can load, run in this process."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ingest.errors import Poison
+from ingest.records import Evidence
+from models.language.prompt import Prompt, build_prompt
+
+
+class TransformersSystem:
+    """A `VideoSystem` over a checkpoint with a chat template; `checkpoint` is a folder or a name on the model hub."""
+
+    def __init__(
+        self, checkpoint: str | Path, *, device: str = "cpu", pictures: int = 8, longest: int = 400, dtype: str = "auto"
+    ) -> None:
+        from transformers import AutoModelForImageTextToText, AutoProcessor
+
+        self.id = f"transformers:{checkpoint}"
+        self._processor = AutoProcessor.from_pretrained(checkpoint)
+        self._model = AutoModelForImageTextToText.from_pretrained(checkpoint, dtype=dtype).to(device).eval()
+        self._device = device
+        self._pictures = pictures
+        self._longest = longest
+        self._turn = threading.Lock()
+
+    def answer(self, question: str, evidence: Evidence) -> Iterator[str]:
+        prompt = build_prompt(question, evidence, most_pictures=self._pictures)
+        with self._turn:
+            inputs = self._inputs(prompt)
+            yield from self._generate(inputs)
+
+    def _inputs(self, prompt: Prompt) -> Any:
+        content: list[dict[str, object]] = [{"type": "text", "text": f"{prompt.rules}\n\n{prompt.facts}\n"}]
+        for one in prompt.shown:
+            content += [{"type": "text", "text": f"\n{one.caption}: "}, {"type": "image"}]
+        content.append({"type": "text", "text": f"\n{prompt.question}"})
+        text = self._processor.apply_chat_template(
+            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
+        )
+        pictures = [_opened(one.picture.jpeg) for one in prompt.shown]
+        return self._processor(text=text, images=pictures or None, return_tensors="pt").to(
+            self._device, dtype=self._model.dtype
+        )
+
+    def _generate(self, inputs: Any) -> Iterator[str]:
+        """Text as it is generated. Closing the iterator stops the model at its next token."""
+        from transformers import StoppingCriteria, StoppingCriteriaList, TextIteratorStreamer
+
+        stop = threading.Event()
+
+        class Stop(StoppingCriteria):  # type: ignore[misc] # transformers ships no types
+            def __call__(self, *_: object, **__: object) -> bool:
+                return stop.is_set()
+
+        streamer = TextIteratorStreamer(self._processor.tokenizer, skip_prompt=True, skip_special_tokens=True)
+        failed: list[BaseException] = []
+        order = {
+            **inputs,
+            "max_new_tokens": self._longest,
+            "do_sample": False,
+            "streamer": streamer,
+            "stopping_criteria": StoppingCriteriaList([Stop()]),
+        }
+        worker = threading.Thread(target=_run, args=(self._model, order, streamer, failed))
+        worker.start()
+        try:
+            yield from (piece for piece in streamer if piece)
+        finally:
+            stop.set()
+            worker.join()
+        if failed:
+            raise Poison(f"The language model failed: {failed[0]}.") from failed[0]
+
+
+def _run(model: Any, order: dict[str, Any], streamer: Any, failed: list[BaseException]) -> None:
+    try:
+        model.generate(**order)
+    except Exception as error:  # the border of the thread: the waiting side raises it, and must not wait for ever
+        failed.append(error)
+        streamer.end()
+
+
+def _opened(jpeg: bytes) -> Any:
+    from PIL import Image
+
+    return Image.open(io.BytesIO(jpeg)).convert("RGB")

@@ -1,0 +1,161 @@
+"""Names of models, each a lazy factory, and the profiles that choose among them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final
+
+from ingest.errors import Invalid, NotFound
+from models.protocols import FrameEncoder, Transcriber, VideoSystem
+
+Options = Mapping[str, Any]
+"""Plain values for a factory: `checkpoint`, `device`, `language`, …"""
+
+_NONE: Final[Options] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A named choice of models; `options` by the name of the model they are for."""
+
+    name: str
+    about: str
+    encoder: str
+    transcriber: str | None
+    system: str
+    options: Mapping[str, Options] = field(default_factory=dict)
+
+
+PROFILES: Final[Mapping[str, Profile]] = {
+    profile.name: profile
+    for profile in (
+        Profile("embedded", "nothing downloaded, one CPU core", "embedded", "pocketsphinx", "extractive"),
+        Profile(
+            "standard",
+            "one consumer GPU, models from the hub",
+            "clip",
+            "whisper",
+            "transformers",
+            {
+                "clip": {"checkpoint": "google/siglip2-base-patch16-256"},
+                "whisper": {"checkpoint": "openai/whisper-small"},
+                "transformers": {"checkpoint": "HuggingFaceTB/SmolVLM2-2.2B-Instruct"},
+            },
+        ),
+        Profile("fake", "deterministic fakes, for tests", "fake", "fake", "fake"),
+    )
+}
+
+
+def profile(name: str) -> Profile:
+    try:
+        return PROFILES[name]
+    except KeyError:
+        raise NotFound(f"There is no profile {name!r}.", advice=f"Choose one of {', '.join(PROFILES)}.") from None
+
+
+def encoder(name: str, options: Options = _NONE) -> FrameEncoder:
+    """The frame encoder called `name`, loaded."""
+    made: FrameEncoder = _make(_ENCODERS, "encoder", name, options)
+    return made
+
+
+def transcriber(name: str, options: Options = _NONE) -> Transcriber:
+    """The transcriber called `name`, loaded."""
+    made: Transcriber = _make(_TRANSCRIBERS, "transcriber", name, options)
+    return made
+
+
+def system(name: str, options: Options = _NONE) -> VideoSystem:
+    """The video system called `name`, loaded."""
+    made: VideoSystem = _make(_SYSTEMS, "video system", name, options)
+    return made
+
+
+def _make(factories: Mapping[str, Callable[..., Any]], kind: str, name: str, options: Options) -> Any:
+    if name not in factories:
+        raise NotFound(f"There is no {kind} {name!r}.", advice=f"Choose one of {', '.join(factories)}.")
+    try:
+        return factories[name](**options)
+    except TypeError as error:
+        raise Invalid(f"The {kind} {name!r} cannot be made with {dict(options)}: {error}.") from error
+
+
+def _embedded() -> FrameEncoder:
+    from models.embedded.encoder import EmbeddedEncoder
+
+    return EmbeddedEncoder()
+
+
+def _clip(**options: Any) -> FrameEncoder:
+    from models.encoders.clip import ClipEncoder
+
+    return ClipEncoder(**options)
+
+
+def _fake_encoder() -> FrameEncoder:
+    from models.fake import FakeEncoder
+
+    return FakeEncoder()
+
+
+def _pocketsphinx() -> Transcriber:
+    from models.speech import PocketSphinxTranscriber
+
+    return PocketSphinxTranscriber()
+
+
+def _whisper(**options: Any) -> Transcriber:
+    from models.speech import WhisperTranscriber
+
+    return WhisperTranscriber(**options)
+
+
+def _fake_transcriber() -> Transcriber:
+    from models.fake import FakeTranscriber
+
+    return FakeTranscriber()
+
+
+def _extractive() -> VideoSystem:
+    from models.language.extractive import ExtractiveSystem
+
+    return ExtractiveSystem()
+
+
+def _openai(**options: Any) -> VideoSystem:
+    from models.language.openai_compatible import OpenAiSystem
+
+    return OpenAiSystem(**options)
+
+
+def _transformers(**options: Any) -> VideoSystem:
+    from models.language.transformers_local import TransformersSystem
+
+    return TransformersSystem(**options)
+
+
+def _fake_system() -> VideoSystem:
+    from models.fake import FakeSystem
+
+    return FakeSystem()
+
+
+_ENCODERS: Final[Mapping[str, Callable[..., FrameEncoder]]] = {
+    "embedded": _embedded,
+    "clip": _clip,
+    "fake": _fake_encoder,
+}
+_TRANSCRIBERS: Final[Mapping[str, Callable[..., Transcriber]]] = {
+    "pocketsphinx": _pocketsphinx,
+    "whisper": _whisper,
+    "fake": _fake_transcriber,
+}
+_SYSTEMS: Final[Mapping[str, Callable[..., VideoSystem]]] = {
+    "extractive": _extractive,
+    "openai": _openai,
+    "transformers": _transformers,
+    "fake": _fake_system,
+}
