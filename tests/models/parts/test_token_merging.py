@@ -30,9 +30,8 @@ def plainly(x: NDArray[np.float64], clusters: int, neighbours: int) -> tuple[lis
 @pytest.mark.parametrize("seed", range(12))
 def test_clusters_are_those_of_the_definition(seed: int) -> None:
     generator = np.random.default_rng(seed)
-    N, C, clusters, neighbours = (
-        int(generator.integers(*span)) for span in ((8, 40), (2, 9), (2, 6), (3, 6))
-    )  # a mutual nearest pair would tie
+    spans = ((8, 40), (2, 9), (2, 6), (3, 6))  # of two neighbours a mutual pair would tie
+    N, C, clusters, neighbours = (int(generator.integers(*span)) for span in spans)
     x = generator.normal(size=(N, C)) * 3
     found = dpc_knn(torch.tensor(x[None], dtype=torch.float32), clusters, neighbours, torch.zeros(1, N))
     centres, members = plainly(x, clusters, neighbours)
