@@ -5,13 +5,14 @@ from __future__ import annotations
 import fcntl
 import logging
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
 from typing import IO, TYPE_CHECKING
 
 from ingest.clock import Clock
-from ingest.errors import Busy, Conflict, Fatal, HindsightError, StoreCorrupt
+from ingest.errors import Busy, Conflict, Fatal, StoreCorrupt
 from ingest.records import Span, StreamId, seconds
 from memory import migrations
 from memory.chapter_files import ChapterFiles
@@ -109,16 +110,16 @@ class Memory:
         `StoreCorrupt` when the database is damaged.
         """
         guard = _claim(folder)
-        base = Database(database or f"sqlite:///{folder / 'hindsight.db'}", options.probe)
-        try:
-            migrations.upgrade(base)
+        with ExitStack() as undo:
+            undo.callback(guard.close)
+            base = Database(database or f"sqlite:///{folder / 'hindsight.db'}", options.probe)
+            undo.callback(base.close)
             if wrong := base.check():
                 raise StoreCorrupt(f"The database is damaged: {wrong[0]}.", advice="Restore a backup of it.")
-            return cls(folder, guard, base, ledger, clock, _Plan(encoder, dim, options))
-        except HindsightError:
-            base.close()
-            guard.close()
-            raise
+            migrations.upgrade(base)
+            memory = cls(folder, guard, base, ledger, clock, _Plan(encoder, dim, options))
+            undo.pop_all()
+        return memory
 
     def erase(self, stream: StreamId, span: Span | None = None) -> Receipt:
         """Forget a span of a stream, or the stream altogether. Files of the user's own are never deleted."""

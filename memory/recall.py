@@ -92,7 +92,9 @@ class Recall:
 
     def replay(self, stream: StreamId, span: Span | None = None) -> FeatureBlock:
         """The fine features of a stream that are still kept and touch `span`, each frame lasting until the next."""
-        log = self._log(stream, self._store.chapters.all(Scope((stream,), span), levels=["chapter"]))
+        rows = self._store.chapters.all(Scope((stream,), span), levels=["chapter"])
+        sealed = [log for row in rows if (log := self._detail.sealed(row)) is not None]
+        log = FineLog.joined([*sealed, self._detail.open(stream)])
         ends = log.ends.copy()
         frames = ~log.sounds
         ends[frames] = self._track(stream, log.where(frames)).ends
@@ -124,14 +126,19 @@ class Recall:
         return by_stream
 
     def _hits(self, stream: StreamId, rows: list[ChapterRow], query: Query, threshold: float) -> list[Hit]:
-        detailed = [row for row in rows if row.path and row.level == "chapter"]
-        log = self._log(stream, detailed)
+        logs, coarse = [self._detail.open(stream)], []
+        for row in rows:
+            fine = self._detail.sealed(row) if row.level == "chapter" else None
+            if fine is None:
+                coarse.append(row)
+            else:
+                logs.append(fine)
+        log = FineLog.joined(logs)
         frames, sounds = log.where(~log.sounds), log.where(log.sounds)
         hits = []
         for part, track in ((frames, self._track(stream, frames)), (sounds, _apart(sounds))):
             scores = query.probability(part.vectors @ query.vector)
             hits += [Hit(stream, *match) for match in matches(track, scores, threshold)]
-        coarse = [row for row in rows if not (row.path and row.level == "chapter")]
         return hits + list(self._slot_hits(coarse, query, threshold))
 
     def _slot_hits(self, rows: list[ChapterRow], query: Query, threshold: float) -> Iterable[Hit]:
@@ -143,12 +150,6 @@ class Recall:
             for span, score, _ in matches(track, scores, threshold):
                 best = int(np.argmax(np.where((slots.starts >= span.start) & (slots.ends <= span.end), scores, -1.0)))
                 yield Hit(row.stream, span, score, Moment(int(slots.times[best, 3])), row.level)
-
-    def _log(self, stream: StreamId, rows: Iterable[ChapterRow]) -> FineLog:
-        """The fine features of sealed chapters, and always of the open one."""
-        logs = [log for row in rows if (log := self._detail.sealed(row)) is not None]
-        logs.append(self._detail.open(stream))
-        return FineLog.joined(logs)
 
     def _track(self, stream: StreamId, frames: FineLog) -> Track:
         gaps = self._store.timeline.gaps(stream, frames.span) if len(frames) else ()
