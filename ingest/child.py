@@ -88,6 +88,11 @@ class Decoder:
             if on_message is not None:
                 on_message(message)
 
+    def finish(self) -> None:
+        """Ask the child to end in good order: to say what it still holds, then that it is done."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+
     def kill(self) -> None:
         """End the child; whoever is receiving learns of it. May be called from any thread."""
         self._process.kill()

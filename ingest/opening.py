@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from ingest.clock import SystemClock
-from ingest.errors import BrokenVideo, DeadlineExceeded, HindsightError, NotVideo, TooLarge
+from ingest.errors import BrokenVideo, DeadlineExceeded, HindsightError, NotVideo, SourceRefused, TooLarge
 from ingest.fetch import Call, RemoteFile, basic
 from ingest.guard import Guard
 from ingest.hls import HlsStream
@@ -114,6 +114,8 @@ def _explained(
     silent = relay.silent_s if relay is not None else elapsed if source["scheme"] == "srt" else 0.0
     if isinstance(ours, NotVideo) and silent >= 0.9 * limits.read_s:
         return DeadlineExceeded("It did not answer in time.", advice="Check the address and the camera.")
+    if isinstance(ours, SourceRefused) and source["scheme"] == "srt":
+        return SourceRefused("This FFmpeg was built without SRT.", advice="Use RTSP or RTMP.")
     if isinstance(ours, NotVideo) and source["scheme"] == "file":
         return _why_not(Path(source["location"]), ours)
     return ours
@@ -137,7 +139,14 @@ def _file(source: Mapping[str, Any], limits: Limits) -> Opened:
 
 
 def _device(guard: Guard, source: Mapping[str, Any], limits: Limits) -> Opened:
-    container = _libav(guard.device(source["location"]), limits, "v4l2", formats="v4l2,video4linux2")
+    """A webcam, as motion JPEG where it can, so that recording is a copy."""
+    import av.error
+
+    path, formats = guard.device(source["location"]), "v4l2,video4linux2"
+    try:
+        container = _libav(path, limits, "v4l2", formats=formats, extra={"input_format": "mjpeg"})
+    except av.error.FFmpegError:
+        container = _libav(path, limits, "v4l2", formats=formats)
     return _finish(container, limits, bounded=False)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import select
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from ingest import pictures
@@ -31,6 +33,9 @@ LEAD: Final = seconds(20)
 AGAIN: Final = seconds(4)
 """Published again before where reading resumes, so that an encoder that looks at neighbours finds its feet."""
 _BEAT_S: Final = 0.5
+_WAITED_S: Final = 0.01
+_WAITS: Final = 3
+_ANCHOR_S: Final = 1.0
 _WAITING: Final = 500
 _PATIENCE: Final = 200
 """Broken packets in a row after which a source counts as broken."""
@@ -70,6 +75,7 @@ class Reader:
         self._opened, self._task, self._emit = opened, task, emit
         self._clock = SystemClock()
         self._stream = StreamId(task.stream)
+        self._packets = self._demuxed()
         self._line = self._first_line()
         self._floor = self._publish_from()
         self._tracks: dict[int, Ticks] = {}
@@ -85,10 +91,12 @@ class Reader:
     def run(self) -> dict[str, Any]:
         self._prepare()
         self._emit(("open", asdict(describe(self._opened))))
-        for packet in self._packets():
+        for packet in self._packets:
             self._decode(packet)
             if self._recorder is not None:
                 self._record(packet)
+            if self._task.live and _asked_to_end():
+                break
         self._flush_sound()
         if self._recorder is not None:
             self._say(self._recorder.close())
@@ -100,7 +108,32 @@ class Reader:
         jumps = not self._opened.one_timeline
         if self._seek_to() is not None and self._task.resume is not None:
             return resumed(self._task.resume, jumps=jumps)
-        return Timeline(epoch=self._task.epoch, jumps=jumps)
+        offset = self._anchor() if self._task.live else None
+        return Timeline(epoch=self._task.epoch, offset=offset, jumps=jumps)
+
+    def _anchor(self) -> int | None:
+        """Moment minus pts for a live source: the least that any early packet shows.
+
+        What came while the source was being opened lies in a buffer and comes late in a rush; the packets behind it
+        come when they come. So read until packets have to be waited for, and keep what was read.
+        """
+        early: list[Packet] = []
+        least: int | None = None
+        waits, begun, before = 0, self._clock.monotonic(), self._clock.monotonic()
+        lead = self._opened.video or self._opened.audio
+        for packet in self._packets:
+            now = self._clock.monotonic()
+            early.append(packet)
+            if packet.stream is lead and packet.dts is not None and packet.time_base is not None:
+                offset = self._clock.now() - round(packet.dts * packet.time_base * MICROSECONDS)
+                least = offset if least is None else min(least, offset)
+                waits += now - before > _WAITED_S
+            before = now
+            if waits >= _WAITS or now - begun > _ANCHOR_S or len(early) >= _WAITING:
+                break
+        _date_back([packet for packet in early if packet.stream is lead])
+        self._packets = chain(early, self._packets)
+        return least
 
     def _seek_to(self) -> int | None:
         """Where to seek before reading on; None: read from the start, as is exact for clocks that may jump."""
@@ -126,7 +159,7 @@ class Reader:
         if target is not None and target > 0:
             opened.container.seek(target, backward=task.skip is None)
 
-    def _packets(self) -> Iterator[Packet]:
+    def _demuxed(self) -> Iterator[Packet]:
         tracks = [track for track in (self._opened.video, self._opened.audio if self._task.audio else None) if track]
         yield from self._opened.container.demux(tracks)
 
@@ -202,6 +235,8 @@ class Reader:
         pts = self._place(1, frame)
         if pts is None:
             return
+        if self._recorder is not None:
+            self._recorder.add_sound(frame, pts)
         sound = pictures.samples(self._resampler, frame)
         if self._opened.video is None:
             stamp = self._lead(pts)
@@ -268,3 +303,17 @@ class Reader:
         else:
             end = (container.start_time or 0) + (container.duration or 0)
         return int(max(0, end - reached))
+
+
+def _asked_to_end() -> bool:
+    """Whether the parent has closed our standard input."""
+    return bool(select.select([0], [], [], 0)[0])
+
+
+def _date_back(packets: list[Packet]) -> None:
+    """RTSP sources often send the first key frame without a time: count back from the first that has one."""
+    known = next((place for place, packet in enumerate(packets) if packet.dts is not None), 0)
+    for place in range(known - 1, -1, -1):
+        after = packets[place + 1]
+        if after.dts is not None:
+            packets[place].pts = packets[place].dts = after.dts - (packets[place].duration or 1)

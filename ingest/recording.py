@@ -14,11 +14,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.records import MICROSECONDS, Moment, Segment, Span, StreamId, seconds
+from ingest.records import MICROSECONDS, SAMPLE_RATE, Moment, Segment, Span, StreamId, seconds
 from ingest.timeline import FORWARD, MPEGTS_WRAP, Ticks, Timeline
 
 if TYPE_CHECKING:
-    from av import Packet
+    from av import AudioFrame, Packet
     from av.container import OutputContainer
 
     from ingest.decode import Emit
@@ -53,6 +53,36 @@ class _Open:
     first: int
     end: int
     offset: int
+    sound: _SoundEncoder | None = None
+
+
+class _SoundEncoder:
+    """Sound that MP4 cannot carry as it is, such as a camera's G.711, as AAC."""
+
+    def __init__(self, container: OutputContainer) -> None:
+        import av
+
+        self._container = container
+        self._track = container.add_stream("aac", rate=SAMPLE_RATE, layout="mono")
+        self._resampler = av.AudioResampler(format="fltp", layout="mono", rate=SAMPLE_RATE)
+        self._next: int | None = None
+
+    def add(self, frame: AudioFrame, at: int) -> None:
+        """`at`: microseconds in the segment."""
+        if self._next is None:
+            self._next = at * SAMPLE_RATE // MICROSECONDS
+        for part in self._resampler.resample(frame):
+            part.pts, part.time_base = self._next, Fraction(1, SAMPLE_RATE)
+            self._next += part.samples
+            self._mux(part)
+
+    def finish(self) -> None:
+        if self._next is not None:
+            self._mux(None)
+
+    def _mux(self, frame: AudioFrame | None) -> None:
+        for packet in self._track.encode(frame):
+            self._container.mux(packet)
 
 
 class Recorder:
@@ -68,6 +98,7 @@ class Recorder:
         video, audio = opened.video, opened.audio
         self._video = video if video is not None and video.codec_context.name in _COPIED_VIDEO else None
         self._audio = audio if audio is not None and audio.codec_context.name in _COPIED_AUDIO else None
+        self._encodes_sound = audio is not None and self._audio is None
 
     def add(self, packet: Packet, line: Timeline) -> Iterator[Segment]:
         """Write a packet that has been decoded already; yields the segment that it completed."""
@@ -84,11 +115,19 @@ class Recorder:
         if self._open is not None and dts >= self._open.base:
             self._write(packet, track, pts, dts)
 
+    def add_sound(self, frame: AudioFrame, pts: int) -> None:
+        """Decoded sound, for a track that cannot be copied."""
+        held = self._open
+        if held is not None and held.sound is not None and pts >= held.base:
+            held.sound.add(frame, pts - held.base)
+
     def close(self) -> Iterator[Segment]:
         """End the open segment, if any."""
         held, self._open = self._open, None
         if held is None:
             return
+        if held.sound is not None:
+            held.sound.finish()
         held.container.close()
         span = Span(Moment(held.first + held.offset), Moment(max(held.end, held.first + 1) + held.offset))
         final = held.path.with_name(f"{held.epoch:05d}-{span.start}-{held.first - held.base}.mp4")
@@ -132,7 +171,8 @@ class Recorder:
         for track in (self._video, self._audio):
             if track is not None:
                 container.add_stream_from_template(track)
-        return _Open(container, path, line.epoch, base=dts, first=pts, end=pts, offset=line.offset)
+        sound = _SoundEncoder(container) if self._encodes_sound else None
+        return _Open(container, path, line.epoch, base=dts, first=pts, end=pts, offset=line.offset, sound=sound)
 
     def _write(self, packet: Packet, track: int, pts: int, dts: int) -> None:
         held = self._open

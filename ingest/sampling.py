@@ -85,7 +85,7 @@ def _cell(pts: int, rate: float) -> int:
 def _difference(before: Grey | None, grey: Grey) -> Grey:
     if before is None or before.shape != grey.shape:
         return np.zeros_like(grey)
-    return np.abs(grey - before)
+    return np.asarray(np.abs(grey - before), dtype=np.float32)
 
 
 def _moves(difference: Grey) -> bool:

@@ -19,7 +19,9 @@ from ingest.plan import CapturePlan, CaptureStatus
 from ingest.probe import MediaInfo, checked
 from ingest.records import Frame, GapReason, Mark, Moment, Record, Segment, Sound, StateChange, StreamState
 
-_JOIN_S: Final = 10.0
+_JOIN_S: Final = 15.0
+_FAREWELL_S: Final = 1.0
+"""Silence after which a live child that was asked to end is ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +77,12 @@ class Supervisor(ABC):
         return self._status
 
     def ask_to_stop(self, reason: GapReason) -> None:
-        """Begin to stop; the child is killed at once."""
+        """Begin to stop: a file is read again, so its child is killed; a live one may say what it still holds."""
         self._reason = reason
         self._stopping.set()
         decoder = self._decoder
         if decoder is not None:
-            decoder.kill()
+            decoder.kill() if self._policy is Policy.BLOCK else decoder.finish()
 
     def stop(self, reason: GapReason) -> None:
         """Stop and wait until the thread has ended."""
@@ -137,8 +139,9 @@ class Supervisor(ABC):
 
     def _listen(self, decoder: Decoder, silence: Callable[[], float]) -> dict[str, Any]:
         while True:
-            self._go_on()
-            message = decoder.receive(silence())
+            if self._stopping.is_set() and self._policy is Policy.BLOCK:
+                raise Stopped
+            message = decoder.receive(_FAREWELL_S if self._stopping.is_set() else silence())
             if isinstance(message, tuple) and message[0] == "done":
                 outcome: dict[str, Any] = message[1]
                 return outcome

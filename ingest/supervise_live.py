@@ -33,6 +33,8 @@ class LiveSupervisor(Supervisor):
         self._seen: Moment = resume.moment if resume is not None else self._clock.now()
         """Up to where we have seen, or have said why not."""
         self._why: GapReason = plan.blind_because if resume is not None else "offline"
+        self._blind = resume is not None
+        """Whether there is a gap to tell of before the next picture: not before a new stream's first."""
         self._detail = ""
         self._backoff = Backoff(self._limits)
         self._interval_s = 0.2
@@ -42,14 +44,15 @@ class LiveSupervisor(Supervisor):
 
     def _run(self) -> None:
         self._rescue()
+        self._say("connecting")
         while True:
-            self._say("connecting", self._detail)
             self._connected, self._covered = None, None
             try:
                 outcome = self._read(self._task(), self._patience)
             except HindsightError as error:
                 self._lost(error)
             else:
+                self._go_on()
                 if outcome["ends"]:
                     self._finished()
                     return
@@ -78,7 +81,7 @@ class LiveSupervisor(Supervisor):
             self._see_again(beat)
         elif beat.epoch != self._epoch:
             self._tell_coverage()
-            self._why, self._detail = "clock jump", "The camera's clock jumped."
+            self._why, self._detail, self._blind = "clock jump", "The camera's clock jumped.", True
             self._see_again(beat)
         assert self._covered is not None
         self._covered = self._covered.hull(Span(beat.moment, beat.moment))
@@ -88,10 +91,9 @@ class LiveSupervisor(Supervisor):
 
     def _see_again(self, beat: Beat) -> None:
         """The first picture of an epoch: the gap before it is complete."""
-        least = _HOLE if self._why == "clock jump" else 0
-        if beat.moment - self._seen > least:
+        if self._blind and (self._why != "clock jump" or beat.moment - self._seen > _HOLE):
             self._tell_gap(beat.moment)
-        self._epoch, self._detail = beat.epoch, ""
+        self._epoch, self._detail, self._blind = beat.epoch, "", False
         self._seen = max(self._seen, beat.moment)
         self._covered = Span(beat.moment, beat.moment)
         self._told = beat.moment
@@ -111,15 +113,19 @@ class LiveSupervisor(Supervisor):
     def _lost(self, error: HindsightError | None) -> None:
         """The connection is gone, or there never was one; the gap grows from the last picture to now."""
         self._tell_coverage()
+        self._rescue()
         self._detail = str(error) if error is not None else "The camera ended the connection."
         state: StreamState = "failed" if isinstance(error, _HOPELESS) else "offline"
         if self._connected is not None:
             stalled = isinstance(error, DeadlineExceeded)
+            if stalled:
+                self._detail = f"No picture for {self._patience():.0f} s."
             self._why = "stalled" if stalled else "offline"
             state = "stalled" if stalled else state
             if self._clock.monotonic() - self._connected >= _STEADY_S:
                 self._backoff.reset()
         now = Moment(max(self._clock.now(), self._seen))
+        self._blind = True
         self._tell_gap(now)
         if self._connected is None and self._why not in ("offline", "stalled"):
             self._seen, self._why = now, "offline"
@@ -135,7 +141,8 @@ class LiveSupervisor(Supervisor):
     def _stopped(self) -> None:
         self._tell_coverage()
         self._rescue()
-        self._why, self._detail = self._reason, ""
+        if not self._blind:
+            self._why, self._detail = self._reason, ""
         self._tell_gap(Moment(max(self._clock.now(), self._seen)))
         self._say("paused" if self._reason == "paused" else "offline", "")
 
