@@ -75,6 +75,14 @@ class LoadReport:
     bytes: int
     ignored: tuple[str, ...]
 
+    def __add__(self, later: LoadReport) -> LoadReport:
+        return LoadReport(
+            self.files + later.files,
+            self.tensors + later.tensors,
+            self.bytes + later.bytes,
+            self.ignored + later.ignored,
+        )
+
 
 class Hollow(TorchFunctionMode):
     """Within it, what layers allocate for their parameters lies on the meta device and takes no memory.

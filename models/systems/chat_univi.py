@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from models.parts.exhibits import Shot
 from models.parts.llama_tokens import BEGIN, END, LlamaTokens
 from models.parts.llava import CURIOUS_HUMAN, CURIOUS_USER, LlavaModel, hashes, join, llama_config, vicuna
 from models.parts.token_merging import Level, Noise, Tokens, seeded
-from models.weights import Hollow, KeyMap, load
+from models.weights import Hollow, KeyMap, LoadReport, load
 
 FRAMES = 64
 """At most so many frames, in training and in the published evaluation."""
@@ -65,9 +65,8 @@ class Merging:
     events: float = 1 / 16
 
     @classmethod
-    def read(cls, path: Path) -> Merging:
-        """From the published config.json."""
-        published = json.loads(path.read_text())["config"]
+    def of(cls, published: Mapping[str, float]) -> Merging:
+        """From what config.json has under "config"."""
         first, second, third = (published[f"spatial_cluster_rate{level}"] for level in range(3))
         return cls((first, second, third), published["temporal_cluster_rate"])
 
@@ -168,18 +167,11 @@ def embed(model: LlavaModel, prompt: Prompt, tokens: Sequence[Tensor]) -> Tensor
     return join(*(piece for run in tokens for piece in (head, model.project(run))), tail)
 
 
-@dataclass(frozen=True)
-class ChatUniViFiles:
-    """model: a folder such as Chat-UniVi-7B or its v1.5; clip: the folder of the CLIP it names (224 or 336 pixels)."""
-
-    model: Path
-    clip: Path
-
-
 class ChatUniVi:
     """Answers about up to 64 pictures, cut into events."""
 
     id = "chat-univi"
+    report: LoadReport | None = None
 
     def __init__(
         self, model: LlavaModel, tower: ClipTower, words: LlamaTokens, merging: Merging, how: Answering | None = None
@@ -190,20 +182,27 @@ class ChatUniVi:
     @classmethod
     def load(
         cls,
-        files: ChatUniViFiles,
+        folder: Path,
         *,
         device: str = "cpu",
         dtype: torch.dtype = torch.float32,
         how: Answering | None = None,
     ) -> ChatUniVi:
-        """From the published files. The authors serve in float16 and evaluate in bfloat16."""
-        vision = clip_config(files.clip)
+        """From the published folder (Chat-UniVi, -13B, -v1.5) with the folder of the CLIP that it names inside.
+
+        The authors serve in float16 and evaluate in bfloat16.
+        """
+        published = json.loads((folder / "config.json").read_text())
+        clip = folder / Path(published["mm_vision_tower"]).name
+        vision = clip_config(clip)
         with Hollow():
-            model, tower = LlavaModel(llama_config(files.model), vision.hidden_size), ClipTower(vision)
-        load(tower, [files.clip], CLIP_KEYS, device=device, dtype=dtype)
-        load(model, [files.model], _KEYS, device=device, dtype=dtype)
-        words = LlamaTokens(files.model / "tokenizer.model", {})
-        return cls(model, tower, words, Merging.read(files.model / "config.json"), how)
+            model, tower = LlavaModel(llama_config(folder), vision.hidden_size), ClipTower(vision)
+        report = load(tower, [clip], CLIP_KEYS, device=device, dtype=dtype)
+        report += load(model, [folder], _KEYS, device=device, dtype=dtype)
+        words = LlamaTokens(folder / "tokenizer.model", {})
+        system = cls(model, tower, words, Merging.of(published["config"]), how)
+        system.report = report
+        return system
 
     def answer(self, question: str, evidence: Evidence) -> Iterator[str]:
         shown = self._look(evidence)

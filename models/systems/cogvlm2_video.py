@@ -31,7 +31,7 @@ from models.parts.exhibits import Shot, clock
 from models.parts.fast_tokens import FastTokens
 from models.parts.grounding import ANSWER_LENGTH, only, when, within
 from models.parts.pixels import normalise, stack
-from models.weights import Hollow, KeyMap, load
+from models.weights import Hollow, KeyMap, LoadReport, load
 
 PICTURES = 24
 """At most so many pictures, as in training."""
@@ -211,6 +211,7 @@ class CogVlm2Video:
     """Answers about up to 24 pictures, each with its second, and says when something happens."""
 
     id = "cogvlm2-video"
+    report: LoadReport | None = None
 
     def __init__(
         self,
@@ -236,8 +237,10 @@ class CogVlm2Video:
         config = CogVlm2Config.read(folder / "config.json")
         with Hollow():
             model = CogVlm2Model(config)
-        load(model, [folder], KeyMap(), device=device, dtype=dtype)
-        return cls(model, FastTokens(folder / "tokenizer.json"), config, end_tokens(folder, config.eos), how)
+        report = load(model, [folder], KeyMap(), device=device, dtype=dtype)
+        system = cls(model, FastTokens(folder / "tokenizer.json"), config, end_tokens(folder, config.eos), how)
+        system.report = report
+        return system
 
     def answer(self, question: str, evidence: Evidence) -> Iterator[str]:
         seen = self.how.look(evidence, PICTURES)
@@ -253,8 +256,8 @@ class CogVlm2Video:
         return cited(self._say(asked, shown, told, self.how.longest), shown)
 
     def ground(self, event: str, evidence: Evidence) -> list[Span]:
-        spans = [self._ground(event, exhibit, evidence) for exhibit in evidence.exhibits if exhibit.pictures]
-        return [span for span in spans if span is not None]
+        seen = [exhibit for exhibit in evidence.exhibits if exhibit.pictures]
+        return [span for exhibit in seen if (span := self._ground(event, exhibit, evidence))]
 
     def _ground(self, event: str, exhibit: Exhibit, evidence: Evidence) -> Span | None:
         shown = self.how.look(only(exhibit, evidence), PICTURES)

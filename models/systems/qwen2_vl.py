@@ -37,7 +37,7 @@ from models.parts.qwen_pixels import (
     picture_patches,
     video_patches,
 )
-from models.weights import Hollow, KeyMap, load
+from models.weights import Hollow, KeyMap, LoadReport, load
 
 SYSTEM = "You are a helpful assistant."
 
@@ -206,6 +206,7 @@ class Qwen2Vl:
     """Answers about exhibits as numbered videos with their times, and says when something happens in one."""
 
     id = "qwen2-vl"
+    report: LoadReport | None = None
 
     def __init__(
         self, model: Qwen2VlModel, words: FastTokens, ends: frozenset[int], how: Answering | None = None
@@ -226,9 +227,11 @@ class Qwen2Vl:
         config = Qwen2VLConfig(**json.loads((folder / "config.json").read_text()))
         with Hollow():
             model = Qwen2VlModel(config)
-        load(model, [folder], KeyMap(), device=device, dtype=dtype)
+        report = load(model, [folder], KeyMap(), device=device, dtype=dtype)
         ends = end_tokens(folder, otherwise=config.text_config.eos_token_id)
-        return cls(model, FastTokens(folder / "tokenizer.json"), ends, how)
+        system = cls(model, FastTokens(folder / "tokenizer.json"), ends, how)
+        system.report = report
+        return system
 
     def answer(self, question: str, evidence: Evidence) -> Iterator[str]:
         seen = self.how.look(evidence, PICTURES)
@@ -242,8 +245,8 @@ class Qwen2Vl:
         return cited(self._say(parts, self.how.longest), shown)
 
     def ground(self, event: str, evidence: Evidence) -> list[Span]:
-        spans = [self._ground(event, exhibit, evidence) for exhibit in evidence.exhibits if exhibit.pictures]
-        return [span for span in spans if span is not None]
+        seen = [exhibit for exhibit in evidence.exhibits if exhibit.pictures]
+        return [span for exhibit in seen if (span := self._ground(event, exhibit, evidence))]
 
     def _ground(self, event: str, exhibit: Exhibit, evidence: Evidence) -> Span | None:
         shown = self.how.look(only(exhibit, evidence), PICTURES)

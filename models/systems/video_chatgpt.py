@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -25,12 +24,17 @@ from models.parts.exhibits import Shot
 from models.parts.llama_tokens import BEGIN, END, LlamaTokens
 from models.parts.llava import CURIOUS_HUMAN, CURIOUS_USER, LlavaModel, hashes, join, llama_config, vicuna
 from models.parts.pixels import stack
-from models.weights import Hollow, KeyMap, load
+from models.weights import Hollow, KeyMap, LoadReport, load
 
 FRAMES = 100
 """Frames taken of a video, and temporal tokens whatever its length."""
 
 _SIDE = 224
+
+_ADDED = ("<vid_patch>", "<vid_start>", "<vid_end>")
+
+FILES = ("LLaVA-7B-Lightening-v1-1", "video_chatgpt-7B.bin", "clip-vit-large-patch14")
+"""LLaVA's folder, what was trained on top of it, and CLIP's folder, under the names they are published with."""
 
 _BASE = KeyMap(
     ignore=(r"^model\.embed_tokens\.", r"^model\.mm_projector\.", r"rotary_emb\.inv_freq$"),
@@ -86,9 +90,9 @@ def pool(features: Tensor) -> Tensor:
 def build_prompt(question: str, tokens: int, codec: Codec, *, rows: int, style: str = "video-chatgpt_v1") -> Tensor:
     """ids int64 [L]: the question, then places for `tokens` visual tokens, in the form of `style`.
 
-    The last three `rows` of the table of embeddings are the tokens <vid_patch>, <vid_start> and <vid_end>.
+    The last `rows` of the table of embeddings are the added tokens.
     """
-    patch, start, end = rows - 3, rows - 2, rows - 1
+    patch, start, end = range(rows - len(_ADDED), rows)
     form = CONVERSATIONS[style]
     asked = codec.encode(f"{form.opening}{question}\n")
     return torch.tensor([BEGIN, *asked, start, *[patch] * tokens, end, *codec.encode(form.closing)])
@@ -97,23 +101,15 @@ def build_prompt(question: str, tokens: int, codec: Codec, *, rows: int, style: 
 def embed(model: LlavaModel, ids: Tensor, pooled: Tensor) -> Tensor:
     """[1, L, C]: words, and the projected tokens [N, features] in the places kept for them."""
     x = model.words(ids)
-    places = ids == model.model.embed_tokens.num_embeddings - 3
+    places = ids == model.model.embed_tokens.num_embeddings - len(_ADDED)
     return join(x.masked_scatter(places[:, None], model.project(pooled).to(x.dtype)))
-
-
-@dataclass(frozen=True)
-class VideoChatGptFiles:
-    """base: the folder of LLaVA-7B-Lightening-v1-1; trained: video_chatgpt-7B.bin; clip: CLIP ViT-L/14's folder."""
-
-    base: Path
-    trained: Path
-    clip: Path
 
 
 class VideoChatGpt:
     """Answers about up to 100 pictures, seen as one video."""
 
     id = "video-chatgpt"
+    report: LoadReport | None = None
 
     def __init__(self, model: LlavaModel, tower: ClipTower, words: LlamaTokens, how: Answering | None = None) -> None:
         self.model, self.tower, self.words = model.eval(), tower.eval(), words
@@ -122,22 +118,25 @@ class VideoChatGpt:
     @classmethod
     def load(
         cls,
-        files: VideoChatGptFiles,
+        folder: Path,
         *,
         device: str = "cpu",
         dtype: torch.dtype = torch.float32,
         how: Answering | None = None,
     ) -> VideoChatGpt:
-        """From the published files. The authors serve in float16."""
-        vision, language = clip_config(files.clip), llama_config(files.base)
+        """From a folder of the published `FILES`. The authors serve in float16."""
+        base, trained, clip = (folder / name for name in FILES)
+        vision, language = clip_config(clip), llama_config(base)
         spoken = language.vocab_size
-        language.vocab_size = spoken + 3
+        language.vocab_size = spoken + len(_ADDED)
         with Hollow():
             model, tower = LlavaModel(language, vision.hidden_size, spoken=spoken), ClipTower(vision)
-        load(tower, [files.clip], CLIP_KEYS, device=device, dtype=dtype)
-        load(model, [files.base], _BASE, device=device, dtype=dtype)
-        load(model, [files.trained], _TRAINED, device=device, dtype=dtype)
-        return cls(model, tower, LlamaTokens(files.base / "tokenizer.model", {}), how)
+        report = load(tower, [clip], CLIP_KEYS, device=device, dtype=dtype)
+        report += load(model, [base], _BASE, device=device, dtype=dtype)
+        report += load(model, [trained], _TRAINED, device=device, dtype=dtype)
+        system = cls(model, tower, LlamaTokens(base / "tokenizer.model", {}), how)
+        system.report = report
+        return system
 
     def answer(self, question: str, evidence: Evidence) -> Iterator[str]:
         shown = self._look(evidence)

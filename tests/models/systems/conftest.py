@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,7 @@ VISION = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "n
 LANGUAGE = {"hidden_size": 24, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
 
 
-def write_clip(folder: Path) -> Path:
+def write_clip(folder: Path) -> None:
     """CLIP's folder: both towers and what joins them, as published."""
     from transformers import CLIPConfig, CLIPModel
 
@@ -107,7 +108,6 @@ def write_clip(folder: Path) -> Path:
         projection_dim=8,
     )
     write(folder, config.to_dict(), CLIPModel(config))
-    return folder
 
 
 @dataclass(frozen=True)
@@ -118,37 +118,38 @@ class Made:
     load: Callable[..., Any]
 
 
-def make_video_chatgpt(folder: Path, how: Answering) -> Made:
+def make_video_chatgpt(folder: Path) -> type[Any]:
     from transformers import LlamaConfig
 
     from models.parts.llava import LlavaModel
-    from models.systems.video_chatgpt import VideoChatGpt, VideoChatGptFiles
+    from models.systems.video_chatgpt import FILES, VideoChatGpt
 
-    files = VideoChatGptFiles(folder / "base", folder / "video_chatgpt.bin", write_clip(folder / "clip"))
-    write(files.base, {"vocab_size": 333, **LANGUAGE}, LlavaModel(LlamaConfig(vocab_size=333, **LANGUAGE), 16))
-    llama_tokenizer(files.base)
-    trained = {"embed_tokens.weight": (336, 24), "mm_projector.weight": (24, 16), "mm_projector.bias": (24,)}
+    base, trained, clip = (folder / name for name in FILES)
+    write_clip(clip)
+    write(base, {"vocab_size": 333, **LANGUAGE}, LlavaModel(LlamaConfig(vocab_size=333, **LANGUAGE), 16))
+    llama_tokenizer(base)
+    shapes = {"embed_tokens.weight": (336, 24), "mm_projector.weight": (24, 16), "mm_projector.bias": (24,)}
     generator = torch.Generator().manual_seed(5)
-    state = {f"model.{name}": torch.randn(shape, generator=generator) * 0.1 for name, shape in trained.items()}
-    torch.save(state, files.trained)
-    return Made(VideoChatGpt.load(files, how=how), lambda **options: VideoChatGpt.load(files, **options))
+    torch.save({f"model.{name}": torch.randn(shape, generator=generator) for name, shape in shapes.items()}, trained)
+    return VideoChatGpt
 
 
-def make_chat_univi(folder: Path, how: Answering) -> Made:
+def make_chat_univi(folder: Path) -> type[Any]:
     from transformers import LlamaConfig
 
     from models.parts.llava import LlavaModel
-    from models.systems.chat_univi import ChatUniVi, ChatUniViFiles
+    from models.systems.chat_univi import ChatUniVi
 
-    files = ChatUniViFiles(folder / "model", write_clip(folder / "clip"))
     merging = {f"spatial_cluster_rate{level}": 16 // 2**level for level in range(3)} | {"temporal_cluster_rate": 1 / 4}
     config = {"model_type": "ChatUniVi", "vocab_size": 330, **LANGUAGE, "config": {"use_cluster": True, **merging}}
-    write(files.model, config, LlavaModel(LlamaConfig(vocab_size=330, **LANGUAGE), 16))
-    llama_tokenizer(files.model)
-    return Made(ChatUniVi.load(files, how=how), lambda **options: ChatUniVi.load(files, **options))
+    config["mm_vision_tower"] = "openai/clip-vit-tiny"
+    write(folder, config, LlavaModel(LlamaConfig(vocab_size=330, **LANGUAGE), 16))
+    write_clip(folder / "clip-vit-tiny")
+    llama_tokenizer(folder)
+    return ChatUniVi
 
 
-def make_qwen2_vl(folder: Path, how: Answering) -> Made:
+def make_qwen2_vl(folder: Path) -> type[Any]:
     from transformers import Qwen2VLConfig
 
     from models.systems.qwen2_vl import Qwen2Vl, Qwen2VlModel
@@ -168,10 +169,10 @@ def make_qwen2_vl(folder: Path, how: Answering) -> Made:
     } | {name: size - 4 + index for index, name in enumerate(ids)}
     write(folder, config, Qwen2VlModel(Qwen2VLConfig(**config)))
     (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [size - 5, size - 6]}))
-    return Made(Qwen2Vl.load(folder, how=how), lambda **options: Qwen2Vl.load(folder, **options))
+    return Qwen2Vl
 
 
-def make_cogvlm2_video(folder: Path, how: Answering) -> Made:
+def make_cogvlm2_video(folder: Path) -> type[Any]:
     from models.systems.cogvlm2_video import CogVlm2Config, CogVlm2Model, CogVlm2Video
 
     size = byte_tokenizer(folder, ["<|begin_of_text|>", "<|end_of_text|>", "<|reserved_special_token_0|>"])
@@ -194,7 +195,7 @@ def make_cogvlm2_video(folder: Path, how: Answering) -> Made:
         },
     }
     write(folder, config, CogVlm2Model(CogVlm2Config.of(config)))
-    return Made(CogVlm2Video.load(folder, how=how), lambda **options: CogVlm2Video.load(folder, **options))
+    return CogVlm2Video
 
 
 MAKERS = {
@@ -208,4 +209,9 @@ MAKERS = {
 @pytest.fixture
 def make(tmp_path: Path) -> Callable[..., Made]:
     """`make(name, answering)`: that system, small, from files."""
-    return lambda name, how=Answering(longest=12): MAKERS[name](tmp_path, how)  # noqa: B008  # frozen
+
+    def made(name: str, how: Answering | None = None) -> Made:
+        load = partial(MAKERS[name](tmp_path).load, tmp_path)
+        return Made(load(how=how or Answering(longest=12)), load)
+
+    return made
