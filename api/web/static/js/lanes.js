@@ -1,0 +1,98 @@
+// What the timeline draws: lanes of marks as SVG, from what the service knows about a stretch of a stream.
+
+import { svg } from "./dom.js";
+import { parse, tickLabel, ticks } from "./time.js";
+
+export const AXIS = 22;
+export const LANES = [
+  { id: "watched", label: "Watched", height: 18 },
+  { id: "seen", label: "Seen", height: 26 },
+  { id: "events", label: "Events", height: 20 },
+  { id: "words", label: "Words", height: 20 },
+  { id: "alerts", label: "Alerts", height: 20 },
+  { id: "found", label: "Found", height: 20 },
+];
+export const HEIGHT = LANES.reduce((sum, lane) => sum + lane.height + 4, AXIS + 4);
+
+const LANE_OF = { thing: "seen", event: "events", scene: "events", read: "words", heard: "words" };
+const NAMED = new Set(["red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white", "grey", "gray"]);
+
+export function top(id) {
+  let y = AXIS + 4;
+  for (const lane of LANES) {
+    if (lane.id === id) return y;
+    y += lane.height + 4;
+  }
+  return y;
+}
+
+/** Everything to draw as {lane, start, end, kind, title, detail, score, colour}, times in ms. */
+export function marks(data, hits) {
+  const found = [];
+  const add = (lane, span, rest) => found.push({ lane, start: parse(span.start), end: parse(span.end), label: span.label, ...rest });
+  for (const span of data?.covered ?? []) add("watched", span, { kind: "covered", title: "Watched", detail: "" });
+  for (const gap of data?.gaps ?? []) add("watched", gap.span, { kind: "gap", title: `No video: ${gap.reason}`, detail: gap.detail });
+  for (const seen of data?.observations ?? []) {
+    add(LANE_OF[seen.kind] ?? "events", seen.span, { kind: seen.kind, title: seen.description, detail: "", score: seen.score, colour: NAMED.has(seen.colour) ? seen.colour : "" });
+  }
+  for (const alert of data?.alerts ?? []) add("alerts", alert.span, { kind: "alert", title: alert.rule_name, detail: alert.why, score: alert.score });
+  for (const hit of hits) add("found", hit.span, { kind: "found", title: hit.title ?? "Found", detail: "", score: hit.score, at: parse(hit.peak) });
+  return found;
+}
+
+/** Sub-rows so that marks that overlap in time lie below each other; at most `most` of them. */
+function rows(list, most) {
+  const ends = [];
+  return list.toSorted((one, other) => one.start - other.start).map((mark) => {
+    let row = ends.findIndex((end) => end <= mark.start);
+    if (row < 0) row = ends.length < most ? ends.length : ends.indexOf(Math.min(...ends));
+    ends[row] = Math.max(ends[row] ?? -Infinity, mark.end);
+    return { mark, row };
+  });
+}
+
+export function drawMarks(list, view, width) {
+  const scale = width / (view.to - view.from);
+  const visible = list.filter((mark) => mark.end >= view.from && mark.start <= view.to);
+  const drawn = [];
+  for (const lane of LANES) {
+    const most = lane.id === "seen" ? 3 : 2;
+    const placed = rows(visible.filter((mark) => mark.lane === lane.id), lane.id === "watched" ? 1 : most);
+    const used = Math.max(1, ...placed.map(({ row }) => row + 1));
+    const height = lane.height / used;
+    for (const { mark, row } of placed) {
+      const left = Math.max(-4, (mark.start - view.from) * scale);
+      const right = Math.min(width + 4, (mark.end - view.from) * scale);
+      const rect = svg("rect", {
+        class: `mark ${mark.kind} ${mark.colour ? `colour-${mark.colour}` : ""}`,
+        x: left.toFixed(1), y: (top(lane.id) + row * height + 0.5).toFixed(1),
+        width: Math.max(mark.kind === "covered" ? 0.5 : 3, right - left).toFixed(1), height: (height - 1).toFixed(1), rx: Math.min(3, height / 3),
+      });
+      rect.mark = mark;
+      drawn.push(rect);
+    }
+  }
+  return drawn;
+}
+
+export function drawAxis(view, width, origin) {
+  const { step, at } = ticks(view.from, view.to, Math.max(2, Math.floor(width / 90)), origin);
+  const scale = width / (view.to - view.from);
+  return at.flatMap((ms) => {
+    const x = ((ms - view.from) * scale).toFixed(1);
+    return [
+      svg("line", { class: "tick", x1: x, x2: x, y1: AXIS - 4, y2: HEIGHT }),
+      svg("text", { class: "tick-label", x, y: AXIS - 8, "text-anchor": "middle" }, tickLabel(ms, step, origin)),
+    ];
+  });
+}
+
+export function drawTracks(width) {
+  return LANES.map((lane) => svg("rect", { class: `track ${lane.id}`, x: 0, y: top(lane.id), width, height: lane.height, rx: 4 }));
+}
+
+/** The pattern that gaps are filled with. */
+export function gapPattern() {
+  return svg("defs", {}, svg("pattern", { id: "gap-lines", width: 6, height: 6, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" },
+    svg("rect", { class: "gap-back", width: 6, height: 6 }), svg("line", { class: "gap-line", x1: 0, y1: 0, x2: 0, y2: 6 })));
+}

@@ -1,0 +1,259 @@
+// The player: the newest picture of a running stream, or past footage as clips that follow one another.
+
+import { clip, picture, streamPath } from "./api.js";
+import { el, icon, iconButton, setIcon } from "./dom.js";
+import { openAdd } from "./add.js";
+import { currentStream, jump, on, set, state } from "./state.js";
+import { iso, label, originOf, parse } from "./time.js";
+
+const BEFORE_MS = 10_000;
+const AFTER_MS = 110_000;
+const LIVE_EVERY_MS = 1000;
+const SPEEDS = [1, 2, 4, 8, 0.5];
+const RUNNING = new Set(["live", "reading", "connecting", "stalled", "offline"]);
+
+export function mountPlayer(root) {
+  const player = new Player(root);
+  document.addEventListener("jump", ({ detail }) => player.jump(detail.stream, detail.ms, detail.play));
+  on("current", () => player.changed());
+  on("streams", () => player.known());
+  player.known();
+}
+
+class Player {
+  constructor(root) {
+    this.root = root;
+    this.loaded = null; // {stream, start, end} of the clip in the video element
+    this.wanted = null; // {stream, ms, play}: where a jump that is under way leads
+    this.loading = null;
+    this.shownStream = null;
+    this.build();
+    setInterval(() => this.tickLive(), LIVE_EVERY_MS);
+  }
+
+  build() {
+    this.video = el("video", { playsinline: true, preload: "auto", tabindex: "-1", "aria-label": "Footage" });
+    this.video.muted = true;
+    this.still = el("img", { class: "still", alt: "Newest picture" });
+    this.note = el("p", { class: "player-note", role: "status", hidden: true });
+    this.title = el("span", { class: "player-title" });
+    this.liveFlag = el("span", { class: "live-flag", hidden: true }, "LIVE");
+    this.screen = el("div", { class: "screen" }, this.video, this.still, this.note,
+      el("div", { class: "player-top" }, this.title, this.liveFlag));
+    this.playButton = iconButton("play", "Play", () => this.toggle(), { class: "play" });
+    this.soundButton = iconButton("muted", "Turn sound on", () => this.sound());
+    this.clock = el("span", { class: "clock" }, "–");
+    this.speed = el("button", { type: "button", class: "chip speed", "aria-label": "Speed", onclick: () => this.faster() }, "1×");
+    this.liveButton = el("button", { type: "button", class: "chip go-live", onclick: () => this.goLive() }, "Newest");
+    this.save = el("a", { class: "icon-button", title: "Download this clip", "aria-label": "Download this clip", download: "clip.mp4" }, icon("download"));
+    const full = iconButton("full", "Full screen", () => (document.fullscreenElement ? document.exitFullscreen() : this.screen.requestFullscreen()));
+    this.controls = el("div", { class: "controls" }, this.playButton,
+      iconButton("back", "Back 10 seconds", () => this.skip(-10_000)), iconButton("forward", "Forward 10 seconds", () => this.skip(10_000)),
+      this.clock, el("span", { class: "spring" }), this.liveButton, this.speed, this.soundButton, this.save, full);
+    this.root.replaceChildren(this.screen, this.controls);
+    this.video.addEventListener("timeupdate", () => this.moved());
+    this.video.addEventListener("seeked", () => this.moved());
+    this.video.addEventListener("play", () => setIcon(this.playButton, "pause", "Pause"));
+    this.video.addEventListener("pause", () => setIcon(this.playButton, "play", "Play"));
+    this.video.addEventListener("ended", () => this.next());
+    this.video.addEventListener("error", () => this.video.getAttribute("src") && this.say("This browser cannot play the clip.", "Download it to watch it elsewhere."));
+    this.screen.addEventListener("click", () => this.toggle());
+    this.root.addEventListener("keydown", (event) => this.key(event));
+  }
+
+  /** The list of streams is known or has changed. */
+  known() {
+    const nothing = state.streams !== null && !state.streams.length;
+    this.root.classList.toggle("nothing", nothing);
+    this.welcome?.remove();
+    this.welcome = nothing ? welcome() : null;
+    if (this.welcome) this.root.append(this.welcome);
+    const stream = currentStream();
+    if (!stream) return;
+    this.title.textContent = stream.name;
+    const running = RUNNING.has(stream.state);
+    this.liveButton.hidden = !running;
+    this.liveButton.textContent = stream.kind === "live" ? "Live" : "Newest";
+    if (state.live && !running && stream.span) this.begin(stream);
+    else if (this.shownStream !== stream.id && (stream.span || running)) this.changed();
+  }
+
+  /** Another stream was chosen: the newest picture of a running one, the beginning of a finished one. */
+  changed() {
+    const stream = currentStream();
+    if (!stream || this.shownStream === stream.id) return;
+    this.shownStream = stream.id;
+    this.video.pause();
+    this.loaded = null;
+    set({ playhead: null });
+    this.clock.textContent = "–";
+    this.title.textContent = stream.name;
+    this.liveButton.hidden = !RUNNING.has(stream.state);
+    if (this.wanted?.stream === stream.id) return;
+    if (RUNNING.has(stream.state)) this.goLive();
+    else if (stream.span) this.begin(stream);
+    else this.say(stream.detail || "Nothing was seen on this stream.");
+  }
+
+  begin(stream) {
+    this.jump(stream.id, parse(stream.span.start), false);
+  }
+
+  goLive() {
+    this.loading?.abort();
+    this.wanted = null;
+    this.video.pause();
+    this.screen.classList.add("showing-still");
+    this.liveFlag.hidden = currentStream()?.kind !== "live";
+    this.say("");
+    set({ live: true });
+    this.tickLive();
+  }
+
+  async tickLive() {
+    const stream = currentStream();
+    if (!state.live || document.hidden || !stream || this.fetching) return;
+    if (stream.span) {
+      this.clock.textContent = label(parse(stream.span.end), originOf(stream));
+      set({ playhead: parse(stream.span.end) });
+    }
+    this.fetching = true;
+    try {
+      const blob = await picture(stream.id, "now", 960);
+      if (state.live && stream.id === state.current) {
+        this.showStill(URL.createObjectURL(blob));
+        this.say(["offline", "stalled"].includes(stream.state) ? stream.detail : "");
+      }
+    } catch (error) {
+      this.say(stream.detail || (error.status === 404 ? "Waiting for the first picture…" : error.message), error.status === 404 ? "" : error.advice);
+    } finally {
+      this.fetching = false;
+    }
+  }
+
+  showStill(url) {
+    const before = this.still.src;
+    this.still.src = url;
+    this.screen.classList.add("showing-still");
+    if (before.startsWith("blob:")) URL.revokeObjectURL(before);
+  }
+
+  /** Shows the picture at `ms` of a stream, and plays from there. */
+  async jump(stream, ms, play) {
+    this.wanted = { stream, ms, play };
+    set({ live: false, playhead: ms });
+    if (state.current !== stream) set({ current: stream });
+    this.liveFlag.hidden = true;
+    this.clock.textContent = label(ms, originOf(currentStream()));
+    if (this.loaded?.stream === stream && ms >= this.loaded.start && ms < this.loaded.end) {
+      this.arrive();
+      return;
+    }
+    this.loading?.abort();
+    const loading = (this.loading = new AbortController());
+    this.say("Loading…");
+    try {
+      const [from, to] = this.around(ms);
+      const found = await clip(stream, iso(from), iso(to), loading.signal);
+      this.loaded = { stream, ...found };
+      this.video.src = found.url;
+      this.save.href = found.url;
+      this.video.addEventListener("loadedmetadata", () => this.arrive(), { once: true, signal: loading.signal });
+    } catch (error) {
+      if (error.name !== "AbortError") this.rememberOnly(stream, ms, error);
+    }
+  }
+
+  /** A stretch of footage around `ms`, within what the stream has. */
+  around(ms) {
+    const span = currentStream()?.span;
+    const [first, last] = span ? [parse(span.start), parse(span.end)] : [-Infinity, Infinity];
+    const from = Math.max(first, ms - BEFORE_MS);
+    return [from, Math.max(from + 1000, Math.min(last, ms + AFTER_MS))];
+  }
+
+  arrive() {
+    const { ms, play } = this.wanted ?? { ms: this.loaded.start, play: false };
+    this.say("");
+    this.screen.classList.remove("showing-still");
+    this.loaded.end = this.loaded.start + this.video.duration * 1000;
+    this.video.currentTime = Math.min(Math.max(0, (ms - this.loaded.start) / 1000), Math.max(0, this.video.duration - 0.05));
+    this.video.playbackRate = this.rate ?? 1;
+    this.wanted = null;
+    if (play) this.video.play().catch(() => {}); // a browser may refuse to play without a gesture: the picture stands
+  }
+
+  /** The recording is gone, or was never made: show the remembered picture. */
+  rememberOnly(stream, ms, error) {
+    this.wanted = null;
+    this.loaded = null;
+    this.video.removeAttribute("src");
+    this.showStill(`/v1${streamPath(stream, "/thumbnail")}?at=${encodeURIComponent(iso(ms))}`);
+    this.say(error.status === 404 ? "No recording of this moment: this is the remembered picture." : error.message, error.status === 404 ? "" : error.advice);
+  }
+
+  moved() {
+    if (!this.loaded || state.live || this.wanted) return;
+    const ms = this.loaded.start + this.video.currentTime * 1000;
+    set({ playhead: ms });
+    this.clock.textContent = label(ms, originOf(currentStream()));
+  }
+
+  /** The clip is over: go on with what comes after it. */
+  next() {
+    const stream = currentStream();
+    const end = stream?.span ? parse(stream.span.end) : 0;
+    if (this.loaded && this.loaded.end + 500 < end) this.jump(stream.id, this.loaded.end + 50, true);
+    else if (stream && RUNNING.has(stream.state)) this.goLive();
+  }
+
+  toggle() {
+    const stream = currentStream();
+    if (state.live && stream?.span) {
+      const from = Math.max(parse(stream.span.start), parse(stream.span.end) - 5000);
+      this.jump(stream.id, from, true);
+    } else if (this.video.paused) this.video.play().catch(() => {});
+    else this.video.pause();
+  }
+
+  skip(ms) {
+    const stream = currentStream();
+    if (!stream?.span || state.playhead === null) return;
+    const to = Math.min(Math.max(state.playhead + ms, parse(stream.span.start)), parse(stream.span.end) - 100);
+    jump(stream.id, to, !this.video.paused);
+  }
+
+  faster() {
+    this.rate = SPEEDS[(SPEEDS.indexOf(this.rate ?? 1) + 1) % SPEEDS.length];
+    this.video.playbackRate = this.rate;
+    this.speed.textContent = `${this.rate}×`;
+  }
+
+  sound() {
+    this.video.muted = !this.video.muted;
+    setIcon(this.soundButton, this.video.muted ? "muted" : "sound", this.video.muted ? "Turn sound on" : "Turn sound off");
+  }
+
+  key(event) {
+    if (event.target.closest("button, a") && event.key === " ") return;
+    const act = { " ": () => this.toggle(), ArrowLeft: () => this.skip(-5000), ArrowRight: () => this.skip(5000), m: () => this.sound() }[event.key];
+    if (!act || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    act();
+  }
+
+  say(text, advice = "") {
+    this.note.replaceChildren(text, ...(advice ? [el("span", { class: "advice" }, advice)] : []));
+    this.note.hidden = !text;
+  }
+}
+
+function welcome() {
+  return el("div", { class: "welcome" },
+    el("h2", {}, "Connect a camera. Ask what happened."),
+    el("ol", {},
+      el("li", {}, el("strong", {}, "Add a stream. "), "A video file, a web address, a webcam or an RTSP camera."),
+      el("li", {}, el("strong", {}, "Ask. "), "“What happened at the door?” Every answer shows the footage it rests on."),
+      el("li", {}, el("strong", {}, "Be told. "), "Write a rule in words and hear about it when it happens again.")),
+    el("button", { type: "button", class: "button primary large", onclick: openAdd }, "Add a stream"));
+}

@@ -1,0 +1,51 @@
+// How a stretch of footage is shown in a list: a picture, when, how sure, and what was seen. Choosing it plays it.
+
+import { el, picture } from "./dom.js";
+import { jump } from "./state.js";
+import { parse } from "./time.js";
+
+/** Where to start playing: the beginning of a short span, just before the best moment of a long one. */
+export function startOf(hit) {
+  const start = parse(hit.span.start);
+  const peak = hit.peak ? parse(hit.peak) : start;
+  return parse(hit.span.end) - start <= 20_000 ? start : Math.max(start, peak - 3000);
+}
+
+export function hitCard(hit, { number = null, text = "" } = {}) {
+  const seen = text || (hit.observations ?? []).map((one) => one.description).filter((one, at, all) => all.indexOf(one) === at).slice(0, 2).join(" · ");
+  const percent = Math.round(hit.score * 100);
+  const meter = el("span", { class: "meter", role: "img", "aria-label": `${percent} % sure` }, el("span", { class: "meter-fill" }));
+  meter.firstChild.style.width = `${percent}%`;
+  return el("button", { type: "button", class: "hit", "data-start": hit.span.start, onclick: () => jump(hit.stream, startOf(hit)) },
+    picture(hit.thumbnail_url),
+    el("span", { class: "hit-text" },
+      el("span", { class: "hit-head" }, number === null ? null : el("span", { class: "number" }, String(number)), el("span", { class: "hit-time" }, hit.span.label)),
+      seen ? el("span", { class: "hit-seen" }, seen) : null,
+      el("span", { class: "hit-foot" }, el("span", { class: "hit-stream" }, hit.stream_name), meter, el("span", { class: "percent" }, `${percent} %`)),
+      hit.clip_url ? null : el("span", { class: "hit-gone" }, "Only remembered: the recording has expired.")));
+}
+
+/** What was searched and what could not be seen: the fine print of an answer. */
+export function finePrint({ searched, gaps = [], unknown = [], extra = "" }) {
+  const where = searched?.streams?.length ? `Searched ${searched.streams.join(", ")}${searched.span ? `, ${searched.span.label}` : ""}.` : "";
+  return el("div", { class: "fine-print" },
+    where ? el("p", {}, where) : null,
+    gaps.length ? el("details", {}, el("summary", {}, `No video during ${gaps.length === 1 ? "one stretch" : `${gaps.length} stretches`}`),
+      el("ul", {}, gaps.map((gap) => el("li", {}, `${gap.span.label}: ${gap.reason}${gap.detail ? ` (${gap.detail})` : ""}`)))) : null,
+    unknown.length ? el("p", { class: "unknown" }, `This profile cannot look for: ${unknown.join(", ")}.`) : null,
+    extra ? el("p", {}, extra) : null);
+}
+
+/** Where to look: this stream or all, and when. Returns {element, value()}. */
+export function whereFields(state) {
+  const all = el("select", { class: "scope", "aria-label": "Which streams" }, el("option", { value: "one" }, "This stream"), el("option", { value: "all" }, "All streams"));
+  const from = el("input", { placeholder: "from, e.g. last hour", "aria-label": "From", autocomplete: "off" });
+  const to = el("input", { placeholder: "to", "aria-label": "To", autocomplete: "off" });
+  const element = el("div", { class: "where" }, all, from, to);
+  const value = () => ({
+    streams: all.value === "one" && state.current ? [state.current] : [],
+    from: from.value.trim() || null,
+    to: to.value.trim() || null,
+  });
+  return { element, value };
+}

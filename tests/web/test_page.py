@@ -1,0 +1,344 @@
+"""What a person does on the page, in a real browser over a rendered film."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.service
+
+
+def until(page: Any, expression: str) -> None:
+    """Waits until `expression` is true. Playwright's own way needs eval, which the page's policy forbids."""
+    deadline = time.monotonic() + 15
+    while not page.evaluate(expression):
+        assert time.monotonic() < deadline, f"never true: {expression}"
+        page.wait_for_timeout(50)
+
+
+def playhead(page: Any) -> float:
+    """Seconds into the film that the player shows."""
+    return float(
+        page.evaluate("document.querySelector('.clock').textContent.split(':').reduce((a, b) => a * 60 + +b, 0)")
+    )
+
+
+def video_time(page: Any) -> float:
+    return float(page.evaluate("document.querySelector('video').currentTime"))
+
+
+def opened(page: Any, address: str) -> Any:
+    page.goto(address)
+    page.wait_for_selector(".stream.chosen")
+    until(page, "document.querySelector('video').readyState >= 2")
+    page.wait_for_selector(".mark.covered")
+    return page
+
+
+def reddest(page: Any) -> list[int]:
+    """Counts of clearly red and of all sampled pixels of the picture in the video element."""
+    script = """() => {
+      const video = document.querySelector("video");
+      const canvas = document.createElement("canvas");
+      canvas.width = 160; canvas.height = 90;
+      const context = canvas.getContext("2d");
+      context.drawImage(video, 0, 0, 160, 90);
+      const data = context.getImageData(0, 45, 160, 45).data;
+      let red = 0;
+      for (let i = 0; i < data.length; i += 4) red += data[i] > 120 && data[i + 1] < 70 && data[i + 2] < 70;
+      return [red, data.length / 4];
+    }"""
+    return [int(value) for value in page.evaluate(script)]
+
+
+def test_a_citation_moves_the_player_to_the_moment(page: Any, address: str, world: Any) -> None:
+    opened(page, address)
+    before = reddest(page)[0]
+    page.get_by_label("Question").fill("What passed first?")
+    page.get_by_role("button", name="Ask", exact=True).click()
+    page.wait_for_selector(".citation")
+    assert page.locator(".answer-text").first.inner_text().startswith("A red car drives to the right")
+    page.locator(".citation").first.click()
+    until(page, "document.querySelector('video').currentTime > 1")
+    start = world.event("a red car").spans[0].start / 1e6
+    until(page, f"document.querySelector('.clock').textContent >= '00:{int(start) + 1:02}'")
+    page.evaluate("document.querySelector('video').pause()")
+    assert start <= playhead(page) <= start + 6
+    assert abs(video_time(page) - playhead(page)) <= 4.2, "the clip begins at most a key frame before what was asked"
+    assert reddest(page)[0] > before + 100, "the picture shows the red car"
+
+
+def test_an_answer_streams_in_and_can_be_stopped(page: Any, address: str, world: Any) -> None:
+    world.slow_s = 0.4
+    opened(page, address)
+    page.get_by_label("Question").fill("What passed?")
+    page.get_by_label("Question").press("Enter")
+    until(page, "document.querySelector('.answer-text')?.textContent.startsWith('A red')")
+    assert page.locator(".answer").get_attribute("aria-busy") == "true"
+    assert "[1]" not in page.locator(".answer-text").inner_text(), "only the beginning is there yet"
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_text("Stopped.").wait_for()
+    assert page.locator(".answer").get_attribute("aria-busy") == "false"
+
+
+def test_gaps_unknown_words_and_what_was_searched_are_said(page: Any, address: str) -> None:
+    opened(page, address)
+    page.get_by_label("Question").fill("Was there a zebra?")
+    page.get_by_role("button", name="Ask", exact=True).click()
+    page.get_by_text("This profile cannot look for: zebra.").wait_for()
+    page.get_by_text("No video during one stretch").click()
+    page.get_by_text("offline (unplugged)").wait_for()
+    page.get_by_text("Searched street").wait_for()
+
+
+def test_a_problem_in_an_answer_shows_its_advice(page: Any, address: str) -> None:
+    opened(page, address)
+    page.get_by_label("Question").fill("fail")
+    page.get_by_role("button", name="Ask", exact=True).click()
+    page.get_by_text("It broke.").wait_for()
+    page.get_by_text("Ask again.").wait_for()
+
+
+def test_find_marks_the_timeline(page: Any, address: str, world: Any) -> None:
+    opened(page, address)
+    page.get_by_role("tab", name="Find").click()
+    page.get_by_label("What to find").fill("a red car")
+    page.get_by_role("button", name="Find", exact=True).click()
+    page.wait_for_selector(".mark.found")
+    mark, lanes = (page.locator(name).bounding_box() for name in (".mark.found", ".lanes"))
+    span = world.event("a red car").spans[0]
+    expected = span.start / world.truth.duration
+    assert abs((mark["x"] - lanes["x"]) / lanes["width"] - expected) < 0.02
+    assert abs(mark["width"] / lanes["width"] - span.duration / world.truth.duration) < 0.02
+    assert "90 %" in page.locator("#panel-find .hit").first.inner_text()
+    page.locator(".mark.found").click()
+    until(page, f"Math.abs(document.querySelector('video').currentTime - {span.start / 1e6}) < 6")
+    page.get_by_role("button", name="Clear").click()
+    assert page.locator(".mark.found").count() == 0
+
+
+def test_what_is_not_found_is_said(page: Any, address: str) -> None:
+    opened(page, address)
+    page.get_by_role("tab", name="Find").click()
+    page.get_by_label("What to find").fill("a purple zebra")
+    page.get_by_label("What to find").press("Enter")
+    page.get_by_text("“a purple zebra” was not found.").wait_for()
+    page.get_by_text("This profile cannot look for: zebra.").wait_for()
+
+
+def test_a_rule_is_tried_saved_fires_and_is_deleted(page: Any, address: str, world: Any) -> None:
+    opened(page, address)
+    page.get_by_role("tab", name="Alerts").click()
+    page.get_by_text("Nothing has fired yet.").wait_for()
+    page.get_by_role("button", name="New rule").click()
+    page.get_by_label("Tell me when").fill("a red car enters")
+    page.get_by_role("button", name="Try on past footage").click()
+    page.get_by_text("It would have fired once:").wait_for()
+    assert page.get_by_label("Name", exact=True).input_value() == "a-red-car-enters"
+    page.get_by_role("button", name="Save rule").click()
+    page.locator(".rule-name", has_text="a-red-car-enters").wait_for()
+    rule = world.rules["r1"]
+    assert (rule.text, rule.schedule.end, rule.enabled) == ("a red car enters", "24:00", True)
+    page.get_by_role("tab", name="Ask").click()
+    page.wait_for_selector(".connection.on", state="attached")
+    world.fire(rule)
+    page.locator("#alert-count", has_text="1").wait_for()
+    page.get_by_role("tab", name="Alerts").click()
+    page.get_by_text("a red car was seen (88 % sure).").wait_for()
+    page.wait_for_selector(".mark.alert")
+    page.get_by_role("switch").uncheck()
+    until(page, "!document.querySelector('.switch').checked")
+    page.get_by_role("button", name="Delete rule a-red-car-enters").click()
+    page.get_by_role("button", name="Delete rule", exact=True).click()
+    page.get_by_text("A rule is a sentence").wait_for()
+    assert world.rules == {}
+
+
+def test_an_upload_goes_on_after_a_failure(
+    page: Any, address: str, world: Any, tmp_path: Path, accepted: list[str]
+) -> None:
+    accepted.append("503")
+    video = tmp_path / "my holiday.mp4"
+    content = os.urandom(9_000_000)
+    video.write_bytes(content)
+    opened(page, address)
+    page.get_by_role("button", name="Add", exact=True).click()
+    page.get_by_label("Video file").set_input_files(str(video))
+    assert page.get_by_label("Name", exact=True).input_value() == "my-holiday"
+    page.get_by_role("button", name="Add stream").click()
+    page.get_by_text("my-holiday was added.").wait_for()
+    assert world.uploads["u1"]["bytes"] == content
+    assert world.uploads["u1"]["failures"] == 0, "the service failed once on the way"
+
+
+def test_a_camera_is_added_with_its_credentials(page: Any, address: str, world: Any) -> None:
+    opened(page, address)
+    page.get_by_role("button", name="Add", exact=True).click()
+    page.get_by_role("radio", name="Camera").check()
+    page.get_by_label("Camera", exact=True).last.fill("rtsp://192.168.1.20/stream1")
+    page.get_by_label("User name").fill("me")
+    page.get_by_label("Password").fill("p@ss/word")
+    page.get_by_label("Name", exact=True).fill("door")
+    page.get_by_role("button", name="Add stream").click()
+    page.get_by_text("door was added.").wait_for()
+    (_, request) = next(call for call in world.requests if call[0] == "add")
+    assert request.source == "rtsp://me:p%40ss%2Fword@192.168.1.20/stream1"
+
+
+def test_a_refused_source_says_what_to_do(page: Any, address: str, accepted: list[str]) -> None:
+    accepted.append("404")
+    opened(page, address)
+    page.get_by_role("button", name="Add", exact=True).click()
+    page.get_by_role("radio", name="File").check()
+    page.get_by_label("Path").fill("/srv/missing.mp4")
+    page.get_by_label("Name", exact=True).fill("nothing")
+    page.get_by_role("button", name="Add stream").click()
+    page.get_by_text("There is no file").wait_for()
+    page.get_by_text("Check the path.").wait_for()
+    assert page.get_by_role("dialog", name="Add a stream").is_visible(), "what was typed is not lost"
+
+
+def test_erasing_asks_first_and_shows_its_receipt(page: Any, address: str, world: Any) -> None:
+    opened(page, address)
+    page.get_by_role("button", name="More about street").click()
+    page.get_by_role("menuitem", name="Remove stream…").click()
+    page.get_by_role("button", name="Erase everything").click()
+    assert not [call for call in world.requests if call[0] == "erase"], "the name was not typed yet"
+    page.get_by_label("Type the stream's name to confirm").fill("street")
+    page.get_by_role("button", name="Erase everything").click()
+    page.get_by_text("300 features").wait_for()
+    page.get_by_role("button", name="Done").click()
+    page.get_by_text("No streams yet").wait_for()
+    page.get_by_role("heading", name="Connect a camera. Ask what happened.").wait_for()
+
+
+def test_a_moment_without_recording_shows_the_remembered_picture(
+    page: Any, address: str, world: Any, accepted: list[str]
+) -> None:
+    accepted.append("404")
+    world.recorded = False
+    page.goto(address)
+    page.get_by_text("No recording of this moment").wait_for()
+    until(page, "document.querySelector('.still').naturalWidth > 0")
+
+
+def test_hostile_text_stays_text(page: Any, address: str, world: Any) -> None:
+    world.hostile = True
+    opened(page, address)
+    page.get_by_label("Question").fill("<b>hello</b>")
+    page.get_by_role("button", name="Ask", exact=True).click()
+    page.wait_for_selector(".citation")
+    assert page.locator(".question").first.inner_text() == "<b>hello</b>"
+    assert "<script>" in page.locator(".answer-text").first.inner_text()
+    assert page.locator(".citation").count() == 1, "a citation that does not exist is no button"
+    page.locator(".mark.thing").first.hover()
+    assert "onerror" in page.locator("#tip").inner_text()
+    page.get_by_role("tab", name="Alerts").click()
+    page.wait_for_selector(".connection.on")
+    rule = world.rules.setdefault("r1", _hostile_rule())
+    world.fire(rule)
+    page.wait_for_selector(".alert")
+    assert page.locator("script").count() == 2, "only the page's own scripts"
+    assert page.locator("img[src='x']").count() == 0
+
+
+def _hostile_rule() -> Any:
+    from api.schemas import RuleOut
+
+    return RuleOut(id="r1", name="<i>r</i>", text="x", understood=[], unknown=["<u>z</u>"])
+
+
+def test_the_timeline_zooms_pans_and_is_driven_by_keys(page: Any, address: str) -> None:
+    opened(page, address)
+    before = page.locator(".range").inner_text()
+    page.get_by_role("button", name="Zoom in").click()
+    assert page.locator(".range").inner_text() != before
+    zoomed = page.locator(".range").inner_text()
+    box = page.locator(".lanes").bounding_box()
+    page.mouse.move(box["x"] + 400, box["y"] + 10)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 250, box["y"] + 10, steps=4)
+    page.mouse.up()
+    assert page.locator(".range").inner_text() != zoomed
+    page.get_by_role("button", name="Show everything").click()
+    assert page.locator(".range").inner_text() == before
+    slider = page.get_by_role("slider", name="Position")
+    slider.focus()
+    page.keyboard.press("Shift+ArrowRight")
+    until(page, "document.querySelector('.lanes').getAttribute('aria-valuetext') === '00:10'")
+    page.keyboard.press("n")
+    until(page, "document.querySelector('.lanes').getAttribute('aria-valuetext') !== '00:10'")
+    page.mouse.move(box["x"] + box["width"] * 0.95, page.locator(".mark.gap").bounding_box()["y"] + 4)
+    assert "No video: offline" in page.locator("#tip").inner_text()
+
+
+def test_tabs_and_dialogs_work_by_keyboard_alone(page: Any, address: str) -> None:
+    opened(page, address)
+    page.get_by_role("tab", name="Ask").focus()
+    page.keyboard.press("ArrowRight")
+    assert page.get_by_role("tab", name="Find").get_attribute("aria-selected") == "true"
+    assert page.evaluate("document.activeElement.id") == "tab-find"
+    add = page.get_by_role("button", name="Add", exact=True)
+    add.focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("dialog", name="Add a stream").wait_for()
+    page.keyboard.press("Escape")
+    page.get_by_role("dialog", name="Add a stream").wait_for(state="detached")
+    assert page.evaluate("document.activeElement.id") == "add-stream"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_is_legible(page: Any, address: str, scheme: str) -> None:
+    """Contrast by WCAG 2.2, 1.4.3: at least 4.5 to 1 for text on the colour behind it."""
+    page.emulate_media(color_scheme=scheme)
+    opened(page, address)
+    page.get_by_label("Question").fill("What passed first?")
+    page.get_by_role("button", name="Ask", exact=True).click()
+    page.wait_for_selector(".citation")
+    poor = page.evaluate(CONTRAST)
+    assert poor == []
+
+
+CONTRAST = """() => {
+  const canvas = document.createElement("canvas"); canvas.width = canvas.height = 1;
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  const rgba = (text) => { context.clearRect(0, 0, 1, 1); context.fillStyle = text; context.fillRect(0, 0, 1, 1);
+    return [...context.getImageData(0, 0, 1, 1).data]; };
+  const light = (c) => c.slice(0, 3).map((v) => v / 255)
+    .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const behind = (element) => { for (let e = element; e; e = e.parentElement) {
+    const c = rgba(getComputedStyle(e).backgroundColor); if (c[3] > 250) return c; } return [255, 255, 255, 255]; };
+  const poor = [];
+  for (const element of document.querySelectorAll("body *")) {
+    const own = [...element.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
+    const visible = element.checkVisibility({ visibilityProperty: true });
+    if (!own || !visible || element.closest(".screen, svg, .tip, :disabled")) continue;
+    const [a, b] = [light(rgba(getComputedStyle(element).color)), light(behind(element))];
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (ratio < 4.5) poor.push(`${element.className || element.tagName}: ${ratio.toFixed(2)}`);
+  }
+  return poor;
+}"""
+
+
+def test_the_chosen_theme_stays(page: Any, address: str) -> None:
+    page.emulate_media(color_scheme="light")
+    opened(page, address)
+    page.get_by_role("button", name="Change to dark colours").click()
+    page.reload()
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(14, 16, 20)"
+    assert page.get_by_role("button", name="Change to light colours").is_visible()
+
+
+@pytest.mark.parametrize("width", [390, 820, 1440])
+def test_nothing_sticks_out_sideways(page: Any, address: str, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 844})
+    opened(page, address)
+    for tab in ("Ask", "Find", "Summary", "Alerts"):
+        page.get_by_role("tab", name=tab).click()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
