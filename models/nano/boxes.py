@@ -109,4 +109,4 @@ def letterbox(pixels: Pixels, side: int, *, square: bool = False) -> tuple[Pixel
 
 
 def _sigmoid(x: Floats) -> Floats:
-    return np.asarray(1.0 / (1.0 + np.exp(-x)), np.float32)
+    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(x, -60.0, 60.0))), np.float32)

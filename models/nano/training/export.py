@@ -142,10 +142,10 @@ def matched(found: Sequence[Boxes], truth: Sequence[Boxes]) -> NDArray[np.bool_]
         used = np.zeros(len(theirs), bool)
         for corners, category in zip(ours.corners, ours.categories, strict=True):
             iou = overlap(corners[None], theirs.corners)[0] * (theirs.categories == category) * ~used
-            best = int(iou.argmax()) if len(iou) else -1
-            hit = best >= 0 and iou[best] >= 0.5
-            used[best] |= hit
-            right.append(bool(hit))
+            hit = bool(iou.max(initial=0.0) >= 0.5)
+            if hit:
+                used[iou.argmax()] = True
+            right.append(hit)
     return np.array(right, bool)
 
 

@@ -22,7 +22,7 @@ class Weights:
     iou: float = 3.0
     regression: float = 0.5
     hint: float = 1.0
-    gist: float = 1.0
+    gist: float = 4.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
