@@ -90,7 +90,8 @@ def truth(film: Film = DEMONSTRATION, *, spoken: bool = True) -> Truth:
     for actor in (actor for shot in film.shots for actor in shot.actors):
         for text in actor.tells:
             known = told.get(text, TrueEvent(text, (), "thing", actor.colour))
-            told[text] = replace(known, spans=tuple(union((*known.spans, *seen.get(actor.name, ())))))
+            spans = tuple(union((*known.spans, *seen.get(actor.name, ()))))
+            told[text] = replace(known, spans=spans, colour=known.colour if known.colour == actor.colour else "")
     events = [*told.values(), *(TrueEvent(t.text, _exact(t.spans), t.kind, t.colour) for t in film.told)]
     if spoken:
         lines = ((line.text, [(line.start, line.start + _length(line.text))]) for line in film.lines)

@@ -55,8 +55,8 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Truth]:
 
 
 @pytest.fixture
-def world(stand_in: ModuleType, film: tuple[Path, Truth], tmp_path: Path) -> Any:
-    return stand_in.World(film=film[0], truth=film[1], folder=tmp_path)
+def world(stand_in: ModuleType, film: tuple[Path, Truth]) -> Any:
+    return stand_in.World(film=film[0], truth=film[1], folder=film[0].parent)
 
 
 @pytest.fixture

@@ -27,6 +27,9 @@ WEB = Path(__file__).parents[2] / "api" / "web"
 ORIGIN = Moment(1_773_510_120_000_000)
 HOSTILE = '<img src=x onerror="window.pwned=1"><script>window.pwned=1</script>'
 STREAM = "s1"
+CUT: dict[Path, Span] = {}
+"""Clips by their path, and pictures by film and moment: cut once for all tests."""
+STILLS: dict[tuple[Path, Moment], bytes] = {}
 LABELS = {"thing": "something", "event": "enters", "read": "text", "heard": "speech", "scene": "dark"}
 
 
@@ -169,7 +172,9 @@ def _footage(app: FastAPI, world: World) -> None:
             return problem(404, "There is no recording then.", "Look at its coverage.")
         wanted = Span(moment(request.query_params["from"]), moment(request.query_params["to"]))
         path = world.folder / f"{wanted.start}-{wanted.end}.mp4"
-        covered = cut([segment], wanted, path)
+        if path not in CUT:
+            CUT[path] = cut([segment], wanted, path)
+        covered = CUT[path]
         headers = {"Hindsight-Span": f"{iso(covered.start).isoformat()}/{iso(covered.end).isoformat()}"}
         return FileResponse(path, media_type="video/mp4", headers=headers)
 
@@ -177,7 +182,9 @@ def _footage(app: FastAPI, world: World) -> None:
     @app.get("/v1/streams/{stream}/frame")
     def picture(stream: str, at: str) -> Response:
         when = Moment(whole.end - 1) if at == "now" else min(moment(at), Moment(whole.end - 100_000))
-        return Response(still([segment], when, max_side=320).jpeg, media_type="image/jpeg")
+        if (world.film, when) not in STILLS:
+            STILLS[world.film, when] = still([segment], when, max_side=320).jpeg
+        return Response(STILLS[world.film, when], media_type="image/jpeg")
 
 
 def _uploads(app: FastAPI, world: World) -> None:

@@ -272,7 +272,8 @@ def test_the_timeline_zooms_pans_and_is_driven_by_keys(page: Any, address: str) 
     until(page, "document.querySelector('.lanes').getAttribute('aria-valuetext') === '00:10'")
     page.keyboard.press("n")
     until(page, "document.querySelector('.lanes').getAttribute('aria-valuetext') !== '00:10'")
-    page.mouse.move(box["x"] + box["width"] * 0.95, page.locator(".mark.gap").bounding_box()["y"] + 4)
+    until(page, "document.querySelector('.mark.gap') !== null")
+    page.locator(".mark.gap").hover()
     assert "No video: offline" in page.locator("#tip").inner_text()
 
 

@@ -8,7 +8,7 @@ import { problemBox, toast } from "./toast.js";
 const WAYS = {
   upload: { icon: "upload", label: "Upload", note: "a video from this device" },
   path: { icon: "file", label: "File", note: "on the service's machine" },
-  url: { icon: "globe", label: "Address", note: "a video or live page on the web" },
+  url: { icon: "globe", label: "Address", note: "a video or live stream on the web" },
   camera: { icon: "camera", label: "Camera", note: "RTSP camera or webcam" },
 };
 

@@ -66,6 +66,16 @@ export async function health() {
   throw await problemOf(response);
 }
 
+/** FindOut for a picture instead of words. */
+export async function searchPicture(file, { streams, from, to }) {
+  const form = new FormData();
+  form.append("image", file);
+  for (const stream of streams) form.append("streams", stream);
+  if (from) form.append("from", from);
+  if (to) form.append("to", to);
+  return (await send("/v1/search", { method: "POST", body: form })).json();
+}
+
 /** The address of a clip and the moment its first picture shows: clips begin at a key frame before what was asked. */
 export async function clip(stream, from, to, signal) {
   const url = `/v1${streamPath(stream, "/clip")}${query({ from, to })}`;

@@ -1,6 +1,6 @@
 // Find: an event in words; where it was becomes marks on the timeline.
 
-import { post } from "./api.js";
+import { post, searchPicture } from "./api.js";
 import { el, icon } from "./dom.js";
 import { finePrint, hitCard, whereFields } from "./results.js";
 import { set, state } from "./state.js";
@@ -27,10 +27,14 @@ export function mountFind(root) {
   }
 
   async function find(event) {
+    await look(() => post("/find", { event, ...where.value() }));
+  }
+
+  async function look(asking) {
     search.disabled = true;
     results.replaceChildren(el("p", { class: "working" }, "Looking…"));
     try {
-      const found = await post("/find", { event, ...where.value() });
+      const found = await asking();
       set({ hits: found.hits.map((hit) => ({ ...hit, title: found.event })) });
       show(found);
     } catch (error) {
@@ -51,7 +55,15 @@ export function mountFind(root) {
       finePrint(found));
   }
 
-  const form = el("form", { class: "ask-form" }, el("div", { class: "ask-box" }, words, search), where.element);
+  const chooser = el("input", { type: "file", accept: "image/jpeg,image/png,image/webp", class: "file-input", "aria-label": "Find with a picture" });
+  chooser.addEventListener("change", () => {
+    const [file] = chooser.files;
+    chooser.value = "";
+    if (file) look(() => searchPicture(file, where.value()));
+  });
+  const byPicture = el("label", { class: "chip by-picture" }, "Find with a picture…", chooser);
+
+  const form = el("form", { class: "ask-form" }, el("div", { class: "ask-box" }, words, search), where.element, byPicture);
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     if (words.value.trim()) find(words.value.trim());

@@ -70,9 +70,16 @@ export function drawMarks(list, view, width) {
       });
       rect.mark = mark;
       drawn.push(rect);
+      if (lane.id === "found" && right - left > 34) drawn.push(percent(mark, (left + right) / 2, top(lane.id) + (row + 0.5) * height));
     }
   }
   return drawn;
+}
+
+function percent(mark, x, y) {
+  const text = svg("text", { class: "mark-score", x: x.toFixed(1), y: y.toFixed(1), "text-anchor": "middle", "dominant-baseline": "central" }, `${Math.round(mark.score * 100)} %`);
+  text.mark = mark;
+  return text;
 }
 
 export function drawAxis(view, width, origin) {
@@ -82,7 +89,7 @@ export function drawAxis(view, width, origin) {
     const x = ((ms - view.from) * scale).toFixed(1);
     return [
       svg("line", { class: "tick", x1: x, x2: x, y1: AXIS - 4, y2: HEIGHT }),
-      svg("text", { class: "tick-label", x, y: AXIS - 8, "text-anchor": "middle" }, tickLabel(ms, step, origin)),
+      svg("text", { class: "tick-label", x, y: AXIS - 8, "text-anchor": x < 18 ? "start" : x > width - 18 ? "end" : "middle" }, tickLabel(ms, step, origin)),
     ];
   });
 }

@@ -151,6 +151,7 @@ class Player {
     }
     this.loading?.abort();
     const loading = (this.loading = new AbortController());
+    this.showStill(`/v1${streamPath(stream, "/thumbnail")}?at=${encodeURIComponent(iso(ms))}`);
     this.say("Loading…");
     try {
       const [from, to] = this.around(ms);

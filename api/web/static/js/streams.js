@@ -5,6 +5,7 @@ import { openAdd } from "./add.js";
 import { el, icon, iconButton, picture } from "./dom.js";
 import { openErase } from "./erase.js";
 import { on, set, state } from "./state.js";
+import { iso, parse } from "./time.js";
 import { failed } from "./toast.js";
 
 const EVERY_MS = 2000;
@@ -92,13 +93,16 @@ function update(row, stream) {
   thumbnail(row.querySelector("img"), stream);
 }
 
-/** The newest remembered picture, asked for again at most every ten seconds. */
+/** The middle of a file that was read, else the newest remembered picture, at most every ten seconds. */
 function thumbnail(image, stream) {
-  const stamp = stream.span ? `${stream.span.end.slice(0, 18)}` : "";
-  if (!stamp || image.dataset.stamp === stamp) return;
+  if (!stream.span) return;
+  const end = parse(stream.span.end);
+  const at = stream.state === "finished" ? (parse(stream.span.start) + end) / 2 : end;
+  const stamp = String(Math.floor(at / 10_000));
+  if (image.dataset.stamp === stamp) return;
   image.dataset.stamp = stamp;
   image.classList.remove("missing");
-  image.src = `/v1${streamPath(stream.id, "/thumbnail")}?at=${encodeURIComponent(stream.span.end)}`;
+  image.src = `/v1${streamPath(stream.id, "/thumbnail")}?at=${encodeURIComponent(iso(at))}`;
 }
 
 function openMenu(button, id) {
