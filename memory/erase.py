@@ -23,6 +23,7 @@ from memory import durable
 from memory.chapter_files import ChapterFiles
 from memory.chapters import Sealer
 from memory.detail import Detail
+from memory.pyramid import Pyramid
 from memory.store import schema
 from memory.store.facts import Erasure
 from memory.store.rows import ChapterRow
@@ -41,21 +42,51 @@ class Receipt:
     verified_gone: tuple[str, ...]
 
 
+class Rebuilding:
+    """What is left of a chapter, hour or day when a span is taken out of it."""
+
+    def __init__(self, store: Store, files: ChapterFiles, detail: Detail, sealer: Sealer, pyramid: Pyramid) -> None:
+        self._store = store
+        self.files = files
+        self._detail = detail
+        self._sealer = sealer
+        self._pyramid = pyramid
+
+    def without(self, row: ChapterRow, span: Span) -> tuple[ChapterRow, SlotTable] | None:
+        """None when nothing is left. What lies below an hour or day must be rebuilt before it."""
+        if not row.leaf:
+            return self._pyramid.refold(row)
+        log = self._detail.sealed(row)
+        row = replace(row, revision=row.revision + 1)
+        if log is not None:
+            log = log.where(~_inside(log.starts, log.ends, span))
+            if row.level == "chapter":
+                return self._sealer.written(row, log) if len(log) else None
+        ((_, slots),) = self._store.chapters.slots([row.id])
+        slots = slots.where(~_inside(slots.starts, slots.ends, span))
+        if not len(slots):
+            return None
+        bounds = Span(Moment(int(slots.starts.min())), Moment(int(slots.ends.max())))
+        row = replace(row.with_slots(slots), span=bounds, path="", sha256="", fine_bytes=0, thumbnail_bytes=0)
+        if log is None or not len(log):
+            return row, slots
+        path = self.files.name(row.stream, row.id, row.revision)
+        sha256, fine, thumbnails = self.files.write(path, log)
+        return replace(row, path=path, sha256=sha256, fine_bytes=fine, thumbnail_bytes=thumbnails), slots
+
+
 class Eraser:
     def __init__(
         self,
         store: Store,
-        files: ChapterFiles,
-        detail: Detail,
-        sealer: Sealer,
+        rebuilding: Rebuilding,
         lock: RLock,
         changed: Callable[[StreamId], Mapping[str, int]],
     ) -> None:
         """`changed` brings the index and the open chapters up to date and returns index entries per owner."""
         self._store = store
-        self._files = files
-        self._detail = detail
-        self._sealer = sealer
+        self._rebuilding = rebuilding
+        self._files = rebuilding.files
         self._lock = lock
         self._changed = changed
 
@@ -102,7 +133,7 @@ class Eraser:
         rows = chapters.all(Scope((erasure.stream,), erasure.span))
         for row in sorted(rows, key=lambda row: ("chapter", "hour", "day").index(row.level)):
             before = row.frames if row.leaf else 0
-            kept = None if erasure.span is None else self._without(row, erasure.span)
+            kept = None if erasure.span is None else self._rebuilding.without(row, erasure.span)
             with self._store.database.write() as connection:
                 if kept is None:
                     chapters.remove(connection, [row.id])
@@ -115,21 +146,6 @@ class Eraser:
             removed["slots"] += row.slots - (len(kept[1]) if kept else 0)
             if row.path:
                 self._files.delete(row.path, row.sha256)
-
-    def _without(self, row: ChapterRow, span: Span) -> tuple[ChapterRow, SlotTable] | None:
-        """The chapter less what lies in `span`; None when nothing of it is left."""
-        row = replace(row, revision=row.revision + 1)
-        log = self._detail.sealed(replace(row, revision=row.revision))
-        if log is not None and row.level == "chapter":
-            log = log.where(~_inside(log.starts, log.ends, span))
-            return self._sealer.written(row, log) if len(log) else None
-        ((_, slots),) = self._store.chapters.slots([row.id])
-        slots = slots.where(~_inside(slots.starts, slots.ends, span))
-        if not len(slots):
-            return None
-        bounds = Span(Moment(int(slots.starts.min())), Moment(int(slots.ends.max())))
-        bare = replace(row, span=bounds, path="", sha256="", fine_bytes=0, thumbnail_bytes=0)
-        return bare.with_slots(slots), slots
 
     def _rows(self, connection: Connection, erasure: Erasure, removed: Counter[str]) -> None:
         stream, span = erasure.stream, erasure.span

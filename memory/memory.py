@@ -19,11 +19,12 @@ from memory.chapter_files import ChapterFiles
 from memory.chapters import Sealer
 from memory.detail import Detail
 from memory.doctor import Doctor, Finding
-from memory.erase import Eraser, Receipt
+from memory.erase import Eraser, Rebuilding, Receipt
 from memory.indexing import Indexing
+from memory.pyramid import Pyramid
 from memory.recall import Recall
 from memory.remember import Cut, RememberStage
-from memory.retention import BudgetReport, Retention
+from memory.retention import Bounds, BudgetReport, Retention
 from memory.store import Database, Store, no_probe
 from memory.store.chapters import Chapters
 from memory.store.database import Probe
@@ -42,6 +43,8 @@ class MemoryOptions:
 
     bank_length: int = 64
     """Slots of a chapter."""
+    hour_slots: int = 128
+    day_slots: int = 256
     chapter_s: float = 180.0
     chapter_max_frames: int = 2048
     budget_bytes: int | None = None
@@ -52,6 +55,10 @@ class MemoryOptions:
     """The index is written after so many new entries, and when the memory closes."""
     probe: Probe = no_probe
     """Told the name of every point where being killed must lose nothing."""
+
+    @property
+    def bounds(self) -> Bounds:
+        return Bounds(None if self.keep_recordings_s is None else seconds(self.keep_recordings_s), self.budget_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +80,7 @@ class Memory:
         self._lock = RLock()
         options, probe = plan.options, plan.options.probe
         files = ChapterFiles(folder / "chapters", probe)
-        features, chapters = Features(database, plan.dim), Chapters(database)
+        features, chapters = Features(database, plan.dim), Chapters(database, plan.dim)
         detail = Detail(database, files, chapters, features)
         self.store = store = Store(database, detail, features, chapters)
         _check_encoder(store, plan.encoder, plan.dim)
@@ -84,9 +91,9 @@ class Memory:
         sealer = Sealer(store, files, options.bank_length)
         cut = Cut(seconds(options.chapter_s), options.chapter_max_frames)
         self.remember = RememberStage(store, sealer, ledger, cut, self._lock, self._sealed)
-        keep = None if options.keep_recordings_s is None else seconds(options.keep_recordings_s)
-        self._retention = Retention(store, files, clock, keep, options.budget_bytes)
-        self._eraser = Eraser(store, files, detail, sealer, self._lock, self._changed)
+        pyramid = Pyramid(store, files, detail, options.hour_slots, options.day_slots)
+        self._retention = Retention(store, files, pyramid, clock, options.bounds)
+        self._eraser = Eraser(store, Rebuilding(store, files, detail, sealer, pyramid), self._lock, self._changed)
         self._doctor = Doctor(store, files, detail, self._indexing)
         self._eraser.resume()
         self._indexing.refresh()
@@ -130,8 +137,10 @@ class Memory:
         with self._lock:
             trusted = self._retention.trusted()
             for stream in self.store.streams.all():
-                self._retention.enforce(stream.id, trusted=trusted)
-            self._indexing.refresh()
+                if trusted:
+                    self._retention.expire(stream.id)
+                if self._retention.fit(stream.id):
+                    self._indexing.refresh()
             self._indexing.save_if_due()
 
     def budget(self, stream: StreamId) -> BudgetReport:
@@ -152,6 +161,8 @@ class Memory:
 
     def _sealed(self, row: ChapterRow) -> None:
         self._indexing.add([row])
+        if self._retention.fit(row.stream):
+            self._indexing.refresh()
         self._indexing.save_if_due()
 
     def _changed(self, stream: StreamId) -> Mapping[str, int]:

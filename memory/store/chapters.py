@@ -19,8 +19,10 @@ _BRIEF = [column for column in _table.columns if column.name not in {"vectors", 
 
 
 class Chapters:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, width: int) -> None:
+        """`width`: dimensions of a vector."""
         self._database = database
+        self.width = width
 
     def save(self, connection: Connection, row: ChapterRow, slots: SlotTable) -> None:
         """Write a chapter, replacing an earlier revision of it."""
@@ -65,9 +67,17 @@ class Chapters:
         with self._database.read() as connection:
             return [ChapterRow.of(row) for row in connection.execute(wanted)]
 
-    def all_with_detail(self, stream: StreamId) -> list[ChapterRow]:
-        """Chapters whose files are still there, oldest first."""
-        wanted = select(*_BRIEF).where(_table.c.stream == stream, _table.c.path != "").order_by(_table.c.start)
+    def get(self, chapter: str) -> ChapterRow | None:
+        with self._database.read() as connection:
+            row = connection.execute(select(*_BRIEF).where(_table.c.id == chapter)).one_or_none()
+        return None if row is None else ChapterRow.of(row)
+
+    def oldest(self, stream: StreamId, level: Level, *, leaf: bool, detailed: bool = False) -> list[ChapterRow]:
+        """Leaves, or summaries, of a level, oldest first; `detailed` are those whose files are still there."""
+        mine = (_table.c.stream == stream, _table.c.level == level, _table.c.leaf.is_(leaf))
+        wanted = select(*_BRIEF).where(*mine).order_by(_table.c.start)
+        if detailed:
+            wanted = wanted.where(_table.c.path != "")
         with self._database.read() as connection:
             return [ChapterRow.of(row) for row in connection.execute(wanted)]
 
@@ -97,6 +107,12 @@ class Chapters:
                 rows = connection.execute(some).all()
             for row in rows:
                 yield ChapterRow.of(row), SlotTable.of(row.vectors, row.times)
+
+    def indexed(self, stream: StreamId) -> int:
+        """Slots of the leaves."""
+        mine = (_table.c.stream == stream) & _table.c.leaf
+        with self._database.read() as connection:
+            return int(connection.scalar(select(func.sum(_table.c.slots)).where(mine)) or 0)
 
     def remembered(self, stream: StreamId) -> int:
         """Frames that the slots of the leaves stand for: with the open chapter's, all that are remembered."""
