@@ -177,6 +177,7 @@ class AnswerOut(Model):
     found: bool = Field(description="False when nothing in the footage passed the threshold.")
     citations: list[CitationOut]
     citations_removed: int = Field(0, description="Citations the model invented, removed from the text.")
+    sentences_removed: int = Field(0, description="Sentences about the footage that cited nothing, removed.")
     searched: SearchedOut
     gaps: list[GapOut]
     unknown: list[str]
@@ -222,6 +223,21 @@ class RuleOut(RuleIn):
     unknown: list[str]
 
 
+class RulePatch(Model):
+    """What to change of a rule; what is absent stays."""
+
+    name: str | None = Field(None, min_length=1, max_length=80)
+    text: str | None = Field(None, min_length=1, max_length=500)
+    streams: list[str] | None = None
+    threshold: float | None = Field(None, ge=0, le=1)
+    release: float | None = Field(None, ge=0, le=1)
+    hold_s: float | None = Field(None, ge=0)
+    cooldown_s: float | None = Field(None, ge=0)
+    schedule: ScheduleModel | None = None
+    webhook: str | None = None
+    enabled: bool | None = None
+
+
 class RuleTestIn(Where):
     """Try a rule on past footage before arming it."""
 
@@ -258,6 +274,15 @@ class EraseOut(Model):
     span: SpanOut | None
     removed: dict[str, int]
     verified_gone: list[str]
+
+
+class BudgetOut(Model):
+    """What a stream's memory takes of the disk, and what it may take."""
+
+    stream: str
+    used_bytes: int
+    limit_bytes: int | None
+    detail: dict[str, int] = Field({}, description="Bytes by kind.")
 
 
 class CheckOut(Model):

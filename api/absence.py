@@ -1,0 +1,47 @@
+"""Honest answers when there is nothing to show: what was searched, and when we were blind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from api.schemas import GapOut, SearchedOut
+
+LISTED = 3
+"""Gaps told one by one; of more, the rest is counted."""
+
+
+def no_footage(searched: SearchedOut, gaps: Sequence[GapOut]) -> str:
+    """For a place that was never watched."""
+    if not searched.streams:
+        return "There is no stream yet, so there is no video to look in. Add one first."
+    reasons = f" ({_reasons(gaps)})" if gaps else ""
+    return f"There is no video of {where(searched)}{reasons}."
+
+
+def not_found(searched: SearchedOut, gaps: Sequence[GapOut], unknown: Sequence[str]) -> str:
+    """For a place that was watched, where nothing passed the threshold."""
+    parts = [f"Not found in the footage of {where(searched)}."]
+    if unknown:
+        parts.append(f"This profile cannot look for {_listed([f'“{word}”' for word in unknown])}.")
+    if gaps:
+        parts.append(f"There is no video {_gaps(gaps)}.")
+    return " ".join(parts)
+
+
+def where(searched: SearchedOut) -> str:
+    streams = _listed(searched.streams)
+    return f"{streams}, {searched.span.label}" if searched.span else streams
+
+
+def _gaps(gaps: Sequence[GapOut]) -> str:
+    told = [f"{gap.span.label} ({gap.reason})" for gap in gaps[:LISTED]]
+    more = len(gaps) - len(told)
+    return _listed(told + ([f"{more} more times"] if more else []))
+
+
+def _reasons(gaps: Sequence[GapOut]) -> str:
+    return _listed(list(dict.fromkeys(gap.reason for gap in gaps)))
+
+
+def _listed(items: Sequence[str]) -> str:
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""

@@ -1,0 +1,138 @@
+"""The service as seen from the command line: HTTP in, our own errors out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+from urllib.parse import quote
+
+from ingest.errors import DeadlineExceeded, HindsightError, SourceUnavailable, Unauthorised, by_code
+
+if TYPE_CHECKING:
+    import httpx
+
+PIECE = 8 * 1024 * 1024
+
+
+class Client:
+    """Talks to the service at the configured address, with the configured key."""
+
+    def __init__(self, *, timeout_s: float = 120, address: str = "", key: str = "") -> None:
+        import httpx
+
+        if not address:
+            from api import settings
+
+            found = settings.load()
+            address, key = found.address, found.key.get_secret_value()
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self.address = address
+        self._http = httpx.Client(
+            base_url=address, headers=headers, timeout=httpx.Timeout(timeout_s, connect=5), trust_env=False
+        )
+
+    def get(self, path: str, **params: object) -> Any:
+        return self._json("GET", path, params=_given(params))
+
+    def post(self, path: str, body: object | None = None, **params: object) -> Any:
+        return self._json("POST", path, json=body, params=_given(params))
+
+    def delete(self, path: str) -> Any:
+        return self._json("DELETE", path)
+
+    def send_picture(self, path: str, picture: bytes, fields: dict[str, object]) -> Any:
+        return self._json("POST", path, files={"image": ("picture", picture)}, data=_given(fields))
+
+    def events(self, method: str, path: str, body: object | None = None, **params: object) -> Iterator[tuple[str, Any]]:
+        """Server-sent events as (name, data); an event `problem` is raised."""
+        import httpx
+
+        with self._speaking():
+            patience = httpx.Timeout(None, connect=5)
+            with self._http.stream(method, path, json=body, params=_given(params), timeout=patience) as answer:
+                _check(answer)
+                name = ""
+                for line in answer.iter_lines():
+                    if line.startswith("event: "):
+                        name = line.removeprefix("event: ")
+                    elif line.startswith("data: "):
+                        data = json.loads(line.removeprefix("data: "))
+                        if name == "problem":
+                            raise _error(data)
+                        yield name, data
+
+    def download(self, path: str, out: BinaryIO, **params: object) -> dict[str, str]:
+        """Writes the body to `out`; the headers."""
+        with self._speaking(), self._http.stream("GET", path, params=_given(params)) as answer:
+            _check(answer)
+            for piece in answer.iter_bytes(1 << 16):
+                out.write(piece)
+            return dict(answer.headers)
+
+    def upload(self, file: Path, progress: Callable[[int], None]) -> str:
+        """Sends a file in pieces; the upload's id. `progress` hears the bytes sent so far."""
+        size = file.stat().st_size
+        identity: str = self.post("/v1/uploads", {"filename": file.name, "size": size})["id"]
+        sent = 0
+        with file.open("rb") as source:
+            while piece := source.read(PIECE):
+                self._json("PUT", f"/v1/uploads/{identity}", params={"offset": sent}, content=piece)
+                sent += len(piece)
+                progress(sent)
+        return identity
+
+    def _json(self, method: str, path: str, **request: Any) -> Any:
+        with self._speaking():
+            answer = self._http.request(method, path, **request)
+            _check(answer)
+            return answer.json() if answer.content else None
+
+    @contextmanager
+    def _speaking(self) -> Iterator[None]:
+        import httpx
+
+        try:
+            yield
+        except httpx.TimeoutException as error:
+            raise DeadlineExceeded(
+                f"The service at {self.address} took too long.", advice="Look at `hindsight health`."
+            ) from error
+        except httpx.TransportError as error:
+            raise SourceUnavailable(
+                f"No service answers at {self.address}.",
+                advice="Start it with `hindsight serve`, or set HINDSIGHT_HOST and HINDSIGHT_PORT.",
+            ) from error
+
+
+def named(name: str) -> str:
+    """A name as part of a path."""
+    return quote(name, safe="")
+
+
+def where(stream: Sequence[str] | None, start: str | None, end: str | None) -> dict[str, object]:
+    return {"streams": list(stream or ()), "from": start, "to": end}
+
+
+def _given(params: dict[str, object]) -> dict[str, Any]:
+    return {name: value for name, value in params.items() if value is not None}
+
+
+def _check(answer: httpx.Response) -> None:
+    if answer.status_code < 400 or answer.headers.get("content-type") == "application/json":
+        return  # of a sick service, too, the health report is an answer
+    answer.read()
+    try:
+        raise _error(answer.json())
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise HindsightError(
+            f"The service answered {answer.status_code}.", advice="Is it Hindsight at this address?"
+        ) from error
+
+
+def _error(problem: dict[str, Any]) -> HindsightError:
+    kind = by_code(str(problem["type"]).removeprefix("urn:hindsight:"))
+    kind = Unauthorised if problem["status"] == 401 else kind
+    return kind(str(problem["detail"]), advice=str(problem.get("advice", "")))

@@ -1,0 +1,63 @@
+"""clip · frame"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from api.cli import output
+from api.cli.client import Client, named
+from api.cli.options import Json
+from ingest.errors import StorageFull
+
+Out = Annotated[Path, typer.Option("--out", "-o", help="Where to write it.")]
+
+
+def clip(
+    stream: str,
+    start: Annotated[str, typer.Argument(metavar="FROM")],
+    end: Annotated[str, typer.Argument(metavar="TO")],
+    out: Out,
+    exact: Annotated[bool, typer.Option("--exact", help="Start at this very moment, not at a key frame.")] = False,
+    json: Json = False,
+) -> None:
+    """Save a stretch of a stream as MP4."""
+    params = {"from": start, "to": end, "exact": exact}
+    headers = _saved(f"/v1/streams/{named(stream)}/clip", out, params)
+    _told(out, headers.get("hindsight-span", ""), json)
+
+
+def frame(
+    stream: str,
+    at: Annotated[str, typer.Argument(help='A time, or "now".')],
+    out: Out,
+    json: Json = False,
+) -> None:
+    """Save the picture shown at a moment as JPEG."""
+    headers = _saved(f"/v1/streams/{named(stream)}/frame", out, {"at": at})
+    _told(out, headers.get("hindsight-moment", ""), json)
+
+
+def _saved(path: str, out: Path, params: dict[str, object]) -> dict[str, str]:
+    """Under its name only when it is whole."""
+    part = out.with_name(out.name + ".part")
+    try:
+        with part.open("wb") as file:
+            headers = Client().download(path, file, **params)
+        part.replace(out)
+    except OSError as error:
+        if type(error).__module__.startswith("ingest"):
+            raise
+        raise StorageFull(f"{out} cannot be written ({error.strerror}).", advice="Choose another place.") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return headers
+
+
+def _told(out: Path, what: str, json: bool) -> None:
+    if json:
+        output.as_json({"file": str(out), "covers": what, "bytes": out.stat().st_size})
+    else:
+        output.say(f"{out}: {what}")

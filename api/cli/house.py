@@ -1,0 +1,73 @@
+"""erase · budget · health · doctor"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from api.cli import output
+from api.cli.client import Client
+from api.cli.options import From, Json, To, Yes
+from ingest.errors import SourceUnavailable
+
+
+def erase(stream: str, start: From = None, end: To = None, yes: Yes = False, json: Json = False) -> None:
+    """Erase a stretch of a stream for ever; the whole stream when no time is given."""
+    if not yes:
+        typer.confirm(f"Erase {'all' if start is None and end is None else 'this stretch'} of {stream}?", abort=True)
+    receipt = Client().post("/v1/erase", {"stream": stream, "from": start, "to": end})
+    if json:
+        output.as_json(receipt)
+        return
+    removed = ", ".join(f"{count} {what}" for what, count in receipt["removed"].items() if count)
+    output.say(f"Removed: {removed or 'nothing was there'}.")
+    output.say(f"Looked for afterwards and gone: {', '.join(receipt['verified_gone'])}.")
+
+
+def budget(json: Json = False) -> None:
+    """What each stream's memory takes of the disk."""
+    found = Client().get("/v1/budget")
+    if json:
+        output.as_json(found)
+        return
+    rows = []
+    for stream in found:
+        limit = f"{stream['limit_bytes'] / 1e6:.1f} MB" if stream["limit_bytes"] else "none"
+        detail = ", ".join(f"{what} {size / 1e6:.1f}" for what, size in stream["detail"].items())
+        rows.append((stream["stream"], f"{stream['used_bytes'] / 1e6:.1f} MB", limit, detail))
+    output.table(("stream", "takes", "limit", "MB by kind"), rows)
+
+
+def health(json: Json = False) -> None:
+    """Whether the service really works. Exit code 4 when it does not."""
+    found = Client().get("/v1/health")
+    _checks(found["checks"], found, json)
+
+
+def doctor(
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended.")] = False, json: Json = False
+) -> None:
+    """Examine the service's memory, running or stopped. Exit code 4 when something is wrong."""
+    try:
+        client = Client(timeout_s=3600)
+        found = [*_health(client), *client.post("/v1/doctor", repair=repair)]
+    except SourceUnavailable:
+        from api.offline import examine
+
+        found = [finding.model_dump() for finding in examine(repair=repair)]
+    _checks(found, found, json)
+
+
+def _health(client: Client) -> list[dict[str, Any]]:
+    checks: list[dict[str, Any]] = client.get("/v1/health")["checks"]
+    return checks
+
+
+def _checks(checks: list[dict[str, Any]], whole: object, json: bool) -> None:
+    if json:
+        output.as_json(whole)
+    else:
+        for check in checks:
+            output.say(f"{'✓' if check['ok'] else '✗'} {check['name']}: {check['detail']}")
+    raise typer.Exit(0 if all(check["ok"] for check in checks) else 4)

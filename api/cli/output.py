@@ -1,0 +1,81 @@
+"""What people and programs see: tables and sentences, or with --json exactly what the service said."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from ingest.errors import HindsightError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+
+def say(text: str = "") -> None:
+    from rich.console import Console
+
+    Console(highlight=False, soft_wrap=True, markup=False).print(text)
+
+
+def write(text: str) -> None:
+    """Without a line's end: an answer as it comes."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def as_json(data: object) -> None:
+    sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        drawn.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+    Console(highlight=False).print(drawn)
+
+
+def fail(error: HindsightError, *, as_json: bool) -> None:
+    if as_json:
+        sys.stderr.write(json.dumps({"code": error.code, "detail": error.message, "advice": error.advice}) + "\n")
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print(Text(error.message, style="bold red"))
+    if error.advice:
+        console.print(Text(error.advice))
+
+
+@contextmanager
+def progress() -> Iterator[Progress]:
+    """A bar on stderr, so that --json stays clean; nothing where nobody looks."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        yield bar
+
+
+def hits(found: Sequence[dict[str, Any]]) -> None:
+    """Spans with their scores and what was seen in them."""
+    rows = []
+    for hit in found:
+        seen = "; ".join(dict.fromkeys(o["description"] for o in hit["observations"][:3]))
+        rows.append((hit["stream_name"], hit["span"]["label"], f"{hit['score']:.2f}", seen))
+    table(("stream", "when", "score", "seen"), rows)
+
+
+def gaps(found: Sequence[dict[str, Any]]) -> None:
+    for gap in found[:5]:
+        say(f"No video of {gap['stream']} {gap['span']['label']} ({gap['reason']}).")
+    if len(found) > 5:
+        say(f"… and {len(found) - 5} more gaps.")

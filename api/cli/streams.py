@@ -1,0 +1,116 @@
+"""add · streams · pause · resume · remove"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from api.cli import output
+from api.cli.client import Client, named
+from api.cli.options import Json, Yes
+from ingest.errors import BrokenVideo, NotFound
+
+WAITING = {"connecting", "reading"}
+
+
+def add(
+    name: Annotated[str, typer.Argument(help="What to call it.")],
+    source: Annotated[str, typer.Argument(help="A file, /dev/video0, rtsp://…, http://… .")],
+    starts_at: Annotated[str | None, typer.Option(help="When a file was filmed, if it does not say so itself.")] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Until a file is read, or a camera gave its first picture.")
+    ] = False,
+    upload: Annotated[bool, typer.Option("--upload", help="Send the file; for a service on another machine.")] = False,
+    json: Json = False,
+) -> None:
+    """Add a stream: a camera, a device, a URL or a file."""
+    client = Client()
+    if upload:
+        stream = _uploaded(client, name, Path(source), starts_at)
+    else:
+        path = Path(source).expanduser()
+        source = str(path.absolute()) if "://" not in source and path.exists() else source
+        stream = client.post("/v1/streams", {"name": name, "source": source, "starts_at": starts_at})
+    if wait:
+        stream = follow(client, stream)
+    if json:
+        output.as_json(stream)
+    else:
+        output.say(f"{stream['name']} is {stream['state']}{_progress(stream)}.")
+
+
+def streams(json: Json = False) -> None:
+    """Every stream with its state."""
+    found = Client().get("/v1/streams")
+    if json:
+        output.as_json(found)
+    elif not found:
+        output.say("There is no stream yet. Add one: hindsight add NAME SOURCE")
+    else:
+        output.table(("name", "state", "remembered", "frames", "source", ""), [_row(stream) for stream in found])
+
+
+def pause(name: str, json: Json = False) -> None:
+    """Stop watching a stream until it is resumed."""
+    _told(Client().post(f"/v1/streams/{named(name)}/pause"), json)
+
+
+def resume(name: str, json: Json = False) -> None:
+    """Watch a paused stream again."""
+    _told(Client().post(f"/v1/streams/{named(name)}/resume"), json)
+
+
+def remove(name: str, yes: Yes = False, json: Json = False) -> None:
+    """Remove a stream and everything remembered of it. Your own files stay."""
+    client = Client()
+    client.get(f"/v1/streams/{named(name)}")
+    if not yes:
+        typer.confirm(f"Forget everything about {name}?", abort=True)
+    receipt = client.delete(f"/v1/streams/{named(name)}")
+    if json:
+        output.as_json(receipt)
+    else:
+        output.say(f"{name} is forgotten. Verified gone: {', '.join(receipt['verified_gone'])}.")
+
+
+def follow(client: Client, stream: dict[str, Any]) -> dict[str, Any]:
+    """Waits with a bar until a file is read or a camera gave pictures. Raises when it failed."""
+    import time
+
+    with output.progress() as bar:
+        task = bar.add_task(stream["name"], total=1.0)
+        while stream["state"] in WAITING:
+            time.sleep(0.3)
+            stream = client.get(f"/v1/streams/{stream['id']}")
+            bar.update(task, completed=stream["progress"] or 0.0)
+    if stream["state"] == "failed":
+        raise BrokenVideo(f"{stream['name']}: {stream['detail']}", advice="What was read until then is remembered.")
+    return stream
+
+
+def _uploaded(client: Client, name: str, file: Path, starts_at: str | None) -> Any:
+    if not file.is_file():
+        raise NotFound(f"There is no file {file}.", advice="Check the path.")
+    with output.progress() as bar:
+        task = bar.add_task(f"Sending {file.name}", total=file.stat().st_size)
+        upload = client.upload(file, lambda sent: bar.update(task, completed=sent))
+    return client.post(f"/v1/uploads/{upload}/complete", {"name": name, "starts_at": starts_at})
+
+
+def _told(stream: dict[str, Any], json: bool) -> None:
+    if json:
+        output.as_json(stream)
+    else:
+        output.say(f"{stream['name']} is {stream['state']}.")
+
+
+def _progress(stream: dict[str, Any]) -> str:
+    return f", {stream['progress']:.0%} read" if stream["state"] in WAITING and stream["progress"] is not None else ""
+
+
+def _row(stream: dict[str, Any]) -> tuple[object, ...]:
+    remembered = stream["span"]["label"] if stream["span"] else ""
+    state = f"{stream['state']}{_progress(stream)}"
+    return stream["name"], state, remembered, stream["counters"]["stored"], stream["source"], stream["detail"]

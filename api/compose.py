@@ -1,0 +1,136 @@
+"""The only file that wires. Data flows one way: capture → bus → encode, hear → bus → remember, watch."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Self
+
+from api.ask import Asker, Memories
+from api.erase import Eraser
+from api.find import Finder
+from api.footage import Footage
+from api.health import Health
+from api.housekeeping import Housekeeping
+from api.metrics import Metrics, Watched
+from api.notify import Courier
+from api.profile import Models, chosen
+from api.rules import Rules
+from api.scope import Scopes
+from api.settings import Settings
+from api.streams import Capturing, Streams
+from api.summary import Summariser
+from api.timeline import Timelines
+from api.uploads import Uploads
+from api.views import Views
+from api.watch import Watch
+from api.workers import Workers
+from ingest.bus_memory import MemoryBus
+from ingest.capture import Fleet
+from ingest.clock import Clock, SystemClock
+from ingest.guard import Guard
+from ingest.ledger import Ledger
+from ingest.stage import Stage, drive
+from memory.memory import Memory, MemoryOptions
+
+DELIVER_EVERY_S = 1.0
+TIDY_EVERY_S = 60.0
+DRAIN_S = 5.0
+"""How long what was captured may take to be remembered when the service stops."""
+COUNTING = ("encode", "remember")
+"""The stages that a frame passes on its way to the store: they account for it."""
+
+
+class Service:
+    """Everything, wired. `start` begins to watch; `close` ends so that nothing acknowledged is lost."""
+
+    def __init__(self, settings: Settings, models: Models | None = None, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.clock = clock = clock or SystemClock()
+        self.guard = Guard(settings.readable, settings.networks)
+        self.models = models or chosen(settings, self.guard)
+        self._ledger = Ledger()
+        try:
+            self.memory = open_memory(settings, self.models, self._ledger, clock)
+        except BaseException:
+            self.models.close()
+            raise
+        self.store = store = self.memory.store
+        self.workers = Workers()
+        self.stopping = threading.Event()
+        self._watch = Watch(self.memory, self.models.encoder)
+        self._stages: tuple[Stage, ...] = (*self.models.stages(), self.memory.remember, self._watch)
+        self.bus = MemoryBus(groups(self._stages), ledger=self._ledger, clock=clock)
+        self._fleet = Fleet(self.bus, self.guard, self._ledger, clock)
+
+        self.scopes = Scopes(store, clock, settings)
+        views = Views(store, clock, self.scopes)
+        capturing = Capturing(self._fleet, self.guard, self._ledger, self.bus)
+        self.streams = Streams(store, capturing, self.scopes, views, clock, settings)
+        self.uploads = Uploads(self.streams, clock, settings)
+        self.footage = Footage(store, settings)
+        self.eraser = Eraser(self.memory, self._fleet, self.footage, self.uploads, self.scopes, views)
+        self.finder = Finder(self.memory, self.models.encoder, self.scopes, views, settings)
+        memories = Memories(self.memory, self.finder, self.scopes, views)
+        self.asker = Asker(memories, self.models.system, settings, clock)
+        self.summariser = Summariser(memories)
+        self.rules = Rules(store, self._watch, self.models.encoder, self.scopes, views)
+        self.timelines = Timelines(store, self.rules, self.scopes, views)
+        self.health = Health(self.memory, self.models, self.workers.threads, settings)
+        self._courier = Courier(store, self.guard, views, clock, settings)
+        self.housekeeping = Housekeeping(self.memory, self.footage, self.uploads)
+        self.metrics = Metrics(Watched(self.streams.all, self.bus.depth, lambda: self._courier.results))
+
+    def start(self) -> Self:
+        """Catches up on what was stored but not judged, then watches every stream from where it is remembered."""
+        self._watch.reload()
+        self._watch.catch_up()
+        for stage in self._stages:
+            ledger = self._ledger if stage.name in COUNTING else None
+            self.workers.run(
+                stage.name, partial(drive, stage, self.bus, self.workers.stop, ledger=ledger, clock=self.clock)
+            )
+        self.workers.every(DELIVER_EVERY_S, "outbox", self._courier.deliver_due)
+        self.workers.every(TIDY_EVERY_S, "housekeeping", self.housekeeping.tidy)
+        self.streams.restart_all()
+        return self
+
+    def close(self) -> None:
+        """Capture first, so that what is under way can still be remembered."""
+        self._fleet.close()
+        end = self.clock.monotonic() + DRAIN_S
+        while any(self.bus.depth().values()) and self.clock.monotonic() < end:
+            self.clock.sleep(0.05)
+        self.workers.stop.set()
+        self.bus.close()
+        self.workers.close()
+        self.memory.close()
+        self.models.close()
+
+
+def open_memory(settings: Settings, models: Models, ledger: Ledger, clock: Clock) -> Memory:
+    budget = settings.memory_budget_mb
+    options = MemoryOptions(
+        budget_bytes=None if budget is None else budget * 1_000_000,
+        keep_recordings_s=settings.keep_recordings_hours * 3600,
+    )
+    return Memory.open(
+        settings.folder,
+        encoder=models.encoder.id,
+        dim=models.encoder.dim,
+        ledger=ledger,
+        clock=clock,
+        options=options,
+        database=settings.database,
+    )
+
+
+def groups(stages: Sequence[Stage]) -> Mapping[str, tuple[str, ...]]:
+    """Topic -> the groups that receive it."""
+    found: defaultdict[str, tuple[str, ...]] = defaultdict(tuple)
+    for stage in stages:
+        for topic in stage.consumes:
+            found[topic] += (stage.name,)
+    return found

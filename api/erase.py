@@ -1,0 +1,49 @@
+"""Erasing: a stretch of a stream, or all of it, everywhere it left a trace."""
+
+from __future__ import annotations
+
+from api.footage import Footage
+from api.schemas import EraseIn, EraseOut
+from api.scope import Scopes
+from api.uploads import Uploads
+from api.views import Views
+from ingest.capture import Fleet
+from ingest.records import Span
+from memory.memory import Memory
+from memory.store import StreamRow
+
+
+class Eraser:
+    def __init__(
+        self, memory: Memory, fleet: Fleet, footage: Footage, uploads: Uploads, scopes: Scopes, views: Views
+    ) -> None:
+        self._memory = memory
+        self._fleet = fleet
+        self._footage = footage
+        self._uploads = uploads
+        self._scopes = scopes
+        self._views = views
+
+    def erase(self, request: EraseIn) -> EraseOut:
+        """Without times the whole stream goes, and with it the stream itself."""
+        row = self._memory.store.streams.get(request.stream)
+        span = self._scopes.span(request.start, request.end, row)
+        return self._erase(row, span)
+
+    def remove(self, id_or_name: str) -> EraseOut:
+        return self._erase(self._memory.store.streams.get(id_or_name), None)
+
+    def _erase(self, row: StreamRow, span: Span | None) -> EraseOut:
+        shown = self._views.span(span, row) if span else None
+        if span is None:
+            self._fleet.stop(row.id, reason="paused")
+        receipt = self._memory.erase(row.id, span)
+        removed = {**receipt.removed, "clips": self._footage.forget(row.id, span)}
+        if span is None and self._uploads.discard(row.source):
+            removed["uploads"] = 1
+        verified = (*receipt.verified_gone, *self._gone(row, span))
+        return EraseOut(stream=row.name, span=shown, removed=removed, verified_gone=list(verified))
+
+    def _gone(self, row: StreamRow, span: Span | None) -> tuple[str, ...]:
+        """Looked for again, after everything else."""
+        return () if self._footage.forget(row.id, span) else ("clips",)

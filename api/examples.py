@@ -1,0 +1,138 @@
+"""One example of every body that crosses the HTTP border; each is checked against its schema by a test."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_SPAN = {
+    "start": "2026-11-23T14:02:10Z",
+    "end": "2026-11-23T14:02:15Z",
+    "start_offset_s": None,
+    "end_offset_s": None,
+    "label": "Mon 14:02:10–14:02:15",
+}
+_HOUR = {**_SPAN, "start": "2026-11-23T14:00:00Z", "end": "2026-11-23T15:00:00Z", "label": "Mon 14:00:00–15:00:00"}
+_GAP_SPAN = {**_SPAN, "start": "2026-11-23T14:10:00Z", "end": "2026-11-23T14:14:00Z", "label": "Mon 14:10:00–14:14:00"}
+_GAP = {"stream": "door-cam", "span": _GAP_SPAN, "reason": "offline", "detail": "The camera did not answer."}
+_OBSERVATION = {
+    "kind": "event",
+    "label": "enters",
+    "description": "something red enters from the left",
+    "span": _SPAN,
+    "score": 0.91,
+    "colour": "red",
+    "text": "something",
+}
+_HIT = {
+    "stream": "s1f0c2a9b3",
+    "stream_name": "door-cam",
+    "span": _SPAN,
+    "score": 0.91,
+    "peak": "2026-11-23T14:02:12Z",
+    "thumbnail_url": "/v1/streams/s1f0c2a9b3/thumbnail?at=2026-11-23T14:02:12Z",
+    "clip_url": "/v1/streams/s1f0c2a9b3/clip?from=2026-11-23T14:02:09Z&to=2026-11-23T14:02:16Z",
+    "observations": [_OBSERVATION],
+}
+_SEARCHED = {"streams": ["door-cam"], "span": _HOUR}
+_SCHEDULE = {"days": [1, 2, 3, 4, 5], "start": "22:00", "end": "06:00", "timezone": "Europe/Berlin"}
+_RULE = {
+    "name": "red-at-night",
+    "text": "something red enters",
+    "streams": ["door-cam"],
+    "threshold": 0.6,
+    "release": 0.4,
+    "hold_s": 1.0,
+    "cooldown_s": 60.0,
+    "schedule": _SCHEDULE,
+    "webhook": "https://example.org/hook",
+    "enabled": True,
+}
+_UPLOAD = {"id": "u0123456789abcdef", "filename": "holiday.mp4", "size": 73400320, "received": 8388608}
+
+PROBLEM: dict[str, Any] = {
+    "type": "urn:hindsight:not-found",
+    "title": "Not found",
+    "status": 404,
+    "detail": "There is no stream 'door-cam'.",
+    "advice": "`hindsight streams` lists them.",
+}
+
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "StreamIn": {"name": "door-cam", "source": "rtsp://user:secret@192.168.1.20/stream1", "starts_at": None},
+    "StreamOut": {
+        "id": "s1f0c2a9b3",
+        "name": "door-cam",
+        "kind": "live",
+        "source": "rtsp://user:•••@192.168.1.20/stream1",
+        "state": "live",
+        "detail": "",
+        "added": "2026-11-23T13:59:58Z",
+        "span": _HOUR,
+        "progress": None,
+        "last_frame_age_s": 0.4,
+        "counters": {"captured": 7211, "stored": 7208, "dropped": {}, "parked": {}, "in_flight": 3},
+    },
+    "TimelineOut": {
+        "stream": "door-cam",
+        "span": _HOUR,
+        "covered": [_HOUR],
+        "gaps": [_GAP],
+        "observations": [_OBSERVATION],
+        "alerts": [],
+        "truncated": False,
+    },
+    "UploadIn": {"filename": "holiday.mp4", "size": 73400320},
+    "UploadOut": _UPLOAD,
+    "UploadComplete": {"name": "holiday", "starts_at": "2026-07-14 10:00"},
+    "AskIn": {"question": "Did something red come in this afternoon?", "streams": [], "from": None, "to": None},
+    "FindIn": {"event": "something red enters", "streams": ["door-cam"], "from": "yesterday 14:00", "to": "now"},
+    "FindOut": {
+        "event": "something red enters",
+        "hits": [_HIT],
+        "searched": _SEARCHED,
+        "gaps": [_GAP],
+        "understood": ["something", "red", "enters"],
+        "unknown": [],
+        "note": "",
+    },
+    "Body_search_v1_search_post": {"image": "(a JPEG)", "streams": ["door-cam"], "from": "today", "to": None},
+    "SummaryOut": {
+        "text": "Something entered once.\nMon 14:02:10–14:02:15: something red enters from the left.",
+        "span": _HOUR,
+        "streams": ["door-cam"],
+        "highlights": [_HIT],
+        "gaps": [_GAP],
+    },
+    "RuleIn": _RULE,
+    "RuleOut": {**_RULE, "id": "r5b1e0d7c4", "understood": ["something", "red", "enters"], "unknown": []},
+    "RulePatch": {"threshold": 0.7, "enabled": False},
+    "RuleTestIn": {"rule": _RULE, "from": "yesterday", "to": "yesterday"},
+    "AlertOut": {
+        "id": "r5b1e0d7c4/s1f0c2a9b3/1795442530000000",
+        "rule": "r5b1e0d7c4",
+        "rule_name": "red-at-night",
+        "stream": "s1f0c2a9b3",
+        "stream_name": "door-cam",
+        "span": _SPAN,
+        "open": False,
+        "score": 0.91,
+        "why": "“something red enters” with probability 0.91, threshold 0.60. Seen: something red enters.",
+        "thumbnail_url": _HIT["thumbnail_url"],
+        "clip_url": _HIT["clip_url"],
+    },
+    "EraseIn": {"stream": "door-cam", "from": "yesterday 14:00", "to": "yesterday 15:00"},
+    "EraseOut": {
+        "stream": "door-cam",
+        "span": _HOUR,
+        "removed": {"features": 5121, "segments": 360, "clips": 2},
+        "verified_gone": ["features", "segments", "clips"],
+    },
+    "BudgetOut": {"stream": "door-cam", "used_bytes": 10485760, "limit_bytes": 104857600, "detail": {"chapters": 12}},
+    "CheckOut": {"name": "index", "ok": True, "detail": "Every sealed chapter is in the index."},
+    "HealthOut": {
+        "ok": True,
+        "checks": [{"name": "encoder", "ok": True, "detail": "A query was encoded."}],
+        "version": "0.1.0",
+        "profile": "embedded",
+    },
+}

@@ -1,0 +1,121 @@
+"""Find: spans of footage that match words or a picture."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from api.highlights import TELLING
+from api.schemas import FindIn, FindOut, Where
+from api.scope import Place, Scopes
+from api.settings import Settings
+from api.views import Views
+from ingest.errors import NotVideo, TooLarge
+from ingest.records import Gap, Hit, Moment, Observation, Pixels, Query, Scope, Span, StreamId
+from memory.memory import Memory
+from memory.store import Store
+from models.protocols import FrameEncoder
+
+DEFAULT_THRESHOLD = 0.5
+MAX_PICTURE_PIXELS = 50_000_000
+OBSERVATIONS_PER_HIT = 12
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search gave, before it is shown."""
+
+    query: Query
+    hits: tuple[Hit, ...]
+    gaps: tuple[Gap, ...]
+    watched: bool
+    """False when there is no footage at all in the place."""
+
+
+class Finder:
+    def __init__(self, memory: Memory, encoder: FrameEncoder, scopes: Scopes, views: Views, settings: Settings) -> None:
+        self._memory = memory
+        self._encoder = encoder
+        self._scopes = scopes
+        self._views = views
+        self._threshold = DEFAULT_THRESHOLD if settings.threshold is None else settings.threshold
+
+    def find(self, request: FindIn) -> FindOut:
+        place = self._scopes.resolve(request)
+        found = self.look(request.event, place, request.threshold, request.limit)
+        return self._shown(request.event, place, found)
+
+    def search(self, picture: bytes, where: Where, limit: int = 20) -> FindOut:
+        place = self._scopes.resolve(where)
+        found = self.look(decode_picture(picture), place, limit=limit)
+        return self._shown("the picture", place, found)
+
+    def look(self, what: str | Pixels, place: Place, threshold: float | None = None, limit: int = 20) -> Found:
+        [query] = self._encoder.encode_queries([what])
+        least = self._threshold if threshold is None else threshold
+        hits = self._memory.recall.find(query, place.scope, threshold=least, limit=limit)
+        return Found(query, tuple(hits), blind(self._memory.store, place), watched(self._memory.store, place))
+
+    def _shown(self, event: str, place: Place, found: Found) -> FindOut:
+        return FindOut(
+            event=event,
+            hits=[self._views.hit(hit, self._during(hit)) for hit in found.hits],
+            searched=self._views.searched(place.rows, place.scope.span),
+            gaps=self._views.gaps(found.gaps),
+            understood=list(found.query.understood),
+            unknown=list(found.query.unknown),
+            note=_note(found),
+        )
+
+    def _during(self, hit: Hit) -> tuple[Observation, ...]:
+        scope = Scope((hit.stream,), hit.span)
+        return self._memory.store.timeline.observations(scope, kinds=TELLING, limit=OBSERVATIONS_PER_HIT)
+
+
+def _note(found: Found) -> str:
+    notes = []
+    if not found.watched:
+        notes.append("There is no footage in what was searched.")
+    if found.query.unknown:
+        notes.append(f"This profile cannot look for: {', '.join(found.query.unknown)}.")
+    if found.watched and not found.hits:
+        notes.append("Nothing in the footage passed the threshold.")
+    return " ".join(notes)
+
+
+def searched_spans(store: Store, place: Place) -> Iterator[tuple[StreamId, Span]]:
+    """Where is really looked, per stream: the span asked about, or everything remembered."""
+    for row in place.rows:
+        span = place.scope.span or store.streams.extent(row.id)
+        if span is not None:
+            yield row.id, Span(span.start, max(span.end, Moment(span.start + 1)))
+
+
+def watched(store: Store, place: Place) -> bool:
+    """Whether there is any footage in the place."""
+    return any(store.timeline.coverage(stream, span) for stream, span in searched_spans(store, place))
+
+
+def blind(store: Store, place: Place) -> tuple[Gap, ...]:
+    """The gaps in the place."""
+    return tuple(gap for stream, span in searched_spans(store, place) for gap in store.timeline.gaps(stream, span))
+
+
+def decode_picture(data: bytes) -> Pixels:
+    """RGB uint8 [H, W, 3] of a JPEG, PNG, WebP or GIF. Raises `NotVideo` or `TooLarge`."""
+    import numpy as np
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
+            if picture.width * picture.height > MAX_PICTURE_PIXELS:
+                raise TooLarge(
+                    f"The picture has {picture.width}x{picture.height} pixels.", advice="Send a smaller one."
+                )
+            return np.asarray(picture.convert("RGB"))
+    except TooLarge:
+        raise
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
+        raise NotVideo("That is not a picture that can be read.", advice="Send a JPEG, PNG or WebP.") from error

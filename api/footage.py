@@ -1,0 +1,129 @@
+"""Footage: stills, thumbnails and clips of any moment that is still on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from api.settings import Settings
+from ingest.clips import cut, still
+from ingest.errors import Invalid, NotFound, TooLarge
+from ingest.records import Moment, Picture, Span, StreamId, seconds
+from memory.store import Store, StreamRow
+
+LONGEST_CLIP = seconds(30 * 60)
+_NAMED = re.compile(r"[0-9a-f]+-(\d+)-(\d+)\.mp4")
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """An MP4 on disk and the span it really covers: clips begin at key frames."""
+
+    path: Path
+    span: Span
+
+
+class Footage:
+    """Clips are cut once and kept in a folder of bounded size, the least recently played leaving first."""
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        self._store = store
+        self._folder = settings.folder / "clips"
+        self._most = settings.clip_cache_mb * 1_000_000
+        self._cutting: dict[str, threading.Lock] = {}
+        self._lock = threading.Lock()
+
+    def clip(self, row: StreamRow, span: Span, *, exact: bool = False) -> Clip:
+        """Raises `NotFound` where there is no recording."""
+        if not span.duration:
+            raise Invalid("The clip would be empty.", advice="Give an end after the start.")
+        if span.duration > LONGEST_CLIP:
+            raise TooLarge("Clips are at most 30 minutes long.", advice="Ask for a shorter stretch.")
+        segments = self._store.timeline.segments(row.id, span)
+        if not segments or not self._store.timeline.coverage(row.id, span) or self._erased(row.id, span):
+            raise NotFound(
+                f"There is no recording of {row.name} then.", advice="Look at its coverage for what there is."
+            )
+        named = repr([(segment.path, segment.size, segment.span) for segment in segments]) + repr((span, exact))
+        key = hashlib.sha256(named.encode()).hexdigest()[:24]
+        with self._lock:
+            lock = self._cutting.setdefault(key, threading.Lock())
+        with lock:
+            return self._kept(row.id, key) or self._cut(row.id, key, span, exact)
+
+    def still(self, row: StreamRow, moment: Moment | None, *, max_side: int = 1280) -> Picture:
+        """The picture shown at `moment`, the newest when it is None; a thumbnail where the recording is gone."""
+        if moment is None:
+            moment = self._newest(row)
+        instant = Span(moment, Moment(moment + 1))
+        segments = self._store.timeline.segments(row.id, instant)
+        if segments and not self._erased(row.id, instant):
+            return still(segments, moment, max_side=max_side)
+        return self.thumbnail(row, moment)
+
+    def thumbnail(self, row: StreamRow, moment: Moment | None) -> Picture:
+        """The remembered picture nearest to `moment`: memory outlives footage."""
+        picture = self._store.timeline.thumbnail(row.id, self._newest(row) if moment is None else moment)
+        if picture is None:
+            raise NotFound(f"There is no picture of {row.name} then.", advice="Look at its coverage for what there is.")
+        return picture
+
+    def forget(self, stream: StreamId, span: Span | None) -> int:
+        """Deletes cached clips that show any of `span`, all of the stream when None; how many."""
+        gone = 0
+        for path in (self._folder / stream).glob("*.mp4"):
+            covered = _span_of(path)
+            if span is None or covered is None or covered.overlaps(span):
+                path.unlink(missing_ok=True)
+                gone += 1
+        return gone
+
+    def trim(self) -> None:
+        """Keeps the cache within its bound."""
+        held = sorted(self._folder.glob("*/*.mp4"), key=lambda path: path.stat().st_mtime, reverse=True)
+        total = 0
+        for path in held:
+            total += path.stat().st_size
+            if total > self._most:
+                path.unlink(missing_ok=True)
+
+    def _newest(self, row: StreamRow) -> Moment:
+        mark = self._store.streams.mark(row.id)
+        if mark is None:
+            raise NotFound(f"Nothing of {row.name} has been seen yet.", advice="Wait for its first picture.")
+        return mark.moment
+
+    def _erased(self, stream: StreamId, span: Span) -> bool:
+        """A user's own file still holds what was erased here: it is not shown all the same."""
+        with self._store.database.read() as connection:
+            return any(gone.overlaps(span) for gone in self._store.erasures.spans(connection, stream))
+
+    def _kept(self, stream: StreamId, key: str) -> Clip | None:
+        for path in (self._folder / stream).glob(f"{key}-*.mp4"):
+            span = _span_of(path)
+            if span is not None:
+                os.utime(path)
+                return Clip(path, span)
+        return None
+
+    def _cut(self, stream: StreamId, key: str, span: Span, exact: bool) -> Clip:
+        folder = self._folder / stream
+        folder.mkdir(parents=True, exist_ok=True)
+        unfinished = folder / f"{key}.part.mp4"
+        try:
+            covered = cut(self._store.timeline.segments(stream, span), span, unfinished, exact=exact)
+            path = folder / f"{key}-{covered.start}-{covered.end}.mp4"
+            unfinished.rename(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+        self.trim()
+        return Clip(path, covered)
+
+
+def _span_of(path: Path) -> Span | None:
+    named = _NAMED.fullmatch(path.name)
+    return Span(Moment(int(named[1])), Moment(int(named[2]))) if named else None

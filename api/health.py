@@ -1,0 +1,89 @@
+"""Health that has really done the work: every check uses its part, none only asks whether it exists."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import threading
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+
+from api.profile import Models
+from api.schemas import CheckOut, HealthOut
+from api.settings import Settings
+from ingest.errors import HindsightError
+from ingest.records import Query, Scope
+from memory.memory import Memory
+
+RESERVE = 256 * 1024 * 1024
+"""Bytes that must be free on the data folder's disk."""
+
+
+class Health:
+    def __init__(
+        self, memory: Memory, models: Models, threads: Mapping[str, threading.Thread], settings: Settings
+    ) -> None:
+        self._memory = memory
+        self._models = models
+        self._threads = threads
+        self._settings = settings
+
+    def examine(self) -> HealthOut:
+        checks = [
+            check("query", self._encode),
+            *(check(name, work) for name, work in self._models.checks.items()),
+            check("store", self._store),
+            check("recall", self._recall),
+            check("stages", self._stages),
+            check("disk", self._disk),
+        ]
+        return HealthOut(
+            ok=all(check.ok for check in checks),
+            checks=checks,
+            version=version("hindsight"),
+            profile=self._settings.profile,
+        )
+
+    def doctor(self, *, repair: bool) -> list[CheckOut]:
+        """The deep examination: files, checksums and index against the database."""
+        return [CheckOut(name=f.name, ok=f.ok, detail=f.detail) for f in self._memory.examine(repair=repair)]
+
+    def _query(self) -> Query:
+        [query] = self._models.encoder.encode_queries(["something moves"])
+        return query
+
+    def _encode(self) -> str:
+        square = float((self._query().vector ** 2).sum())
+        if not 0 < square < float("inf"):
+            raise HindsightError("A query was encoded as nothing.", advice="Restart the service; its log says why.")
+        return "A query was encoded."
+
+    def _store(self) -> str:
+        nonce = secrets.token_hex(8)
+        self._memory.store.facts.set(health=nonce)
+        if self._memory.store.facts.get("health") != nonce:
+            raise HindsightError("A row that was written could not be read.", advice="Run `hindsight doctor`.")
+        return "A row was written and read."
+
+    def _recall(self) -> str:
+        hits = self._memory.recall.find(self._query(), Scope(), threshold=0.0, limit=1)
+        return f"The index was searched: {len(hits) or 'nothing'} found."
+
+    def _stages(self) -> str:
+        dead = [name for name, thread in self._threads.items() if not thread.is_alive()]
+        if dead:
+            raise HindsightError(f"Stopped: {', '.join(dead)}.", advice="Restart the service; its log says why.")
+        return f"{len(self._threads)} are at work."
+
+    def _disk(self) -> str:
+        free = shutil.disk_usage(self._settings.folder).free
+        if free < RESERVE:
+            raise HindsightError(f"Only {free / 1e6:.0f} MB are free.", advice="Free some space, or keep less.")
+        return f"{free / 1e9:.1f} GB are free."
+
+
+def check(name: str, work: Callable[[], str]) -> CheckOut:
+    try:
+        return CheckOut(name=name, ok=True, detail=work())
+    except HindsightError as error:
+        return CheckOut(name=name, ok=False, detail=str(error))

@@ -1,0 +1,81 @@
+"""The error family as HTTP: the one place where a kind of error becomes a status and a problem+json body."""
+
+from __future__ import annotations
+
+import logging
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from api.schemas import Problem
+from ingest.errors import (
+    Busy,
+    Conflict,
+    Denied,
+    HindsightError,
+    Invalid,
+    NotFound,
+    Poison,
+    SourceRefused,
+    StorageFull,
+    TooLarge,
+    Transient,
+    Unauthorised,
+)
+
+MEDIA_TYPE = "application/problem+json"
+
+_STATUS: tuple[tuple[type[HindsightError], int, str], ...] = (
+    (StorageFull, 507, "The disk is full"),
+    (Busy, 503, "Busy"),
+    (Transient, 503, "Not available now"),
+    (TooLarge, 413, "Too large"),
+    (Poison, 422, "Unusable input"),
+    (Unauthorised, 401, "Other credentials are needed"),
+    (SourceRefused, 403, "Source refused"),
+    (Denied, 403, "Not allowed"),
+    (Invalid, 400, "The request makes no sense"),
+    (NotFound, 404, "Not found"),
+    (Conflict, 409, "It exists already"),
+    (HindsightError, 500, "The service failed"),
+)
+_BY_STATUS = {401: "unauthorised", 403: "denied", 404: "not-found", 405: "invalid", 413: "too-large", 422: "invalid"}
+
+
+def problem(error: HindsightError) -> Problem:
+    status, title = next((status, title) for kind, status, title in _STATUS if isinstance(error, kind))
+    return Problem(
+        type=f"urn:hindsight:{error.code}", title=title, status=status, detail=error.message, advice=error.advice
+    )
+
+
+def respond(found: Problem) -> JSONResponse:
+    headers = {"Retry-After": "5"} if found.status == 503 else {}
+    headers |= {"WWW-Authenticate": "Bearer"} if found.status == 401 else {}
+    return JSONResponse(found.model_dump(), status_code=found.status, media_type=MEDIA_TYPE, headers=headers)
+
+
+async def on_error(_request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, HindsightError):
+        logging.getLogger("hindsight").error("A request failed.", exc_info=error)
+        error = HindsightError("Something in the service failed.", advice="Its log says more.")
+    return respond(problem(error))
+
+
+async def on_invalid(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"][1:]) or "the request"
+    return respond(problem(Invalid(f"{where}: {first['msg']}.", advice="See /v1/openapi.json for what is expected.")))
+
+
+async def on_http(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    code = _BY_STATUS.get(error.status_code, "error")
+    return respond(
+        Problem(
+            type=f"urn:hindsight:{code}", title=str(error.detail), status=error.status_code, detail=str(error.detail)
+        )
+    )

@@ -1,0 +1,76 @@
+"""The models that a profile names, each where it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Literal
+
+from api.settings import Settings
+from ingest.guard import Guard
+from ingest.stage import Stage
+from models import registry
+from models.encode import EncodeStage
+from models.hear import HearStage
+from models.protocols import FrameEncoder, Transcriber, VideoSystem
+from models.registry import Profile
+from models.runtime import ModelProcess, ModelSpec, RemoteEncoder, RemoteTranscriber
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """What turns frames and sounds into features, and evidence into answers.
+
+    `checks` have a model really infer something small, by name; `resources` are what is closed at the end.
+    """
+
+    encoder: FrameEncoder
+    system: VideoSystem
+    transcriber: Transcriber | None = None
+    checks: Mapping[str, Callable[[], str]] = field(default_factory=dict)
+    resources: ExitStack = field(default_factory=ExitStack)
+
+    def stages(self) -> tuple[Stage, ...]:
+        encode = EncodeStage(self.encoder)
+        return (encode,) if self.transcriber is None else (encode, HearStage(self.transcriber, self.encoder))
+
+    def close(self) -> None:
+        self.resources.close()
+
+
+def chosen(settings: Settings, guard: Guard) -> Models:
+    """The models of the configured profile: encoder and speech in child processes; a language model over HTTP when
+    one is configured."""
+    profile = registry.profile(settings.profile)
+    with ExitStack() as starting:
+        encoder = RemoteEncoder(ModelProcess(_spec("encoder", profile.encoder, profile)))
+        starting.callback(encoder.close)
+        checks = {"encoder": encoder.check}
+        transcriber = None
+        if settings.audio and profile.transcriber is not None:
+            transcriber = RemoteTranscriber(ModelProcess(_spec("transcriber", profile.transcriber, profile)))
+            starting.callback(transcriber.close)
+            checks["speech"] = transcriber.check
+        system = _system(settings, profile, guard)
+        return Models(encoder, system, transcriber, checks, starting.pop_all())
+    raise AssertionError("unreachable")
+
+
+def _spec(kind: Literal["encoder", "transcriber"], name: str, profile: Profile) -> ModelSpec:
+    return ModelSpec(kind, name, profile.options.get(name, {}))
+
+
+def _system(settings: Settings, profile: Profile, guard: Guard) -> VideoSystem:
+    if not settings.llm_url:
+        return registry.system(profile.system, profile.options.get(profile.system, {}))
+    return registry.system(
+        "openai",
+        {
+            "url": settings.llm_url,
+            "model": settings.llm_model,
+            "key": settings.llm_key.get_secret_value(),
+            "stream_lines": partial(guard.stream_lines, granted=True),
+        },
+    )

@@ -1,0 +1,39 @@
+"""/v1/uploads: a file in pieces; an interrupted upload continues where it stopped."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+
+from api.routes.parts import Parts
+from api.schemas import StreamOut, UploadComplete, UploadIn, UploadOut
+
+router = APIRouter(prefix="/v1/uploads", tags=["uploads"])
+_BYTES = {"requestBody": {"required": True, "content": {"application/octet-stream": {"example": "(raw bytes)"}}}}
+
+
+@router.post("", status_code=201)
+def begin_upload(request: UploadIn, parts: Parts) -> UploadOut:
+    """Announce a file and its size."""
+    return parts.uploads.begin(request)
+
+
+@router.get("/{upload}")
+def get_upload(upload: str, parts: Parts) -> UploadOut:
+    """How much has arrived."""
+    return parts.uploads.get(upload)
+
+
+@router.put("/{upload}", openapi_extra=_BYTES)
+async def send_piece(
+    upload: str, request: Request, parts: Parts, offset: Annotated[int, Query(ge=0, examples=[0])]
+) -> UploadOut:
+    """Append a piece: raw bytes, at most 64 MB at a time, at the offset where the file ends."""
+    return await parts.uploads.receive(upload, offset, request.stream())
+
+
+@router.post("/{upload}/complete", status_code=201)
+def complete_upload(upload: str, request: UploadComplete, parts: Parts) -> StreamOut:
+    """Make a stream of the file."""
+    return parts.uploads.complete(upload, request)

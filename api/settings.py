@@ -1,0 +1,104 @@
+"""Every knob, and the only reader of the environment: HINDSIGHT_DATA, HINDSIGHT_PORT, …"""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Self
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from api.times import zone_named
+from ingest.errors import Invalid
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="HINDSIGHT_", frozen=True, extra="ignore")
+
+    data: Path = Field(Path("~/.local/share/hindsight"), description="Folder for everything that is remembered.")
+    host: str = Field("127.0.0.1", description="Address to listen on. Beyond loopback only with a key.")
+    port: int = Field(8765, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    key: SecretStr = Field(SecretStr(""), description="Key that every request must carry; empty for none on loopback.")
+    allowed_hosts: list[str] = Field([], description="Names, besides localhost and addresses, this service answers to.")
+    timezone: str = Field("UTC", description="Time zone of times without one, such as Europe/Berlin.")
+
+    profile: str = Field("embedded", description="Named choice of models: embedded, standard, full.")
+    threshold: float | None = Field(None, ge=0, le=1, description="Least probability of a hit; the profile's if unset.")
+    llm_url: str = Field("", description="Base URL of an OpenAI-compatible endpoint that writes the answers.")
+    llm_model: str = Field("", description="Name of the model at that endpoint.")
+    llm_key: SecretStr = Field(SecretStr(""), description="Key for that endpoint.")
+
+    roots: list[Path] = Field([Path("~"), Path()], description="Folders that video files may be read from.")
+    networks: list[str] = Field([], description="Networks (CIDR) granted beyond public and private ones.")
+    webhook_secret: SecretStr = Field(SecretStr(""), description="Signs webhooks with HMAC-SHA256 when set.")
+
+    sample_floor_hz: float = Field(0.5, gt=0, le=60, description="Frames per second that are always looked at.")
+    sample_ceiling_hz: float = Field(4.0, gt=0, le=60, description="Frames per second looked at while things move.")
+    sample_side: int = Field(640, ge=64, le=4096, description="Longest side, in pixels, of frames looked at.")
+    audio: bool = Field(True, description="Listen to the sound track.")
+    record: bool = Field(True, description="Record live streams, so that moments can be played.")
+
+    keep_recordings_hours: float = Field(72, gt=0, description="How long recordings of live streams are kept.")
+    memory_budget_mb: int | None = Field(None, ge=1, description="Most memory per stream, in MB; none if unset.")
+    database: str = Field("", description="SQLAlchemy URL; a SQLite file in the data folder if empty.")
+    upload_limit_gb: float = Field(64, gt=0, description="Largest upload.")
+    clip_cache_mb: int = Field(2048, ge=0, description="Most disk for clips that were cut, in MB.")
+    log_level: str = Field("info", description="critical, error, warning, info or debug.")
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            zone_named(value)
+        except Invalid as error:
+            raise ValueError(str(error)) from error
+        return value
+
+    @model_validator(mode="after")
+    def _private_or_locked(self) -> Self:
+        if not self.key.get_secret_value() and not is_loopback(self.host):
+            raise ValueError(
+                f"listening on {self.host} without a key would let anyone on the network watch. "
+                "Set HINDSIGHT_KEY, or listen on 127.0.0.1."
+            )
+        return self
+
+    @property
+    def folder(self) -> Path:
+        return self.data.expanduser().absolute()
+
+    @property
+    def readable(self) -> tuple[Path, ...]:
+        """Where files may be read: the roots, and what was uploaded."""
+        return (*(root.expanduser().absolute() for root in self.roots), self.folder / "uploads")
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return zone_named(self.timezone)
+
+    @property
+    def address(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+
+def load(**overrides: object) -> Settings:
+    """Settings from the environment; `overrides` that are not None win. Raises `Invalid` in words for a person."""
+    try:
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type]  # pydantic checks them
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "HINDSIGHT_" + "_".join(str(part) for part in first["loc"]).upper() if first["loc"] else "Settings"
+        message = first["msg"].removeprefix("Value error, ")
+        raise Invalid(f"{name}: {message}", advice="See `hindsight serve --help`.") from error
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,62 @@
+"""Summary: what happened on some streams over some time, with its highlights."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from api.absence import no_footage, where
+from api.ask import Memories
+from api.find import blind, watched
+from api.highlights import TELLING, highlights
+from api.schemas import HitOut, SummaryOut, Where
+from api.scope import Place
+from ingest.records import Hit, ObservationKind, Scope, StreamId
+
+TOLD_PER_STRETCH = 3
+COUNTED = 5000
+
+
+class Summariser:
+    def __init__(self, memories: Memories) -> None:
+        self._memories = memories
+
+    def summarise(self, request: Where, *, limit: int = 8) -> SummaryOut:
+        views, store = self._memories.views, self._memories.memory.store
+        place = self._memories.scopes.resolve(request)
+        searched = views.searched(place.rows, place.scope.span)
+        gaps = views.gaps(blind(store, place))
+        hits = [self._hit(hit.stream, hit) for hit in highlights(store, place.scope, limit=limit)]
+        if not watched(store, place):
+            text = no_footage(searched, gaps)
+        else:
+            text = _told(hits, self._counts(place)) or f"Nothing of note in the footage of {where(searched)}."
+        return SummaryOut(text=text, span=searched.span, streams=searched.streams, highlights=hits, gaps=gaps)
+
+    def _hit(self, stream: StreamId, hit: Hit) -> HitOut:
+        during = self._memories.memory.store.timeline.observations(Scope((stream,), hit.span), kinds=TELLING, limit=12)
+        return self._memories.views.hit(hit, during)
+
+    def _counts(self, place: Place) -> Counter[str]:
+        """How often something entered, left, was said, was read."""
+        kinds: tuple[ObservationKind, ...] = ("event", "heard", "read")
+        seen = self._memories.memory.store.timeline.observations(place.scope, kinds=kinds, limit=COUNTED)
+        return Counter(observation.label for observation in seen)
+
+
+def _told(hits: list[HitOut], counts: Counter[str]) -> str:
+    """A sentence of counts, then a line per stretch."""
+    if not hits:
+        return ""
+    phrases = {"enters": "entered", "leaves": "left"}
+    counted = [f"something {past} {_times(counts[label])}" for label, past in phrases.items() if counts[label]]
+    lines = [f"{', '.join(counted).capitalize()}."] if counted else []
+    several = len({hit.stream for hit in hits}) > 1
+    for hit in hits:
+        what = list(dict.fromkeys(seen.description for seen in hit.observations))[:TOLD_PER_STRETCH]
+        place = f"{hit.stream_name}, {hit.span.label}" if several else hit.span.label
+        lines.append(f"{place}: {'; '.join(what)}.")
+    return "\n".join(lines)
+
+
+def _times(count: int) -> str:
+    return {1: "once", 2: "twice"}.get(count, f"{count} times")

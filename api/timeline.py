@@ -1,0 +1,71 @@
+"""Everything about one stream between two moments, for drawing it."""
+
+from __future__ import annotations
+
+from api.rules import Rules
+from api.schemas import AlertOut, TimelineOut
+from api.scope import Scopes, extent
+from api.views import Views
+from ingest.records import Moment, Scope, Span
+from memory.store import Store, StreamRow
+
+OBSERVATIONS = 2000
+ALERTS = 500
+
+
+class Timelines:
+    def __init__(self, store: Store, rules: Rules, scopes: Scopes, views: Views) -> None:
+        self._store = store
+        self._rules = rules
+        self._scopes = scopes
+        self._views = views
+
+    def timeline(self, stream: str, start: str | None, end: str | None) -> TimelineOut:
+        row = self._store.streams.get(stream)
+        span = self._asked(row, start, end)
+        scope = Scope((row.id,), span)
+        seen = self._store.timeline.observations(scope, limit=OBSERVATIONS + 1)
+        return self._drawn(row, span).model_copy(
+            update={
+                "observations": [self._views.observation(observation, row) for observation in seen[:OBSERVATIONS]],
+                "alerts": self.alerts(scope, limit=ALERTS),
+                "truncated": len(seen) > OBSERVATIONS,
+            }
+        )
+
+    def coverage(self, stream: str, start: str | None, end: str | None) -> TimelineOut:
+        """Only when we were watching and when not."""
+        row = self._store.streams.get(stream)
+        return self._drawn(row, self._asked(row, start, end))
+
+    def alerts(self, scope: Scope, *, rule: str = "", limit: int = 100) -> list[AlertOut]:
+        """Newest first."""
+        names = self._rules.names()
+        wanted = self._store.rules.get(rule).id if rule else ""
+        found = self._store.alerts.list(scope=scope, rule=wanted, limit=limit)
+        return [self._views.alert(alert, names.get(alert.rule, alert.rule)) for alert in found]
+
+    def changes(self, sequence: int, limit: int = 100) -> list[tuple[int, AlertOut]]:
+        """Alerts that are new or grew since `sequence`, in order."""
+        names = self._rules.names()
+        since = self._store.alerts.since(sequence, limit)
+        return [(number, self._views.alert(alert, names.get(alert.rule, alert.rule))) for number, alert in since]
+
+    def newest(self) -> int:
+        """The number of the latest change of any alert."""
+        return int(self._store.facts.get("alerts") or 0)
+
+    def _asked(self, row: StreamRow, start: str | None, end: str | None) -> Span:
+        whole = extent(self._store, row) or Span(row.added, row.added)
+        asked = self._scopes.span(start, end, row) or whole
+        return Span(max(asked.start, min(whole.start, asked.end)), Moment(asked.end))
+
+    def _drawn(self, row: StreamRow, span: Span) -> TimelineOut:
+        return TimelineOut(
+            stream=row.name,
+            span=self._views.span(span, row),
+            covered=[self._views.span(covered, row) for covered in self._store.timeline.coverage(row.id, span)],
+            gaps=[self._views.gap(gap, row) for gap in self._store.timeline.gaps(row.id, span)],
+            observations=[],
+            alerts=[],
+        )

@@ -1,0 +1,150 @@
+"""Uploads: large files in pieces, straight to disk; an interrupted one continues where it stopped."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import secrets
+import shutil
+import threading
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+
+from api.schemas import StreamIn, StreamOut, UploadComplete, UploadIn, UploadOut
+from api.settings import Settings
+from api.streams import Streams, checked_name
+from ingest.clock import Clock
+from ingest.errors import Conflict, Invalid, NotFound, StorageFull, TooLarge
+from ingest.records import seconds
+
+RESERVE = 256 * 1024 * 1024
+"""Bytes of disk that an upload may not take."""
+ABANDONED = seconds(24 * 3600)
+_ID = re.compile(r"u[0-9a-f]{16}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Upload:
+    folder: Path
+    filename: str
+    size: int
+
+    @property
+    def file(self) -> Path:
+        return self.folder / self.filename
+
+    @property
+    def received(self) -> int:
+        return self.file.stat().st_size
+
+    def shown(self) -> UploadOut:
+        return UploadOut(id=self.folder.name, filename=self.filename, size=self.size, received=self.received)
+
+
+class Uploads:
+    def __init__(self, streams: Streams, clock: Clock, settings: Settings) -> None:
+        self._streams = streams
+        self._clock = clock
+        self._folder = settings.folder / "uploads"
+        self._limit = round(settings.upload_limit_gb * 1e9)
+        self._writing: set[str] = set()
+        self._lock = threading.Lock()
+
+    def begin(self, request: UploadIn) -> UploadOut:
+        if request.size > self._limit:
+            raise TooLarge(f"The file has {request.size} bytes, the limit is {self._limit}.", advice="Cut it in parts.")
+        self._folder.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(self._folder).free - RESERVE < request.size:
+            raise StorageFull("The disk of the service has no room for this file.", advice="Free some space.")
+        upload = _Upload(self._folder / f"u{secrets.token_hex(8)}", safe_filename(request.filename), request.size)
+        upload.folder.mkdir()
+        upload.file.touch()
+        about = {"filename": upload.filename, "size": upload.size}
+        (upload.folder / "upload.json").write_text(json.dumps(about))
+        return upload.shown()
+
+    def get(self, identity: str) -> UploadOut:
+        return self._get(identity).shown()
+
+    async def receive(self, identity: str, offset: int, pieces: AsyncIterator[bytes]) -> UploadOut:
+        """Appends what arrives at `offset`, which must be where the file ends. A failed write leaves what was there."""
+        upload = self._get(identity)
+        self._claim(identity)
+        try:
+            received = upload.received
+            if offset != received:
+                raise Conflict(
+                    f"The file has {received} bytes, not {offset}.", advice=f"Continue at offset {received}."
+                )
+            async with await anyio.open_file(upload.file, "ab") as file:
+                async for piece in pieces:
+                    received += len(piece)
+                    if received > upload.size:
+                        raise TooLarge(f"More than the announced {upload.size} bytes came.", advice="Begin anew.")
+                    await file.write(piece)
+                await file.flush()
+                await anyio.to_thread.run_sync(os.fsync, file.wrapped.fileno())
+        except OSError as error:
+            os.truncate(upload.file, offset)
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise
+            raise StorageFull("The disk of the service is full.", advice="Free some space and continue.") from error
+        finally:
+            self._writing.discard(identity)
+        return upload.shown()
+
+    def complete(self, identity: str, request: UploadComplete) -> StreamOut:
+        """Becomes a stream, or, when it is no video, is thrown away."""
+        upload = self._get(identity)
+        if upload.received != upload.size:
+            raise Conflict(
+                f"{upload.received} of {upload.size} bytes have arrived.", advice=f"Continue at {upload.received}."
+            )
+        name = checked_name(request.name)
+        return self._streams.add(StreamIn(name=name, source=str(upload.file), starts_at=request.starts_at))
+
+    def discard(self, source: str) -> bool:
+        """Deletes the uploaded file that a stream came from; False when it was somebody's own file."""
+        folder = Path(source).parent
+        if folder.parent != self._folder or not _ID.fullmatch(folder.name):
+            return False
+        shutil.rmtree(folder, ignore_errors=True)
+        return True
+
+    def sweep(self, sources: set[str]) -> None:
+        """Deletes uploads that nobody continued for a day and that are no stream."""
+        for about in self._folder.glob("u*/upload.json"):
+            upload = self._get(about.parent.name)
+            age = self._clock.now() - seconds(upload.file.stat().st_mtime)
+            if age > ABANDONED and str(upload.file) not in sources:
+                shutil.rmtree(upload.folder, ignore_errors=True)
+
+    def _claim(self, identity: str) -> None:
+        with self._lock:
+            if identity in self._writing:
+                raise Conflict("Another request is writing to this upload.", advice="Send one piece at a time.")
+            self._writing.add(identity)
+
+    def _get(self, identity: str) -> _Upload:
+        folder = self._folder / identity
+        try:
+            if not _ID.fullmatch(identity):
+                raise FileNotFoundError(identity)
+            about = json.loads((folder / "upload.json").read_text())
+        except FileNotFoundError as error:
+            raise NotFound(f"There is no upload {identity[:40]}.", advice="Begin a new one.") from error
+        return _Upload(folder, about["filename"], about["size"])
+
+
+def safe_filename(name: str) -> str:
+    """The last part of what the browser said, with nothing that a path could be made of."""
+    last = re.split(r"[\\/]", name)[-1]
+    cleaned = re.sub(r"[^\w.\- ]", "_", last).strip(". ")[-120:]
+    if not cleaned:
+        raise Invalid(f'"{name[:80]}" cannot be a file name.', advice="Use letters, digits and a suffix such as .mp4.")
+    return cleaned if cleaned != "upload.json" else "upload.mp4"

@@ -1,0 +1,151 @@
+"""Records as the JSON that leaves the service."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from urllib.parse import quote
+
+from api import schemas
+from api.describe import describe
+from api.scope import Scopes
+from api.times import Calendar, label, utc
+from ingest.capture import CaptureStatus
+from ingest.clock import Clock
+from ingest.ledger import Counts
+from ingest.records import MICROSECONDS, Alert, Exhibit, Gap, Hit, Moment, Observation, Span, StreamId, seconds
+from memory.store import Store, StreamRow
+
+AROUND_CLIP = seconds(1)
+"""Shown before and after a hit, so that a clip of an instant is watchable."""
+STILL_OPEN = seconds(15)
+
+
+class Views:
+    def __init__(self, store: Store, clock: Clock, scopes: Scopes) -> None:
+        self._store = store
+        self._clock = clock
+        self._scopes = scopes
+
+    def span(self, span: Span, row: StreamRow | None = None) -> schemas.SpanOut:
+        calendar = self._scopes.calendar((row,) if row else ())
+        start, end = (None, None) if calendar.file is None else _offsets(span, calendar)
+        return schemas.SpanOut(
+            start=utc(span.start),
+            end=utc(span.end),
+            start_offset_s=start,
+            end_offset_s=end,
+            label=label(span, calendar),
+        )
+
+    def stream(
+        self, row: StreamRow, status: CaptureStatus | None, counts: Counts, *, settled: bool
+    ) -> schemas.StreamOut:
+        """`settled`: nothing of a file that was read is still on its way into memory."""
+        extent = self._store.streams.extent(row.id)
+        age = (self._clock.now() - status.last_frame) / MICROSECONDS if status and status.last_frame else None
+        finished = row.kind == "file" and row.state == "finished" and settled
+        state, detail = (row.state, row.detail) if status is None or finished else (status.state, status.detail)
+        if state == "finished" and not finished:
+            state = "reading"  # decoded to its end; some of it is still on its way into memory
+        return schemas.StreamOut(
+            id=row.id,
+            name=row.name,
+            kind=row.kind,
+            source=row.masked,
+            state=state,
+            detail=detail,
+            added=utc(row.added),
+            span=self.span(extent, row) if extent else None,
+            progress=1.0 if finished else self._progress(row),
+            last_frame_age_s=age if row.kind == "live" else None,
+            counters=schemas.Counters(
+                captured=counts.captured,
+                stored=counts.stored,
+                dropped=dict(counts.dropped),
+                parked=dict(counts.parked),
+                in_flight=counts.in_flight,
+            ),
+        )
+
+    def _progress(self, row: StreamRow) -> float | None:
+        """How much of a file is remembered, not how much was read: what a person may already ask about."""
+        mark = self._store.streams.mark(row.id)
+        if row.kind != "file" or row.origin is None or not row.duration_us:
+            return None
+        return min(1.0, max(0.0, (mark.moment - row.origin) / row.duration_us)) if mark else 0.0
+
+    def gap(self, gap: Gap, row: StreamRow) -> schemas.GapOut:
+        return schemas.GapOut(stream=row.name, span=self.span(gap.span, row), reason=gap.reason, detail=gap.detail)
+
+    def gaps(self, gaps: Iterable[Gap]) -> list[schemas.GapOut]:
+        return [self.gap(gap, self._store.streams.get(gap.stream)) for gap in gaps]
+
+    def observation(self, observation: Observation, row: StreamRow) -> schemas.ObservationOut:
+        return schemas.ObservationOut(
+            kind=observation.kind,
+            label=observation.label,
+            description=describe(observation),
+            span=self.span(observation.span, row),
+            score=observation.score,
+            colour=observation.colour,
+            text=observation.text,
+        )
+
+    def hit(self, hit: Hit, observations: Sequence[Observation] = ()) -> schemas.HitOut:
+        row = self._store.streams.get(hit.stream)
+        return schemas.HitOut(
+            stream=row.id,
+            stream_name=row.name,
+            span=self.span(hit.span, row),
+            score=hit.score,
+            peak=utc(hit.peak),
+            thumbnail_url=self.thumbnail_url(row.id, hit.peak),
+            clip_url=self.clip_url(row.id, hit.span),
+            observations=[self.observation(seen, row) for seen in observations],
+        )
+
+    def citation(self, exhibit: Exhibit) -> schemas.CitationOut:
+        hit = self.hit(exhibit.hit, exhibit.observations)
+        return schemas.CitationOut(
+            number=exhibit.number, **{name: getattr(hit, name) for name in type(hit).model_fields}
+        )
+
+    def alert(self, alert: Alert, rule_name: str) -> schemas.AlertOut:
+        row = self._store.streams.get(alert.stream)
+        mark = self._store.streams.mark(row.id)
+        going_on = row.state != "finished" and mark is not None and mark.moment - alert.span.end < STILL_OPEN
+        return schemas.AlertOut(
+            id=alert.key,
+            rule=alert.rule,
+            rule_name=rule_name,
+            stream=row.id,
+            stream_name=row.name,
+            span=self.span(alert.span, row),
+            open=going_on,
+            score=alert.score,
+            why=alert.why,
+            thumbnail_url=self.thumbnail_url(row.id, alert.peak),
+            clip_url=self.clip_url(row.id, alert.span),
+        )
+
+    def searched(self, rows: Sequence[StreamRow], span: Span | None) -> schemas.SearchedOut:
+        row = rows[0] if len(rows) == 1 else None
+        return schemas.SearchedOut(streams=[row.name for row in rows], span=self.span(span, row) if span else None)
+
+    def thumbnail_url(self, stream: StreamId, moment: Moment) -> str:
+        return f"/v1/streams/{stream}/thumbnail?at={_iso(moment)}"
+
+    def clip_url(self, stream: StreamId, span: Span) -> str | None:
+        if not self._store.timeline.segments(stream, span):
+            return None
+        start, end = Moment(span.start - AROUND_CLIP), Moment(span.end + AROUND_CLIP)
+        return f"/v1/streams/{stream}/clip?from={_iso(start)}&to={_iso(end)}"
+
+
+def _iso(moment: int) -> str:
+    return quote(utc(moment).isoformat().replace("+00:00", "Z"), safe=":")
+
+
+def _offsets(span: Span, calendar: Calendar) -> tuple[float, float]:
+    assert calendar.file is not None
+    return (span.start - calendar.file.start) / MICROSECONDS, (span.end - calendar.file.start) / MICROSECONDS

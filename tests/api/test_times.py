@@ -1,0 +1,187 @@
+"""Times as people write them: examples with known answers, and properties."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api import times
+from api.times import Calendar
+from ingest.errors import Invalid
+from ingest.records import MICROSECONDS, Moment, Span, seconds
+
+BERLIN = ZoneInfo("Europe/Berlin")
+NOW = Moment(seconds(datetime(2026, 11, 23, 18, 12, 4, tzinfo=UTC).timestamp()))  # a Monday, 19:12:04 in Berlin
+LIVE = Calendar(NOW, BERLIN)
+FILE = Calendar(NOW, BERLIN, Span(Moment(NOW - seconds(7200)), Moment(NOW - seconds(3600))))
+
+moments = st.integers(seconds(946_684_800), seconds(4_102_444_800)).map(Moment)
+zones = st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe"]).map(
+    ZoneInfo
+)
+
+
+def shown(span: Span) -> str:
+    start, end = times.local(span.start, BERLIN), times.local(span.end, BERLIN)
+    return f"{start:%d %H:%M:%S}" if start == end else f"{start:%d %H:%M:%S} {end:%d %H:%M:%S}"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("yesterday 14:00", "22 14:00:00"),
+        ("Yesterday at 2pm", "22 14:00:00"),
+        ("14:00", "23 14:00:00"),
+        ("21:30", "22 21:30:00"),
+        ("9:30 pm", "22 21:30:00"),
+        ("noon", "23 12:00:00"),
+        ("monday 9am", "23 09:00:00"),
+        ("monday 23:00", "16 23:00:00"),
+        ("friday 9am", "20 09:00:00"),
+        ("last monday", "16 00:00:00 17 00:00:00"),
+        ("last hour", "23 18:12:04 23 19:12:04"),
+        ("in the last two hours", "23 17:12:04 23 19:12:04"),
+        ("past 30 min", "23 18:42:04 23 19:12:04"),
+        ("10 minutes ago", "23 19:02:04"),
+        ("half an hour ago", "23 18:42:04"),
+        ("yesterday", "22 00:00:00 23 00:00:00"),
+        ("yesterday afternoon", "22 12:00:00 22 18:00:00"),
+        ("this morning", "23 06:00:00 23 12:00:00"),
+        ("last night", "22 18:00:00 23 06:00:00"),
+        ("friday night", "20 18:00:00 21 06:00:00"),
+        ("2026-11-20", "20 00:00:00 21 00:00:00"),
+        ("2026-11-20 10:00", "20 10:00:00"),
+        ("2026-11-20T10:00:00Z", "20 11:00:00"),
+        ("2026-11-20T10:00:00.250+02:00", "20 09:00:00"),
+        ("3 nov 14:00", "03 14:00:00"),
+        ("between 14:00 and 15:00", "23 14:00:00 23 15:00:00"),
+        ("14:00-15:30", "23 14:00:00 23 15:30:00"),
+        ("from yesterday 22:00 to 02:00", "22 22:00:00 23 02:00:00"),
+        ("since 9am", "23 09:00:00 23 19:12:04"),
+        ("after yesterday", "23 00:00:00 23 19:12:04"),
+        ("now", "23 19:12:04"),
+    ],
+)
+def test_live_times(text: str, expected: str) -> None:
+    assert shown(times.read(text, LIVE)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "start", "end"),
+    [
+        ("00:12:31", 751, 751),
+        ("12:31", 751, 751),
+        ("12:31.5", 751.5, 751.5),
+        ("75s", 75, 75),
+        ("1m30s", 90, 90),
+        ("1h 2m 3s", 3723, 3723),
+        ("first 30 seconds", 0, 30),
+        ("in the first minute", 0, 60),
+        ("the last minute of the video", 3540, 3600),
+        ("between 1:00 and 2:00", 60, 120),
+        ("after 2:00", 120, 3600),
+        ("before 2:00", 0, 120),
+        ("end", 3600, 3600),
+    ],
+)
+def test_offsets_into_a_file(text: str, start: float, end: float) -> None:
+    origin = FILE.file
+    assert origin is not None
+    assert times.read(text, FILE) == Span(Moment(origin.start + seconds(start)), Moment(origin.start + seconds(end)))
+
+
+@pytest.mark.parametrize("text", ["", "soon", "25:00", "14:61", "13pm", "2026-02-30", "99 nov", "yesterday 14", "ago"])
+def test_what_is_no_time_is_refused_with_examples(text: str) -> None:
+    with pytest.raises(Invalid, match="yesterday 14:00"):
+        times.read(text, LIVE)
+
+
+@pytest.mark.parametrize(
+    ("question", "when", "rest"),
+    [
+        ("Did a red car pass this morning?", "23 06:00:00 23 12:00:00", "Did a red car pass?"),
+        ("What happened at 12:30?", "23 12:30:00", "What happened?"),
+        ("who came in the last 10 minutes, and why?", "23 19:02:04 23 19:12:04", "who came, and why?"),
+        ("how many came between 9am and 10am on monday?", "23 09:00:00 23 10:00:00", "how many came?"),
+        ("Yesterday afternoon, did it rain?", "22 12:00:00 22 18:00:00", "did it rain?"),
+    ],
+)
+def test_times_in_questions(question: str, when: str, rest: str) -> None:
+    found = times.find(question, LIVE)
+    assert found is not None
+    assert (shown(found[0]), found[1]) == (when, rest)
+
+
+@pytest.mark.parametrize("question", ["Does the sign say 12:30?", "Is there a second car?", "What is on the desk?", ""])
+def test_what_only_looks_like_a_time_stays_in_the_question(question: str) -> None:
+    assert times.find(question, LIVE) is None
+
+
+@given(moments, zones)
+def test_iso_round_trip(moment: Moment, zone: ZoneInfo) -> None:
+    text = times.utc(moment).astimezone(zone).isoformat()
+    assert times.read(text, Calendar(NOW, BERLIN)) == Span(moment, moment)
+
+
+@given(moments, zones, st.integers(0, 23), st.integers(0, 59))
+def test_a_time_of_day_is_the_most_recent_one(now: Moment, zone: ZoneInfo, hour: int, minute: int) -> None:
+    moment = times.read(f"{hour:02}:{minute:02}", Calendar(now, zone)).start
+    assert moment <= now
+    assert now - moment <= seconds(25 * 3600)  # a day may have 25 hours
+    local = times.local(moment, zone)
+    skipped = times.local(moment, zone).replace(tzinfo=None) != datetime.combine(local, datetime.min.time()).replace(
+        hour=hour, minute=minute
+    )
+    if not skipped:  # the clock showed it
+        assert (local.hour, local.minute, local.second) == (hour, minute, 0)
+
+
+@given(moments, zones, st.integers(1, 500), st.sampled_from(["second", "minute", "hour", "day"]))
+def test_ago_and_last_agree(now: Moment, zone: ZoneInfo, count: int, unit: str) -> None:
+    calendar = Calendar(now, zone)
+    length = count * {"second": 1, "minute": 60, "hour": 3600, "day": 86400}[unit] * MICROSECONDS
+    assert times.read(f"{count} {unit}s ago", calendar).start == now - length
+    assert times.read(f"last {count} {unit}s", calendar) == Span(Moment(now - length), now)
+
+
+@given(st.integers(0, 99 * 3600 * 10))
+def test_offset_labels_can_be_read_again(tenths: int) -> None:
+    start = Moment(NOW - seconds(100 * 3600))
+    calendar = Calendar(NOW, BERLIN, Span(start, NOW))
+    text = times.offset_label(tenths * 100_000)
+    assert times.read(text, calendar).start == start + tenths * 100_000
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    for calendar in (LIVE, FILE):
+        try:
+            span = times.read(text, calendar)
+        except Invalid:
+            continue
+        assert span.start <= span.end
+
+
+def test_from_and_to() -> None:
+    day = times.between("yesterday", "yesterday", LIVE)
+    assert day is not None
+    assert shown(day) == "22 00:00:00 23 00:00:00"
+    assert times.between(None, None, LIVE) is None
+    assert times.between("last hour", None, LIVE) == times.read("last hour", LIVE)
+    with pytest.raises(Invalid, match="before"):
+        times.between("last hour", "yesterday", LIVE)
+
+
+def test_labels() -> None:
+    assert times.label(times.read("12:31 to 12:40", FILE), FILE) == "00:12:31–00:12:40"
+    assert times.label(times.read("yesterday 14:00", LIVE), LIVE) == "Sun 14:00:00–14:00:00"
+    assert times.label(times.read("2026-01-02", LIVE), LIVE) == "2026-01-02 00:00:00 – 2026-01-03 00:00:00"
+
+
+def test_unknown_zone() -> None:
+    with pytest.raises(Invalid, match="Mars"):
+        times.zone_named("Mars/Olympus")
