@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal
 
 from ingest.errors import Invalid
@@ -12,8 +13,8 @@ from ingest.records import MICROSECONDS, Evidence
 from models.parts.exhibits import Shot, citations, said, shots
 from models.parts.prompts import material
 
-_QUOTED = 24
-"""So many utterances and readings fit beside the pictures."""
+_LETTERS = 2000
+"""Of what was read and heard, so much fits beside the pictures in a context of 2048 tokens."""
 
 _ALL = 100_000
 
@@ -41,8 +42,10 @@ class Answering:
 
 
 def with_material(question: str, evidence: Evidence) -> str:
-    """The question after what was read and heard, which is fenced as data."""
-    fenced = material(said(evidence)[:_QUOTED])
+    """The question after what was read and heard, which is fenced as data; what comes last may be left out."""
+    lengths = accumulate(len(observation.text) for observation in said(evidence))
+    fitting = [observation for observation, length in zip(said(evidence), lengths, strict=True) if length <= _LETTERS]
+    fenced = material(fitting)
     return f"{fenced}\n{question}" if fenced else question
 
 

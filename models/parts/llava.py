@@ -7,7 +7,6 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 from transformers import DynamicCache, LlamaConfig, LlamaModel
 
@@ -129,8 +128,3 @@ CURIOUS_HUMAN = (
     "A chat between a curious human and an artificial intelligence assistant. "
     "The assistant gives helpful, detailed, and polite answers to the human's questions."
 )
-
-
-def join(*pieces: Tensor) -> Tensor:
-    """Pieces [L, C] of a prompt as one row [1, sum L, C]."""
-    return torch.cat(pieces)[None]

@@ -23,8 +23,9 @@ from models.parts.asking import Answering, cited, rate, with_material
 from models.parts.clip_vision import CLIP_KEYS, ClipTower, clip_config, clip_pixels
 from models.parts.decoding import Codec, Step, speak, spell
 from models.parts.exhibits import Shot
+from models.parts.interleave import interleave
 from models.parts.llama_tokens import BEGIN, END, LlamaTokens
-from models.parts.llava import CURIOUS_HUMAN, CURIOUS_USER, LlavaModel, hashes, join, llama_config, vicuna
+from models.parts.llava import CURIOUS_HUMAN, CURIOUS_USER, LlavaModel, hashes, llama_config, vicuna
 from models.parts.token_merging import Level, Noise, Tokens, seeded
 from models.weights import Hollow, KeyMap, LoadReport, load
 
@@ -160,11 +161,8 @@ def visual_tokens(features: Tensor, runs: Sequence[int], merging: Merging, noise
 
 def embed(model: LlavaModel, prompt: Prompt, tokens: Sequence[Tensor]) -> Tensor:
     """[1, L, C]. As with the authors the head is repeated before every run, and text between runs is lost."""
-    device = model.lm_head.weight.device
-    head, tail = (model.words(torch.tensor(ids, dtype=torch.long, device=device)) for ids in (prompt.head, prompt.tail))
-    if not tokens:
-        return join(head, tail)
-    return join(*(piece for run in tokens for piece in (head, model.project(run))), tail)
+    texts = [*[prompt.head] * len(tokens), prompt.tail] if tokens else [prompt.head + prompt.tail]
+    return interleave(texts, [model.project(run) for run in tokens], model.model.embed_tokens)
 
 
 class ChatUniVi:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,6 +42,8 @@ Style = Literal["chat", "vqa", "base"]
 
 _ANSWERS = {"chat": "Answer:", "vqa": "Short answer:"}
 _TEXT, _VISION = 0, 1
+
+_SECONDS = re.compile(r"\d\s*s(?:ec|econds?)?\b|\bseconds?\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -244,16 +247,16 @@ class CogVlm2Video:
 
     def answer(self, question: str, evidence: Evidence) -> Iterator[str]:
         seen = self.how.look(evidence, PICTURES)
+        times = seconds_of(seen)
+        asked = with_material(question, evidence)
         if self.how.sampling == "official":
-            times = seconds_of(seen)
             shown = [seen[index] for index in each_second(times)]
-            asked, told = with_material(question, evidence), list(range(len(shown)))
+            said = self._say(asked, shown, range(len(shown)), self.how.longest)
         else:
-            shown, told = seen, [round(second) for second in seconds_of(seen)]
-            first = min(shown, key=lambda shot: shot.moment)
-            zero = f"Second 0 of the video is {clock(evidence, first.stream, first.moment)}."
-            asked = f"{with_material(question, evidence)} {zero}"
-        return cited(self._say(asked, shown, told, self.how.longest), shown)
+            shown = seen
+            said = self._say(asked, shown, [round(time) for time in times], self.how.longest)
+        first = min(shown, key=lambda shot: shot.moment)
+        return cited(on_the_clock(said, clock(evidence, first.stream, first.moment)), shown)
 
     def ground(self, event: str, evidence: Evidence) -> list[Span]:
         seen = [exhibit for exhibit in evidence.exhibits if exhibit.pictures]
@@ -279,3 +282,13 @@ def seconds_of(shots: Sequence[Shot]) -> list[float]:
     """Seconds of each after the earliest."""
     zero = min(shot.moment for shot in shots)
     return [(shot.moment - zero) / MICROSECONDS for shot in shots]
+
+
+def on_the_clock(answer: Iterator[str], zero: str) -> Iterator[str]:
+    """The answer and, if it speaks of seconds, what time they count from on the stream's clock."""
+    told = ""
+    for piece in answer:
+        told += piece
+        yield piece
+    if _SECONDS.search(told):
+        yield f" (Second 0 is {zero}.)"

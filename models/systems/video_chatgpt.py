@@ -22,7 +22,7 @@ from models.parts.clip_vision import CLIP_KEYS, ClipTower, clip_config, clip_pix
 from models.parts.decoding import Codec, Step, speak, spell
 from models.parts.exhibits import Shot
 from models.parts.llama_tokens import BEGIN, END, LlamaTokens
-from models.parts.llava import CURIOUS_HUMAN, CURIOUS_USER, LlavaModel, hashes, join, llama_config, vicuna
+from models.parts.llava import CURIOUS_HUMAN, CURIOUS_USER, LlavaModel, hashes, llama_config, vicuna
 from models.parts.pixels import stack
 from models.weights import Hollow, KeyMap, LoadReport, load
 
@@ -102,7 +102,7 @@ def embed(model: LlavaModel, ids: Tensor, pooled: Tensor) -> Tensor:
     """[1, L, C]: words, and the projected tokens [N, features] in the places kept for them."""
     x = model.words(ids)
     places = ids == model.model.embed_tokens.num_embeddings - len(_ADDED)
-    return join(x.masked_scatter(places[:, None], model.project(pooled).to(x.dtype)))
+    return x.masked_scatter(places[:, None], model.project(pooled).to(x.dtype))[None]
 
 
 class VideoChatGpt:

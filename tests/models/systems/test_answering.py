@@ -14,6 +14,7 @@ import torch
 from ingest.errors import Invalid
 from ingest.records import Evidence
 from models.parts.asking import Answering, with_material
+from models.systems.cogvlm2_video import on_the_clock
 from models.systems.video_chatgpt import FILES as VIDEO_CHATGPT_FILES
 from models.weights import WrongWeights
 
@@ -122,6 +123,20 @@ def test_what_was_heard_is_fenced(evidence: Evidence) -> None:
     assert quoted.count('"') == 2
     assert not re.search(r"###|</s>|<\|im_end\|>|USER:|ASSISTANT:|Human:", quoted)
     assert question == "What happens?"
+
+
+def test_a_long_conversation_does_not_crowd_out_the_question(evidence: Evidence) -> None:
+    spoken = evidence.exhibits[1].observations[0]
+    many = tuple(replace(spoken, track=str(index), text="word " * 50) for index in range(100))
+    asked = with_material("What happens?", Evidence((replace(evidence.exhibits[0], observations=many),)))
+    assert len(asked) < 3000
+    assert asked.count("heard:") == 8
+    assert asked.endswith("\nWhat happens?")
+
+
+def test_seconds_are_told_from_a_time_on_the_clock() -> None:
+    assert "".join(on_the_clock(iter(["He falls at ", "7 sec", "onds."]), "8:53:20")).endswith("(Second 0 is 8:53:20.)")
+    assert "".join(on_the_clock(iter(["He falls."]), "8:53:20")) == "He falls."
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
