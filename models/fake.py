@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+import threading
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -31,7 +33,15 @@ class FakeEncoder:
     id = "fake-1"
     dim = 64
 
+    def __init__(
+        self, *, dies_at: Sequence[int] = (), hangs_at: Sequence[int] = (), fails_at: Sequence[int] = ()
+    ) -> None:
+        """Faults to rehearse, by the frame's pts: ending the process, never answering, raising."""
+        self._dies_at, self._hangs_at, self._fails_at = set(dies_at), set(hangs_at), set(fails_at)
+
     def encode(self, frames: Sequence[Frame]) -> list[Feature]:
+        for frame in frames:
+            self._rehearse(frame.pts)
         return [
             Feature(frame.stream, frame.epoch, frame.pts, _span(frame), _colour_vector(frame.pixels), thumbnail=b"")
             for frame in frames
@@ -50,6 +60,14 @@ class FakeEncoder:
             text = query if isinstance(query, str) else ""
             found.append(Query(text, vector, slope=20.0, offset=-10.0, understood=tuple(_words(text))))
         return found
+
+    def _rehearse(self, pts: int) -> None:
+        if pts in self._dies_at:
+            os._exit(9)
+        if pts in self._hangs_at:
+            threading.Event().wait()
+        if pts in self._fails_at:
+            raise ArithmeticError(f"a fault was asked for at {pts}")
 
 
 class FakeTranscriber:

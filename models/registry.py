@@ -95,10 +95,10 @@ def _clip(**options: Any) -> FrameEncoder:
     return ClipEncoder(**options)
 
 
-def _fake_encoder() -> FrameEncoder:
+def _fake_encoder(**options: Any) -> FrameEncoder:
     from models.fake import FakeEncoder
 
-    return FakeEncoder()
+    return FakeEncoder(**options)
 
 
 def _pocketsphinx() -> Transcriber:

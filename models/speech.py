@@ -92,6 +92,7 @@ class PocketSphinxTranscriber:
             # Normalising over the utterance, not over what was heard before, keeps results independent of order.
             self._decoder = Decoder(samprate=SAMPLE_RATE, cmn="batch", loglevel="FATAL")
         decoder = self._decoder
+        decoder.reinit_feat()  # forgets the noise level that it tracked
         decoder.start_utt()
         decoder.process_raw(stretch.samples.tobytes(), full_utt=True)
         decoder.end_utt()

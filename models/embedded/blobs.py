@@ -12,6 +12,7 @@ from models.embedded.pictures import Image, Mask, Plane, strongest
 
 SMALLEST = 0.0012
 """Share of the picture below which a region is noise."""
+_CREEP_S = 0.4
 _MOVING_OUTLINE = 0.15
 """A region at rest may touch moving ones along this share of its outline (a hand still holds it)."""
 
@@ -74,8 +75,14 @@ class Stillness:
         self._seconds = np.where(same, self._seconds + seconds, 0.0).astype(np.float32)
         self._differs_s = np.where(differing, self._differs_s + seconds, 0.0).astype(np.float32)
         self._previous = image
-        still = differing & (self._seconds >= needed_s)
+        still = differing & (self._seconds >= needed_s) & (self._differs_s >= needed_s)
         return still & ~_touching(still, differing & ~still)
+
+    def crept(self, where: Mask) -> bool:
+        """Whether `where` came to differ without ever changing visibly: light that moves on, not a thing."""
+        assert self._seconds is not None
+        assert self._differs_s is not None
+        return bool(np.median(self._seconds[where] - self._differs_s[where]) > _CREEP_S)
 
     def differs_since(self, where: Mask) -> float:
         """Seconds since most of `where` began to differ from the scene."""

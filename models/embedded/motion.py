@@ -14,7 +14,7 @@ from models.embedded.blobs import Blob, Stillness, find_blobs
 from models.embedded.colours import name_pixels, shares
 from models.embedded.pictures import Image, Mask, brightness, shrink
 from models.embedded.steadiness import Steadiness, camera_moved
-from models.embedded.tracking import Passage, Track, Tracker, overlap
+from models.embedded.tracking import SLOWEST, Passage, Track, Tracker, overlap
 
 WIDTH = 256
 """Motion is judged in pictures of this width."""
@@ -75,7 +75,7 @@ class MotionReader:
         differing = self._background.differing(image)
         changed = float(differing.mean())
         cut = self._steadiness.is_cut(brightness(image), changed)
-        camera_moves = not cut and changed > 0.08 and camera_moved(brightness(self._background.mean), differing)
+        camera_moves = not cut and changed > 0.08 and camera_moved(self._background.mean, image, differing)
         if self._started is None or cut or camera_moves or changed > _NEW_SCENE:
             return self._begin_scene(image, moment, cut, camera_moves)
         motion = self._follow(image, name_pixels(small), differing, seconds, (moment, birth))
@@ -122,6 +122,9 @@ class MotionReader:
         passages: list[Passage] = []
         parked: list[Blob] = []
         for group in _stacked(still):
+            if self._stillness.crept(group.mask):
+                self._background.absorb(image, group.mask)
+                continue
             owner = self._owner(group)
             removed = _is_hole(group.mask, image, self._background.mean)
             if owner is not None and not removed and not owner.covered_birth:
@@ -183,7 +186,7 @@ class MotionReader:
                 self._tracker.drop(track)
         boxes = {blob.box for blob in parked}
         for track in seen:
-            if track.box not in boxes:
+            if track.box not in boxes and track.speed > SLOWEST:
                 track.rests_since = None
 
 

@@ -16,7 +16,7 @@ from models.embedded.pictures import Grey, Plane, grey, shrink
 _SUREST_NOISE = 0.8
 """Lines the recogniser is less sure of are noise more often than text."""
 _SHORTEST_PAUSE_US = 700_000
-_LONGEST_PAUSE_US = 16 * MICROSECONDS
+_LONGEST_PAUSE_US = 6 * MICROSECONDS
 _SAME_LINE = 0.75
 _SAME_PATCH = 0.75
 _GONE_US = 4 * MICROSECONDS

@@ -12,9 +12,9 @@ from models.embedded.pictures import shrink
 from models.embedded.space import APPEARANCE_SIZE, COLOURS
 
 _GRID = 4
-_DARK, _BRIGHT = 45.0, 175.0
+_DARK, _BRIGHT = 62.0, 175.0
 """Mean brightness of a dark and of a bright picture, of 255; strengths run over `_SOFTNESS` around them."""
-_SOFTNESS = 30.0
+_SOFTNESS = 16.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from models.embedded.pictures import Mask, Plane, shrink
+from models.embedded.pictures import Image, Mask, Plane, brightness, shrink
 
 _TILE = 24
 """Side in pixels of the tiles that vote."""
@@ -13,6 +13,7 @@ _TEXTURED = 60.0
 """Sobel magnitude from which a pixel would show that the camera moved."""
 _FEWEST_TILES = 6
 _MOST = 0.7
+_SAME_LIGHT = 1.3
 
 
 class Steadiness:
@@ -36,14 +37,18 @@ def _unlike(a: Plane, b: Plane) -> bool:
     return correlation < 0.55 and max(difference, abs(float(a.mean() - b.mean()))) > 12.0
 
 
-def camera_moved(scene: Plane, differing: Mask) -> bool:
+def camera_moved(scene: Image, image: Image, differing: Mask) -> bool:
     """Whether the scene's texture is out of place nearly everywhere, not just where a thing passes.
 
-    A thing hides some of the scene's edges; a moving camera shifts them all, also in the far corners.
+    A thing hides some of the scene's edges; a moving camera shifts them all, also in the far corners. A light that is
+    switched changes them all too, but with them the brightness of the whole picture.
     """
     import cv2
 
-    edges = np.hypot(cv2.Sobel(scene, cv2.CV_32F, 1, 0), cv2.Sobel(scene, cv2.CV_32F, 0, 1)) > _TEXTURED
+    before, now = brightness(scene), brightness(image)
+    if not 1 / _SAME_LIGHT < (now.mean() + 8.0) / (before.mean() + 8.0) < _SAME_LIGHT:
+        return False
+    edges = np.hypot(cv2.Sobel(before, cv2.CV_32F, 1, 0), cv2.Sobel(before, cv2.CV_32F, 0, 1)) > _TEXTURED
     textured, shifted = _per_tile(edges), _per_tile(edges & differing)
     voting = textured >= 12
     if int(voting.sum()) < _FEWEST_TILES:

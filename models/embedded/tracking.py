@@ -25,7 +25,8 @@ _LONGEST_MEMORY_US = 2_000_000
 _LEAST_SIGHTINGS = 2
 _SURE_AGE_US = 900_000
 """Things that turn up in mid-picture must last this long to have appeared."""
-_SLOWEST = 0.03
+_WENT_SOMEWHERE = 0.04
+SLOWEST = 0.03
 """Fractions of the picture a second below which nothing has a direction."""
 
 
@@ -39,10 +40,15 @@ class Track:
     box: tuple[float, float, float, float]
     colours: NDArray[np.float32]
     born_at_edge: bool
+    birthplace: tuple[float, float, float, float]
     sightings: int = 1
     seen_area: float = 0.0
+    reach: float = 0.0
+    """How far its centre has been from where it was first seen, in fractions of the picture."""
     covered_birth: bool = False
     """It came out of another thing or from a place of rest, so it did not just appear."""
+    told: bool = False
+    """Its arrival has been told."""
     rests_since: Moment | None = None
     path: deque[tuple[Moment, tuple[float, float, float, float]]] = field(default_factory=deque)
 
@@ -69,6 +75,11 @@ class Track:
             return 0.0, 0.0
         return _shift(old, new, 0) / elapsed, _shift(old, new, 1) / elapsed
 
+    @property
+    def speed(self) -> float:
+        """Fractions of the picture a second."""
+        return float(np.hypot(*self.velocity()))
+
     def growth(self) -> float:
         """How much larger per second, as a ratio; 1 for the same size. Judged only when clear of the edges."""
         (start, old), (end, new) = self.path[0], self.path[-1]
@@ -84,7 +95,7 @@ class Track:
         speed = float(np.hypot(right, down))
         named = {"moves right": right, "moves left": -right, "moves down": down, "moves up": -down}
         found = {}
-        if speed >= _SLOWEST:
+        if speed >= SLOWEST:
             found = {name: min(1.0, 1.5 * (part / speed)) for name, part in named.items() if part > 0.4 * speed}
         growth = self.growth()
         if growth > 1.35:
@@ -104,6 +115,7 @@ class Track:
         self.seen_area += blob.area
         self.colours = self.colours + (blob.colours - self.colours) * (blob.area / self.seen_area)
         self.box, self.last = blob.box, moment
+        self.reach = max(self.reach, _distance(self.birthplace, blob.box))
         self.sightings += 1
         self.path.append((moment, blob.box))
         while len(self.path) > 2 and self.path[0][0] < moment - _LONGEST_MEMORY_US // 2:
@@ -182,7 +194,7 @@ class Tracker:
     def _begin(self, blob: Blob, moment: Moment, birth: str) -> None:
         covered = any(overlap(blob.box, track.box) > 0.5 for track in self._tracks)
         self._count += 1
-        track = Track(f"{birth}-{self._count}", moment, moment, blob.box, blob.colours, at_edge(blob.box))
+        track = Track(f"{birth}-{self._count}", moment, moment, blob.box, blob.colours, at_edge(blob.box), blob.box)
         track.covered_birth = covered
         track.seen_area = blob.area
         track.path.append((moment, blob.box))
@@ -193,10 +205,11 @@ class Tracker:
             return None
         if track.sightings == _LEAST_SIGHTINGS and _came_in(track):
             what = "enters"
-        elif not track.born_at_edge and not _came_in(track) and _just_reached(track, moment):
+        elif not track.born_at_edge and not _came_in(track) and _turned_up(track, moment):
             what = "appears"
         else:
             return None
+        track.told = True
         begin = track.first
         return Passage(what, track.id, track.colours, Span(begin, Moment(max(moment, begin + 1))), track.path[0][1])
 
@@ -214,7 +227,7 @@ class Tracker:
             if track.sure and gone_out:
                 begin = Moment(max(track.first, track.last - MICROSECONDS // 2))
                 passages.append(Passage("leaves", track.id, track.colours, Span(begin, moment), track.box))
-            elif track.sure and not hidden and track.age_us >= _SURE_AGE_US and not at_edge(track.box):
+            elif track.sure and not hidden and track.age_us >= _SURE_AGE_US and track.reach >= _WENT_SOMEWHERE:
                 end = Moment(track.last + MICROSECONDS // 2)
                 passages.append(Passage("vanishes", track.id, track.colours, Span(track.last, end), track.box))
         self._tracks = kept
@@ -233,17 +246,17 @@ def leaving(track: Track) -> bool:
 def _pushes_out(box: tuple[float, float, float, float], velocity: tuple[float, float]) -> bool:
     right, down = velocity
     return (
-        (box[0] < BORDER and right < -_SLOWEST)
-        or (box[1] < BORDER and down < -_SLOWEST)
-        or (box[2] > 1 - BORDER and right > _SLOWEST)
-        or (box[3] > 1 - BORDER and down > _SLOWEST)
+        (box[0] < BORDER and right < -SLOWEST)
+        or (box[1] < BORDER and down < -SLOWEST)
+        or (box[2] > 1 - BORDER and right > SLOWEST)
+        or (box[3] > 1 - BORDER and down > SLOWEST)
     )
 
 
 def _goes_out(
     box: tuple[float, float, float, float], velocity: tuple[float, float], guess: tuple[float, float, float, float]
 ) -> bool:
-    return _pushes_out(box, velocity) or (max(map(abs, velocity)) > _SLOWEST and (at_edge(box) or at_edge(guess)))
+    return _pushes_out(box, velocity) or (max(map(abs, velocity)) > SLOWEST and (at_edge(box) or at_edge(guess)))
 
 
 def _came_in(track: Track) -> bool:
@@ -255,11 +268,11 @@ def _came_in(track: Track) -> bool:
     return np.hypot(right, down) > 0.15 and (before[0] < 0 or before[1] < 0 or before[2] > 1 or before[3] > 1)
 
 
-def _just_reached(track: Track, moment: Moment) -> bool:
-    """This sighting is the first at an age to be sure of."""
-    if track.covered_birth or track.sightings < 3 or moment - track.first < _SURE_AGE_US:
+def _turned_up(track: Track, moment: Moment) -> bool:
+    """It came from nowhere, moves, and has lasted. What turns up and lies still is not the tracker's to judge."""
+    if track.covered_birth or track.told or track.reach < _WENT_SOMEWHERE:
         return False
-    return track.path[-2][0] - track.first < _SURE_AGE_US or track.sightings == 3
+    return track.sightings >= 3 and moment - track.first >= _SURE_AGE_US
 
 
 def _shift(old: Sequence[float], new: Sequence[float], axis: int) -> float:
