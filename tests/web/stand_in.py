@@ -68,9 +68,22 @@ class World:
     hostile: bool = False
     slow_s: float = 0.01
     recorded: bool = True
+    asked: int = 0
+    """How often the camera's newest picture was asked for."""
     requests: list[tuple[str, Any]] = field(default_factory=list)
 
+    def live(self) -> s.StreamOut:
+        """A camera whose newest picture is ever later in the film."""
+        end = min(seconds(2) + self.asked * seconds(2), self.truth.duration)
+        span = s.SpanOut(start=iso(ORIGIN), end=iso(ORIGIN + end), label="Sat 17:42")
+        return s.StreamOut(
+            id="cam", name="door-cam", kind="live", source="rtsp://me:***@camera/1", state="live", added=iso(ORIGIN),
+            span=span, last_frame_age_s=0.4,
+        )  # fmt: skip
+
     def stream(self, identity: str) -> s.StreamOut:
+        if identity == "cam":
+            return self.live()
         return s.StreamOut(
             id=identity, name=HOSTILE[:79] if self.hostile else self.streams[identity], kind="file",
             source="/home/me/street.mp4", state="finished", detail=HOSTILE if self.hostile else "", added=iso(ORIGIN),
@@ -181,10 +194,14 @@ def _footage(app: FastAPI, world: World) -> None:
     @app.get("/v1/streams/{stream}/thumbnail")
     @app.get("/v1/streams/{stream}/frame")
     def picture(stream: str, at: str) -> Response:
-        when = Moment(whole.end - 1) if at == "now" else min(moment(at), Moment(whole.end - 100_000))
+        when = min(moment(at), Moment(whole.end - 100_000)) if at != "now" else Moment(whole.end - 100_000)
+        if stream == "cam" and at == "now":
+            world.asked += 1
+            when = Moment(min(ORIGIN + world.asked * seconds(2), whole.end - 100_000))
         if (world.film, when) not in STILLS:
             STILLS[world.film, when] = still([segment], when, max_side=320).jpeg
-        return Response(STILLS[world.film, when], media_type="image/jpeg")
+        headers = {"Hindsight-Moment": iso(when).isoformat()}
+        return Response(STILLS[world.film, when], media_type="image/jpeg", headers=headers)
 
 
 def _uploads(app: FastAPI, world: World) -> None:

@@ -226,6 +226,22 @@ def test_a_moment_without_recording_shows_the_remembered_picture(
     until(page, "document.querySelector('.still').naturalWidth > 0")
 
 
+def test_a_camera_is_watched_live_and_its_past_played(page: Any, address: str, world: Any) -> None:
+    world.streams = {"cam": "door-cam"}
+    page.goto(address)
+    page.get_by_text("LIVE", exact=True).wait_for()
+    until(page, "document.querySelector('.still').naturalWidth > 0")
+    first = page.locator(".still").get_attribute("src")
+    until(page, f"document.querySelector('.still').src !== '{first}'")
+    shown = page.locator(".clock").inner_text()
+    until(page, f"document.querySelector('.clock').textContent !== '{shown}'")
+    page.get_by_role("button", name="Play").click()
+    until(page, "document.querySelector('video').currentTime > 0.3 && !document.querySelector('.showing-still')")
+    assert not page.get_by_text("LIVE", exact=True).is_visible()
+    page.get_by_role("button", name="Live", exact=True).click()
+    page.get_by_text("LIVE", exact=True).wait_for()
+
+
 def test_hostile_text_stays_text(page: Any, address: str, world: Any) -> None:
     world.hostile = True
     opened(page, address)

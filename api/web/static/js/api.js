@@ -54,8 +54,13 @@ export const remove = (path) => write("DELETE", path);
 
 export const streamPath = (id, rest = "") => `/streams/${encodeURIComponent(id)}${rest}`;
 
-export async function picture(stream, at, side) {
-  return (await send(`/v1${streamPath(stream, "/frame")}${query({ at, max_side: side })}`)).blob();
+/** The newest picture of a stream and its moment: sharp for a live one, the remembered one of a file being read. */
+export async function newest(stream) {
+  const live = stream.kind === "live";
+  const path = live ? `/frame${query({ at: "now", max_side: 960 })}` : "/thumbnail?at=now";
+  const response = await send(`/v1${streamPath(stream.id, path)}`, { cache: "no-store" });
+  const moment = Date.parse(response.headers.get("Hindsight-Moment"));
+  return { blob: await response.blob(), moment: Number.isNaN(moment) ? null : moment };
 }
 
 /** HealthOut, also when the service answers 503 because a part of it is not well. */

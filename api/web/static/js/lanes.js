@@ -33,7 +33,7 @@ export function marks(data, hits) {
   for (const span of data?.covered ?? []) add("watched", span, { kind: "covered", title: "Watched", detail: "" });
   for (const gap of data?.gaps ?? []) add("watched", gap.span, { kind: "gap", title: `No video: ${gap.reason}`, detail: gap.detail });
   for (const seen of data?.observations ?? []) {
-    add(LANE_OF[seen.kind] ?? "events", seen.span, { kind: seen.kind, title: seen.description, detail: "", score: seen.score, colour: NAMED.has(seen.colour) ? seen.colour : "" });
+    add(LANE_OF[seen.kind] ?? "events", seen.span, { kind: seen.kind, quiet: seen.label === "still", title: seen.description, detail: "", score: seen.score, colour: NAMED.has(seen.colour) ? seen.colour : "" });
   }
   for (const alert of data?.alerts ?? []) add("alerts", alert.span, { kind: "alert", title: alert.rule_name, detail: alert.why, score: alert.score });
   for (const hit of hits) add("found", hit.span, { kind: "found", title: hit.title ?? "Found", detail: "", score: hit.score, at: parse(hit.peak) });
@@ -64,7 +64,7 @@ export function drawMarks(list, view, width) {
       const left = Math.max(-4, (mark.start - view.from) * scale);
       const right = Math.min(width + 4, (mark.end - view.from) * scale);
       const rect = svg("rect", {
-        class: `mark ${mark.kind} ${mark.colour ? `colour-${mark.colour}` : ""}`,
+        class: `mark ${mark.kind} ${mark.colour ? `colour-${mark.colour}` : ""} ${mark.quiet ? "quiet" : ""}`,
         x: left.toFixed(1), y: (top(lane.id) + row * height + 0.5).toFixed(1),
         width: Math.max(mark.kind === "covered" ? 0.5 : 3, right - left).toFixed(1), height: (height - 1).toFixed(1), rx: Math.min(3, height / 3),
       });

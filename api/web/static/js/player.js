@@ -1,6 +1,6 @@
 // The player: the newest picture of a running stream, or past footage as clips that follow one another.
 
-import { clip, picture, streamPath } from "./api.js";
+import { clip, newest, streamPath } from "./api.js";
 import { el, icon, iconButton, setIcon } from "./dom.js";
 import { openAdd } from "./add.js";
 import { currentStream, jump, on, set, state } from "./state.js";
@@ -36,10 +36,8 @@ class Player {
     this.video.muted = true;
     this.still = el("img", { class: "still", alt: "Newest picture" });
     this.note = el("p", { class: "player-note", role: "status", hidden: true });
-    this.title = el("span", { class: "player-title" });
     this.liveFlag = el("span", { class: "live-flag", hidden: true }, "LIVE");
-    this.screen = el("div", { class: "screen" }, this.video, this.still, this.note,
-      el("div", { class: "player-top" }, this.title, this.liveFlag));
+    this.screen = el("div", { class: "screen" }, this.video, this.still, this.note, this.liveFlag);
     this.playButton = iconButton("play", "Play", () => this.toggle(), { class: "play" });
     this.soundButton = iconButton("muted", "Turn sound on", () => this.sound());
     this.clock = el("span", { class: "clock" }, "–");
@@ -70,7 +68,6 @@ class Player {
     if (this.welcome) this.root.append(this.welcome);
     const stream = currentStream();
     if (!stream) return;
-    this.title.textContent = stream.name;
     const running = RUNNING.has(stream.state);
     this.liveButton.hidden = !running;
     this.liveButton.textContent = stream.kind === "live" ? "Live" : "Newest";
@@ -87,7 +84,6 @@ class Player {
     this.loaded = null;
     set({ playhead: null });
     this.clock.textContent = "–";
-    this.title.textContent = stream.name;
     this.liveButton.hidden = !RUNNING.has(stream.state);
     if (this.wanted?.stream === stream.id) return;
     if (RUNNING.has(stream.state)) this.goLive();
@@ -113,15 +109,12 @@ class Player {
   async tickLive() {
     const stream = currentStream();
     if (!state.live || document.hidden || !stream || this.fetching) return;
-    if (stream.span) {
-      this.clock.textContent = label(parse(stream.span.end), originOf(stream));
-      set({ playhead: parse(stream.span.end) });
-    }
     this.fetching = true;
     try {
-      const blob = await picture(stream.id, "now", 960);
+      const { blob, moment } = await newest(stream);
       if (state.live && stream.id === state.current) {
         this.showStill(URL.createObjectURL(blob));
+        this.at(moment ?? parse(stream.span.end));
         this.say(["offline", "stalled"].includes(stream.state) ? stream.detail : "");
       }
     } catch (error) {
@@ -195,7 +188,11 @@ class Player {
 
   moved() {
     if (!this.loaded || state.live || this.wanted) return;
-    const ms = this.loaded.start + this.video.currentTime * 1000;
+    this.at(this.loaded.start + this.video.currentTime * 1000);
+  }
+
+  /** The picture of `ms` is on the screen. */
+  at(ms) {
     set({ playhead: ms });
     this.clock.textContent = label(ms, originOf(currentStream()));
   }
