@@ -13,7 +13,7 @@ from transformers import CLIPVisionConfig, LlamaConfig
 
 from models.parts.clip_vision import ClipTower, clip_pixels
 from models.parts.decoding import greedy
-from models.parts.llama_tokens import BEGIN, LlamaTokens
+from models.parts.llama_tokens import BEGIN, END, LlamaTokens
 from models.parts.llava import LlavaModel
 from models.parts.token_merging import Clusters, Level, Noise, Tokens, dpc_knn, merge
 from models.systems.chat_univi import (
@@ -204,6 +204,28 @@ def test_answers(golden: Any) -> None:
     length = tensors["greedy_ids"].shape[1] - len(ids)
     said = torch.cat(list(greedy(model.start(x), length)), dim=1)
     golden.expect(torch.cat([torch.tensor([ids]), said], dim=1), "greedy_ids")
+
+
+@pytest.mark.golden("chat_univi", "train_step.safetensors")
+def test_training_batch(golden: Any) -> None:
+    """Conversations with their pictures in front; only answers are learnt."""
+    tensors, sources = golden.tensors(), golden.json("train_step_sources.json")
+    words = LlamaTokens(golden.folder / "tokenizer" / "tokenizer.model", {"</s>": END})
+    ids, labels = torch.zeros_like(tensors["input_ids"]), torch.full_like(tensors["labels"], -100)
+    for row, (turns, pictures) in enumerate(zip(sources["sources"], sources["image_counts"], strict=True)):
+        asked, answered = (turn["value"] for turn in turns)
+        bare = asked.replace("<video>", "").replace("<image>", "").strip()
+        form = CONVERSATIONS["v1"]
+        head = [BEGIN, *words.encode(form.opening), *[PLACE] * pictures] if pictures else [BEGIN]
+        question = f"\n{bare}" if pictures else f"{form.opening}{bare}"
+        instruction = [*head, *words.encode(f"{question}{form.closing} ")]
+        written = [*head, *words.encode_template(f"{question}{form.closing} {answered}{form.stop}")]
+        start = len(instruction) - 1  # the blank before the answer is part of its first word
+        ids[row, : len(written)] = torch.tensor(written)
+        labels[row, start : len(written)] = torch.tensor(written[start:])
+    golden.expect(ids, "input_ids")
+    golden.expect(ids != 0, "attention_mask")
+    golden.expect(labels, "labels")
 
 
 @pytest.mark.golden("chat_univi", "train_step.safetensors")

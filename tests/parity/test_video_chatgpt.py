@@ -129,6 +129,26 @@ def test_stored_features(golden: Any) -> None:
 
 
 @pytest.mark.golden("video_chatgpt", "train_step.safetensors")
+def test_training_batch(golden: Any) -> None:
+    """Conversations as the authors' slow tokenizer writes them; only answers are learnt."""
+    tensors, rows = golden.tensors(), golden.manifest["special_token_ids"]["vocab_len"]
+    names = {"<vid_patch>": rows - 3, "<vid_start>": rows - 2, "<vid_end>": rows - 1, "</s>": END}
+    path = golden.folder / "tokenizer" / "tokenizer.model"
+    slow, form = LlamaTokens(path, names, stripping=frozenset(names)), CONVERSATIONS["vicuna_v1_1"]
+    video = f"<vid_start>{'<vid_patch>' * tensors['video_spatio_temporal_features'].shape[1]}<vid_end>"
+    ids, labels = torch.zeros_like(tensors["input_ids"]), torch.full_like(tensors["labels"], -100)
+    for row, (asked, answered) in enumerate(golden.json("train_step_sources.json")):
+        instruction = f"{form.opening}{asked['value'].replace('<video>', video)}{form.closing} "
+        written = [BEGIN, *slow.encode_template(f"{instruction}{answered['value']}{form.stop}")]
+        start = len(slow.encode_template(instruction))
+        ids[row, : len(written)] = torch.tensor(written)
+        labels[row, start : len(written)] = torch.tensor(written[start:])
+    golden.expect(ids, "input_ids")
+    golden.expect(ids != 0, "attention_mask")
+    golden.expect(labels, "labels")
+
+
+@pytest.mark.golden("video_chatgpt", "train_step.safetensors")
 @torch.inference_mode()
 def test_training_step(golden: Any) -> None:
     tensors = golden.tensors()
