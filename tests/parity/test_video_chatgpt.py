@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -195,3 +197,37 @@ def test_full_size_names() -> None:
     assert trained["model.embed_tokens.weight"] == [32006, 4096]
     assert trained["lm_head.weight"] == [32003, 4096]
     assert len(trained) == 5 + 32 * 9
+
+
+@pytest.fixture(scope="module")
+def protocol() -> Any:
+    """The benchmark script, which is no package."""
+    path = Path(__file__).parents[2] / "benchmarks" / "judged_answers.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.golden("video_chatgpt", "answer_cleaning.json")
+def test_cleaning(golden: Any, protocol: Any) -> None:
+    for case in golden.json():
+        assert protocol.clean(case["decoded"]) == case["answer"]
+
+
+@pytest.mark.golden("video_chatgpt", "judge_aggregation.json")
+def test_judging(golden: Any, protocol: Any) -> None:
+    """The authors' scripts with canned replies: the same keys, the same numbers printed."""
+    for case in golden.json():
+        assert protocol.keys(case["video_names_in_order"]) == case["result_keys"]
+        judged = [protocol.read(reply) for reply in case["judge_responses_in_order"]]
+        printed = [float(line.rsplit(" ", 1)[1]) for line in case["printed"]]
+        counted = [*protocol.accuracy(judged)] if case["aspect"] == "zero_shot_qa" else []
+        assert [*counted, protocol.average(judged)] == pytest.approx(printed)
+
+
+def test_a_reply_that_is_no_dictionary_is_asked_for_again(protocol: Any) -> None:
+    assert protocol.read("Score: 4") is None
+    assert protocol.read("__import__('os').getcwd()") is None
