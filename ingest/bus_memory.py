@@ -52,15 +52,15 @@ class MemoryBus:
         """See `Bus`. All groups get the record at once, or `Busy` is raised and none has."""
         end = self._clock.monotonic() + PATIENCE_S
         with self._changed:
-            queues = [self._queue(topic, group, record.stream) for group in self._groups.get(topic, ())]
-            while policy is Policy.BLOCK and any(len(queue) >= self._capacity for queue in queues):
+            while policy is Policy.BLOCK and self._full(topic, record.stream):
                 left = end - self._clock.monotonic()
                 if self._closed or left <= 0:
                     raise Busy(f"The queue of {topic} is full.", advice="It is tried again.")
                 self._changed.wait(left)
             if self._closed:
                 raise Busy("The bus is closed.", advice="The service is stopping.")
-            for position, queue in enumerate(queues):
+            for position, group in enumerate(self._groups.get(topic, ())):
+                queue = self._queues[topic, group].setdefault(record.stream, deque())
                 if len(queue) >= self._capacity:
                     self._make_room(queue, account=position == 0)
                 queue.append(record)
@@ -112,8 +112,9 @@ class MemoryBus:
             self._closed = True
             self._changed.notify_all()
 
-    def _queue(self, topic: str, group: str, stream: StreamId) -> _Queue:
-        return self._queues[topic, group].setdefault(stream, deque())
+    def _full(self, topic: str, stream: StreamId) -> bool:
+        groups = self._groups.get(topic, ())
+        return any(len(self._queues[topic, group].get(stream, ())) >= self._capacity for group in groups)
 
     def _make_room(self, queue: _Queue, *, account: bool) -> None:
         """Drop the oldest frame or sound; the first group of a topic keeps the account of frames."""

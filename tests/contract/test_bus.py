@@ -1,0 +1,289 @@
+"""What every bus must do, and the one loop over it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ingest.bus import FEATURES, FRAMES, JOURNAL, Bus, Policy
+from ingest.bus_memory import MemoryBus
+from ingest.errors import Busy, Fatal, NotVideo, SourceUnavailable
+from ingest.ledger import Ledger
+from ingest.records import Feature, Frame, Moment, Record, Span, StateChange, StreamId
+from ingest.stage import drive
+
+CAM, DOOR = StreamId("cam"), StreamId("door")
+PIXELS = np.zeros((2, 2, 3), np.uint8)
+GROUPS = {FRAMES: ("encode",), FEATURES: ("remember", "watch"), JOURNAL: ("remember",)}
+
+
+def frame(number: int, stream: StreamId = CAM) -> Frame:
+    return Frame(stream, 0, number, Moment(number), PIXELS)
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    return Ledger()
+
+
+@pytest.fixture
+def bus(ledger: Ledger) -> MemoryBus:
+    return MemoryBus(GROUPS, capacity=4, ledger=ledger)
+
+
+def numbers(bus: Bus, topic: str, group: str, limit: int = 100) -> list[int]:
+    deliveries = bus.receive((topic,), group, limit=limit, wait_s=0.05)
+    bus.acknowledge(deliveries)
+    return [d.record.pts for d in deliveries if isinstance(d.record, Frame)]
+
+
+# --- every bus -------------------------------------------------------------------------------------------------
+
+
+def test_every_group_gets_every_record_in_order(bus: MemoryBus) -> None:
+    for number in range(4):
+        bus.publish(FEATURES, frame(number))
+    assert numbers(bus, FEATURES, "remember") == [0, 1, 2, 3]
+    assert numbers(bus, FEATURES, "watch") == [0, 1, 2, 3]
+    assert numbers(bus, FEATURES, "watch") == []
+
+
+def test_a_full_queue_makes_the_publisher_wait_and_then_says_busy(bus: MemoryBus) -> None:
+    for number in range(4):
+        bus.publish(FRAMES, frame(number))
+    with pytest.raises(Busy):
+        bus.publish(FRAMES, frame(4))
+    assert numbers(bus, FRAMES, "encode") == [0, 1, 2, 3]
+
+
+def test_after_busy_no_group_has_the_record(bus: MemoryBus) -> None:
+    for number in range(4):
+        bus.publish(FEATURES, frame(number))
+    assert numbers(bus, FEATURES, "watch") == [0, 1, 2, 3]
+    with pytest.raises(Busy):
+        bus.publish(FEATURES, frame(4))
+    assert numbers(bus, FEATURES, "watch") == []
+    assert numbers(bus, FEATURES, "remember") == [0, 1, 2, 3]
+
+
+def test_a_full_stream_does_not_hold_up_another(bus: MemoryBus) -> None:
+    for number in range(4):
+        bus.publish(FRAMES, frame(number))
+    bus.publish(FRAMES, frame(9, DOOR))
+    assert 9 in numbers(bus, FRAMES, "encode")
+
+
+def test_streams_are_served_in_turn(bus: MemoryBus) -> None:
+    for number in range(4):
+        bus.publish(FRAMES, frame(number, CAM))
+        bus.publish(FRAMES, frame(100 + number, DOOR))
+    first, second = numbers(bus, FRAMES, "encode", 2), numbers(bus, FRAMES, "encode", 2)
+    assert {number >= 100 for number in first} != {number >= 100 for number in second}
+
+
+def test_dropping_the_oldest_is_counted(bus: MemoryBus, ledger: Ledger) -> None:
+    for number in range(7):
+        bus.publish(FRAMES, frame(number), Policy.DROP_OLDEST)
+    assert numbers(bus, FRAMES, "encode") == [3, 4, 5, 6]
+    assert ledger.counts(CAM).dropped == {"overload": 3}
+
+
+def test_a_blocked_publisher_goes_on_when_there_is_room_and_nothing_is_lost(bus: MemoryBus) -> None:
+    """The queue runs empty and is full again, over and over."""
+    got: list[int] = []
+    done = threading.Event()
+
+    def publish() -> None:
+        for number in range(300):
+            bus.publish(FRAMES, frame(number))
+        done.set()
+
+    thread = threading.Thread(target=publish)
+    thread.start()
+    while not done.is_set() or len(got) < 300:
+        got += numbers(bus, FRAMES, "encode", 3)
+        assert len(got) <= 300
+    thread.join()
+    assert got == list(range(300))
+
+
+def test_closing_wakes_everyone(bus: MemoryBus) -> None:
+    begun = time.monotonic()
+    threading.Timer(0.1, bus.close).start()
+    assert bus.receive((FRAMES,), "encode", limit=1, wait_s=10) == []
+    with pytest.raises(Busy):
+        bus.publish(FRAMES, frame(1))
+    assert time.monotonic() - begun < 2
+
+
+def test_depth_tells_what_waits_and_what_is_being_handled(bus: MemoryBus) -> None:
+    bus.publish(FRAMES, frame(0))
+    bus.publish(FRAMES, frame(1))
+    held = bus.receive((FRAMES,), "encode", limit=1, wait_s=0.1)
+    assert bus.depth()["frames/encode"] == 2
+    bus.acknowledge(held)
+    assert bus.depth()["frames/encode"] == 1
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from([CAM, DOOR]), st.integers(1, 5), st.booleans()), max_size=60))
+def test_whatever_the_pace_order_holds_and_the_account_closes(steps: list[tuple[StreamId, int, bool]]) -> None:
+    ledger = Ledger()
+    bus = MemoryBus({FRAMES: ("encode",)}, capacity=3, ledger=ledger)
+    got: dict[StreamId, list[int]] = {CAM: [], DOOR: []}
+
+    def take(limit: int) -> None:
+        deliveries = bus.receive((FRAMES,), "encode", limit=limit, wait_s=0)
+        bus.acknowledge(deliveries)
+        for delivery in deliveries:
+            assert isinstance(delivery.record, Frame)
+            got[delivery.record.stream].append(delivery.record.pts)
+            ledger.stored(delivery.record.stream)
+
+    for number, (stream, limit, publish) in enumerate(steps):
+        if publish:
+            ledger.captured(stream)
+            bus.publish(FRAMES, frame(number, stream), Policy.DROP_OLDEST)
+        else:
+            take(limit)
+    waiting = sum(bus.depth().values())
+    assert sum(ledger.counts(stream).in_flight for stream in got) == waiting
+    take(1000)
+    assert all(ledger.counts(stream).in_flight == 0 for stream in got)
+    assert all(values == sorted(values) for values in got.values())
+
+
+# --- the loop --------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Encode:
+    """A stage that turns frames into features, and fails as it is told to."""
+
+    fail: Callable[[Frame, int], Exception | None] = lambda _frame, _attempt: None
+    attempts: dict[int, int] = field(default_factory=dict)
+    name: str = "encode"
+    consumes: tuple[str, ...] = (FRAMES,)
+    produces: str | None = FEATURES
+
+    def handle(self, batch: Sequence[Record]) -> Sequence[Record]:
+        made = []
+        for record in batch:
+            assert isinstance(record, Frame)
+            self.attempts[record.pts] = self.attempts.get(record.pts, 0) + 1
+            if error := self.fail(record, self.attempts[record.pts]):
+                raise error
+            made.append(
+                Feature(record.stream, 0, record.pts, Span(record.moment, record.moment), np.ones(2, np.float32))
+            )
+        return made
+
+
+def run(stage: Encode, ledger: Ledger, count: int = 10) -> tuple[list[int], MemoryBus]:
+    """Drive `stage` over frames 0..count-1; the features that came out."""
+    bus, stop, made = MemoryBus(GROUPS, ledger=ledger), threading.Event(), []
+    for number in range(count):
+        ledger.captured(CAM)
+        bus.publish(FRAMES, frame(number))
+    thread = threading.Thread(target=drive, args=(stage, bus, stop), kwargs={"ledger": ledger})
+    thread.start()
+    end = time.monotonic() + 10
+    while sum(bus.depth()[name] for name in ("frames/encode",)) and time.monotonic() < end:
+        time.sleep(0.01)
+    for delivery in bus.receive((FEATURES,), "remember", limit=100, wait_s=0.2):
+        made.append(delivery.record.pts if isinstance(delivery.record, Feature) else -1)
+        ledger.stored(CAM)
+        bus.acknowledge([delivery])
+    stop.set()
+    thread.join(5)
+    assert not thread.is_alive()
+    return made, bus
+
+
+def test_records_go_through(ledger: Ledger) -> None:
+    made, bus = run(Encode(), ledger)
+    assert made == list(range(10))
+    assert bus.parked() == []
+    assert ledger.counts(CAM).in_flight == 0
+
+
+def test_what_is_transient_is_tried_until_it_works(ledger: Ledger) -> None:
+    stage = Encode(lambda f, attempt: SourceUnavailable("later") if f.pts == 3 and attempt < 5 else None)
+    made, _ = run(stage, ledger)
+    assert made == list(range(10))
+    assert stage.attempts[3] == 5
+
+
+@pytest.mark.parametrize("error", [NotVideo("no"), KeyError("a bug"), MemoryError()])
+def test_poison_is_parked_and_counted_and_the_rest_goes_on(error: Exception, ledger: Ledger) -> None:
+    made, bus = run(Encode(lambda f, _: error if f.pts == 4 else None), ledger)
+    assert made == [0, 1, 2, 3, 5, 6, 7, 8, 9]
+    ((delivery, reason),) = bus.parked()
+    assert delivery.record.key == frame(4).key
+    assert reason
+    counts = ledger.counts(CAM)
+    assert sum(counts.parked.values()) == 1
+    assert counts.in_flight == 0
+
+
+def test_what_is_fatal_leaves_the_loop_and_acknowledges_nothing(ledger: Ledger) -> None:
+    bus = MemoryBus(GROUPS, ledger=ledger)
+    bus.publish(FRAMES, frame(0))
+    with pytest.raises(Fatal):
+        drive(Encode(lambda *_: Fatal("the store is corrupt")), bus, threading.Event())
+    assert bus.depth()["frames/encode"] == 1
+
+
+def test_a_stage_waiting_for_something_transient_can_be_stopped(ledger: Ledger) -> None:
+    bus, stop = MemoryBus(GROUPS, ledger=ledger), threading.Event()
+    bus.publish(FRAMES, frame(0))
+    stage = Encode(lambda *_: SourceUnavailable("never"))
+    threading.Timer(0.3, stop.set).start()
+    begun = time.monotonic()
+    drive(stage, bus, stop)
+    assert time.monotonic() - begun < 4
+    assert bus.depth()["frames/encode"] == 1
+
+
+def test_a_full_topic_behind_a_stage_holds_it_back_without_loss(ledger: Ledger) -> None:
+    bus, stop = MemoryBus(GROUPS, capacity=2, ledger=ledger), threading.Event()
+    thread = threading.Thread(target=drive, args=(Encode(), bus, stop))
+    thread.start()
+    got: list[int] = []
+
+    def publish() -> None:
+        for number in range(20):
+            while True:
+                try:
+                    bus.publish(FRAMES, frame(number))
+                    break
+                except Busy:
+                    continue
+
+    publisher = threading.Thread(target=publish)
+    publisher.start()
+    end = time.monotonic() + 20
+    while len(got) < 20 and time.monotonic() < end:
+        for group in ("watch", "remember"):
+            deliveries = bus.receive((FEATURES,), group, limit=1, wait_s=0.05)
+            bus.acknowledge(deliveries)
+            if group == "remember":
+                got += [d.record.pts for d in deliveries if isinstance(d.record, Feature)]
+    stop.set()
+    publisher.join(5)
+    thread.join(5)
+    assert got == list(range(20))
+
+
+def test_other_records_are_not_counted_as_frames(ledger: Ledger) -> None:
+    bus = MemoryBus(GROUPS, capacity=1, ledger=ledger)
+    for at in range(3):
+        bus.publish(JOURNAL, StateChange(CAM, "live", Moment(at)), Policy.DROP_OLDEST)
+    assert ledger.counts(CAM).dropped == {}
