@@ -1,6 +1,6 @@
 """CogVLM2's language model: Llama 3 under CogVLM's names, with CogVLM's positions.
 
-Dubey et al. 2024 (section 3.2) describes the layers; the names of the visual expert (Wang et al. 2023, section 2.2)
+Dubey et al. 2024 (section 3.2) describes the layers; the names of the visual expert (Wang et al. 2023, section 2)
 remain although the video model has none: every token passes the `language_…` weights.
 """
 
@@ -150,7 +150,7 @@ def causal_mask(real: Tensor, length: int) -> Tensor:
 def cog_positions(kinds: Tensor, real: Tensor) -> Tensor:
     """Positions int64 [B, L] of tokens whose `kinds` are 0 for text and 1 for vision, -1 where not `real` [B, L].
 
-    A picture is one place: all its patches share a position (Wang et al. 2023, section 2.2, "position embedding").
+    A picture is one place: all its patches share a position (Wang et al. 2023, section 2, "position embedding").
     Its first and last vector count as text. Neighbouring pictures with no text between them share one place too.
     """
     kinds = torch.where(real, kinds, -1)

@@ -1,7 +1,7 @@
 """EVA2-CLIP-E as CogVLM2 uses it: frames to 66 vectors of the language model's width each.
 
-A plain ViT (Sun et al. 2023, EVA-CLIP, table 1) whose norms stand behind each branch instead of before it, then
-CogVLM's adapter (Wang et al. 2023, section 2.2): a 2x2 convolution, a gated projection, and a learned vector before
+A plain ViT (EVA-CLIP, Sun et al. 2023) whose norms stand behind each branch instead of before it, then CogVLM2's
+adapter (Hong et al. 2024, section 2): a 2x2 convolution, a gated projection, and a learned vector before
 and after every picture. Module names are the official ones, misleading as some of them are.
 """
 

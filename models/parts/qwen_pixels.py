@@ -19,6 +19,7 @@ from torch import Tensor
 from ingest.errors import Invalid
 from ingest.records import Pixels
 from models.parts.clip_vision import CLIP_MEAN, CLIP_STD
+from models.parts.pixels import stack
 
 FACTOR = 28
 """Pixels per side of a merged patch: 2 x 2 patches of 14."""
@@ -116,15 +117,15 @@ def picture_patches(picture: Pixels, budget: PixelBudget) -> Patches:
     """One picture uint8 [H, W, 3], resized by PIL's bicubic filter, as a still video of two frames."""
     height, width = _visible(fitting_size(picture.shape[0], picture.shape[1], budget))
     resized = Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC)
-    frame = torch.from_numpy(np.array(resized)).permute(2, 0, 1)
-    return patches(torch.stack([frame, frame]))
+    frame = np.array(resized)
+    return patches(stack([frame, frame]))
 
 
 def video_patches(frames: Sequence[Pixels], budget: VideoBudget) -> Patches:
-    """Frames uint8 [H, W, 3] of one size; an odd one out is shown twice."""
-    video = torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2)
-    size = fitting_size(video.shape[2], video.shape[3], budget.per_frame(len(frames)))
-    return patches(resize_video(video, _visible(size)))
+    """Frames uint8 [H, W, 3], all brought to the size that fits the first; an odd one out is shown twice."""
+    height, width, _ = frames[0].shape
+    size = _visible(fitting_size(height, width, budget.per_frame(len(frames))))
+    return patches(torch.cat([resize_video(stack([frame]), size) for frame in frames]))
 
 
 def resize_video(video: Tensor, size: tuple[int, int]) -> Tensor:

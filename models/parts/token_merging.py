@@ -1,7 +1,7 @@
 """Merging tokens by density-peak clustering, without parameters.
 
-DPC-KNN (Du et al. 2016, section 3) as used for tokens by TCFormer (Zeng et al. 2022, section 3.2) and by Chat-UniVi
-(Jin et al. 2024, section 3.1): a token is a cluster centre when its neighbourhood is dense and every denser token is
+DPC-KNN (Du et al. 2016, section 3) as used for tokens by TCFormer (Zeng et al. 2022, section 3) and by Chat-UniVi
+(Jin et al. 2024, section 3): a token is a cluster centre when its neighbourhood is dense and every denser token is
 far away; each other token joins its nearest centre, and a cluster becomes the mean of its tokens.
 """
 

@@ -3,7 +3,7 @@
     picture [3, 224, 224] ── EVA2-CLIP-E ──▶ 66 vectors ─┐
     second 7              ── "7"         ──▶ time token ─┴─▶ … the next picture … ── question ─▶ Llama 3
 
-The seconds are what makes it answer "when" (section 2.2): here they count from the first picture of the evidence on
+It was tuned to find when things happen by these seconds: here they count from the first picture of the evidence on
 the stream's own clock, not from the first frame of a file.
 """
 
@@ -28,7 +28,7 @@ from models.parts.asking import Answering, cited, with_material
 from models.parts.cogvlm_decoder import CogDecoder, CogDecoderConfig, cog_positions
 from models.parts.decoding import Codec, Step, end_tokens, speak, spell
 from models.parts.eva2_clip import Eva2Clip, Eva2ClipConfig
-from models.parts.exhibits import Shot, clock
+from models.parts.exhibits import Shot, clock, shots
 from models.parts.fast_tokens import FastTokens
 from models.parts.grounding import ANSWER_LENGTH, only, when, within
 from models.parts.pixels import normalise, stack
@@ -263,7 +263,7 @@ class CogVlm2Video:
         return [span for exhibit in seen if (span := self._ground(event, exhibit, evidence))]
 
     def _ground(self, event: str, exhibit: Exhibit, evidence: Evidence) -> Span | None:
-        shown = self.how.look(only(exhibit, evidence), PICTURES)
+        shown = shots(only(exhibit, evidence), PICTURES)
         told = [round(second) for second in seconds_of(shown)]
         said = "".join(self._say(when(event), shown, told, ANSWER_LENGTH))
         return within(said, shown[0].moment, exhibit)
@@ -278,10 +278,10 @@ class CogVlm2Video:
         return torch.cat([cog_pixels(stack([picture]), size) for picture in pictures])
 
 
-def seconds_of(shots: Sequence[Shot]) -> list[float]:
+def seconds_of(shown: Sequence[Shot]) -> list[float]:
     """Seconds of each after the earliest."""
-    zero = min(shot.moment for shot in shots)
-    return [(shot.moment - zero) / MICROSECONDS for shot in shots]
+    zero = min(shot.moment for shot in shown)
+    return [(shot.moment - zero) / MICROSECONDS for shot in shown]
 
 
 def on_the_clock(answer: Iterator[str], zero: str) -> Iterator[str]:

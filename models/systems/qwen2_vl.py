@@ -24,7 +24,7 @@ from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VisionTransforme
 from ingest.records import MICROSECONDS, Evidence, Exhibit, Span
 from models.parts.asking import Answering, cited, rate, with_material
 from models.parts.decoding import Step, end_tokens, speak, spell
-from models.parts.exhibits import Shot, clock
+from models.parts.exhibits import Shot, clock, shots
 from models.parts.fast_tokens import FastTokens
 from models.parts.grounding import ANSWER_LENGTH, only, when, within
 from models.parts.multimodal_rope import Grid, multimodal_positions
@@ -38,6 +38,9 @@ from models.parts.qwen_pixels import (
     video_patches,
 )
 from models.weights import Hollow, KeyMap, LoadReport, load
+
+_KEYS = KeyMap(rules=((r"^model\.visual\.", "visual."), (r"^model\.language_model\.", "model.")))
+"""The published names, and those under which newer libraries save the same model."""
 
 SYSTEM = "You are a helpful assistant."
 
@@ -100,9 +103,8 @@ class Qwen2VlModel(nn.Module):
 
     def is_vision(self, ids: Tensor) -> Tensor:
         """bool like ids: where a visual's tokens stand."""
-        return torch.isin(
-            ids, torch.tensor([self.config.image_token_id, self.config.video_token_id], device=ids.device)
-        )
+        marks = (self.config.image_token_id, self.config.video_token_id)
+        return torch.isin(ids, torch.tensor(marks, device=ids.device))
 
     def positions(self, prompt: Prompt) -> Tensor:
         """int64 [3, B, L]: time, height, width. Padding takes no position and its entries mean nothing."""
@@ -174,28 +176,24 @@ def build_prompt(parts: Sequence[str | Visual], words: FastTokens, config: Qwen2
             text += part
             continue
         pad = config.image_token_id if part.still else config.video_token_id
-        ids += [
-            *words.encode(text),
-            config.vision_start_token_id,
-            *[pad] * part.grid.tokens,
-            config.vision_end_token_id,
-        ]
+        places = [config.vision_start_token_id, *[pad] * part.grid.tokens, config.vision_end_token_id]
+        ids += words.encode(text) + places
         text = ""
     ids += [*words.encode(text), end, *turn, begin, *words.encode("assistant\n")]
     visuals = tuple(part for part in parts if isinstance(part, Visual))
     return Prompt(torch.tensor([ids]), torch.ones(1, len(ids), dtype=torch.bool), visuals)
 
 
-def visual(shots: Sequence[Shot]) -> Visual:
+def visual(shown: Sequence[Shot]) -> Visual:
     """A picture, or pictures as a video whose temporal positions are their seconds."""
-    if len(shots) == 1:
-        return Visual(picture_patches(shots[0].pixels, _STILL), still=True)
-    return Visual(video_patches([shot.pixels for shot in shots], VideoBudget()), steps=real_steps(shots))
+    if len(shown) == 1:
+        return Visual(picture_patches(shown[0].pixels, _STILL), still=True)
+    return Visual(video_patches([shot.pixels for shot in shown], VideoBudget()), steps=real_steps(shown))
 
 
-def real_steps(shots: Sequence[Shot]) -> tuple[int, ...]:
+def real_steps(shown: Sequence[Shot]) -> tuple[int, ...]:
     """Each pair's seconds after the first picture; ascending by 1 to 60 even where the pictures' do not."""
-    at = [round((shot.moment - shots[0].moment) / MICROSECONDS) for shot in shots[::2]]
+    at = [round((shot.moment - shown[0].moment) / MICROSECONDS) for shot in shown[::2]]
     steps = [0]
     for before, after in pairwise(at):
         steps.append(steps[-1] + min(max(after - before, 1), _LONGEST_STEP))
@@ -227,7 +225,7 @@ class Qwen2Vl:
         config = Qwen2VLConfig(**json.loads((folder / "config.json").read_text()))
         with Hollow():
             model = Qwen2VlModel(config)
-        report = load(model, [folder], KeyMap(), device=device, dtype=dtype)
+        report = load(model, [folder], _KEYS, device=device, dtype=dtype)
         ends = end_tokens(folder, otherwise=config.text_config.eos_token_id)
         system = cls(model, FastTokens(folder / "tokenizer.json"), ends, how)
         system.report = report
@@ -249,7 +247,7 @@ class Qwen2Vl:
         return [span for exhibit in seen if (span := self._ground(event, exhibit, evidence))]
 
     def _ground(self, event: str, exhibit: Exhibit, evidence: Evidence) -> Span | None:
-        shown = self.how.look(only(exhibit, evidence), PICTURES)
+        shown = shots(only(exhibit, evidence), PICTURES)
         said = "".join(self._say([visual(shown), when(event)], ANSWER_LENGTH))
         return within(said, shown[0].moment, exhibit)
 
