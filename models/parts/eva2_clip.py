@@ -51,6 +51,8 @@ class Eva2Clip(nn.Module):
 
 
 class PatchEmbedding(nn.Module):
+    """Patches and CLS with their learned positions."""
+
     def __init__(self, config: Eva2ClipConfig) -> None:
         super().__init__()
         patches = (config.image_size // config.patch_size) ** 2
