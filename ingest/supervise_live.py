@@ -6,11 +6,11 @@ from typing import Any, Final
 
 from ingest.backoff import Backoff
 from ingest.bus import FRAMES, Policy
-from ingest.child import Decoder
+from ingest.child import Decoder, Message
 from ingest.errors import DeadlineExceeded, Denied, HindsightError, NotFound, NotVideo
 from ingest.plan import CapturePlan
 from ingest.probe import MediaInfo
-from ingest.records import Coverage, Ended, Gap, GapReason, Moment, Segment, Span, StreamState, seconds
+from ingest.records import Coverage, Ended, Frame, Gap, GapReason, Moment, Segment, Span, StreamState, seconds
 from ingest.supervise import Beat, Supervisor, Surroundings
 
 _STEADY_S: Final = 10.0
@@ -52,6 +52,7 @@ class LiveSupervisor(Supervisor):
             except HindsightError as error:
                 self._lost(error)
             else:
+                self._beaten(Beat(outcome["epoch"], outcome["pts"], outcome["moment"]))
                 self._go_on()
                 if outcome["ends"]:
                     self._finished()
@@ -74,6 +75,11 @@ class LiveSupervisor(Supervisor):
     def _opened(self, info: MediaInfo) -> None:
         if 0 < info.fps < 240:
             self._interval_s = 1 / info.fps
+
+    def _heard(self, message: Message) -> None:
+        super()._heard(message)
+        if isinstance(message, Frame):
+            self._beaten(Beat(message.epoch, message.pts, message.moment))
 
     def _beaten(self, beat: Beat) -> None:
         if self._connected is None:

@@ -26,6 +26,7 @@ from ingest.records import Ended, Frame, Record, Sound, StateChange, StreamId
 from tests.media import Clip, make, make_sound
 
 T = TypeVar("T", bound=Record)
+STREAM = StreamId("cam")
 LOOPBACK = ("127.0.0.0/8",)
 SYSTEM_PYTHON = "/usr/bin/python3"
 
@@ -72,6 +73,11 @@ class Harvest:
         self.fleet.start(plan)
         self.wait(lambda: {"finished", "failed"} & set(self.states()), seconds)
         self.wait(lambda: "failed" in self.states() or self.of(Ended), 5)
+        self.wait(lambda: not any(self.bus.depth().values()), 5)
+
+    def halt(self) -> None:
+        """Stop the stream and take in everything that it had to say."""
+        self.fleet.stop(STREAM)
         self.wait(lambda: not any(self.bus.depth().values()), 5)
 
     def collect(self) -> None:
@@ -260,5 +266,4 @@ assert Gst.ElementFactory.find("x264enc") and Gst.ElementFactory.find("rtph264pa
     )  # fmt: skip
 
 
-STREAM = StreamId("cam")
 __all__ = ["LOOPBACK", "STREAM", "Harvest", "RtspServer", "Sound", "Trap", "answer", "children"]

@@ -1,0 +1,312 @@
+"""Live streams against a real RTSP server that is killed, frozen, locked and lied about."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import pytest
+
+from ingest.capture import CapturePlan, Recording
+from ingest.clips import cut, still
+from ingest.clock import SystemClock
+from ingest.errors import DeadlineExceeded, SourceRefused, SourceUnavailable, Unauthorised
+from ingest.guard import Guard
+from ingest.limits import Limits
+from ingest.probe import probe
+from ingest.records import Coverage, Frame, Gap, Mark, Moment, Segment, Sound, Span, seconds
+from ingest.sampling import Sampling
+from ingest.sources import parse
+from tests.ingest.conftest import LOOPBACK, STREAM, Harvest, RtspServer, Trap, decoders
+
+QUICK = Limits(read_s=2.0, open_s=4.0, stall_s=1.5, backoff_first_s=0.3, backoff_most_s=1.0)
+SAMPLED = Sampling(floor_hz=4, ceiling_hz=4)
+
+pytestmark = pytest.mark.service
+
+
+def plan(url: str, folder: Path | None = None, **changes: object) -> CapturePlan:
+    recording = Recording(folder, 1.0) if folder is not None else None
+    return CapturePlan(STREAM, parse(url), sampling=SAMPLED, recording=recording, **changes)  # type: ignore[arg-type]
+
+
+def test_a_camera_that_goes_and_comes_back(
+    rtsp: Callable[..., RtspServer], harvest: Callable[..., Harvest], tmp_path: Path
+) -> None:
+    """Killed and started again: noticed, reconnected by itself, the gap exact, its two sides in different epochs."""
+    server, made = rtsp(), harvest(QUICK)
+    made.fleet.start(plan(server.url(), tmp_path / "recorded"))
+    made.wait(lambda: len(made.of(Frame)) >= 12)
+    newest = made.of(Frame)[-1].moment
+    assert abs(SystemClock().now() - newest) < seconds(1.5), "a frame's time is the time it was seen"
+    server.kill()
+    killed = SystemClock().now()
+    made.wait(lambda: made.states()[-1:] == ["offline"], 5)
+    assert SystemClock().now() - killed < seconds(5)
+    time.sleep(2)
+    server.start()
+    back, before = SystemClock().now(), len(made.of(Frame))
+    made.wait(lambda: len(made.of(Frame)) > before + 4)
+    frames = made.of(Frame)
+    made.halt()
+    gap = made.of(Gap)[-2 if made.of(Gap)[-1].reason == "paused" else -1]
+    assert gap.reason == "offline"
+    assert gap.detail
+    assert gap.span.start == pytest.approx(killed, abs=seconds(0.7))
+    assert back < gap.span.end < back + seconds(6)
+    assert {f.epoch for f in frames if f.moment < gap.span.start} == {0}
+    assert all(f.epoch > 0 for f in frames if f.moment >= gap.span.end)
+    assert not [f for f in frames if f.moment in Span(Moment(gap.span.start + 1), gap.span.end)]
+    assert {(c.epoch) for c in made.of(Coverage)} == {f.epoch for f in frames}
+    for coverage in made.of(Coverage):
+        assert not coverage.span.overlaps(Span(Moment(gap.span.start + 1), Moment(gap.span.end - 1)))
+    status_states = made.states()
+    assert status_states[:2] == ["connecting", "live"]
+    assert status_states[-1] == "paused"
+    check_recording(made, tmp_path / "recorded")
+
+
+def check_recording(made: Harvest, folder: Path) -> None:
+    """Segments are whole, playable, where they say they are, and follow one another."""
+    segments = made.of(Segment)
+    assert len(segments) >= 3
+    assert list(folder.glob("*.part")) == []
+    assert {str(path) for path in folder.glob("*.mp4")} == {segment.path for segment in segments}
+    for segment in segments:
+        with av.open(segment.path) as container:
+            times = [float(frame.pts * frame.time_base) for frame in container.decode(video=0)]
+        assert times[0] * 1e6 == pytest.approx(segment.first_pts, abs=1000)
+        assert (times[-1] - times[0] + 0.04) * 1e6 == pytest.approx(segment.span.duration, abs=50_000)
+        assert segment.size == Path(segment.path).stat().st_size
+        assert segment.owned
+    for before, after in itertools.pairwise(segments):
+        if before.epoch == after.epoch:
+            assert after.span.start == before.span.end
+
+
+def test_a_clip_and_a_still_across_segments(
+    rtsp: Callable[..., RtspServer], harvest: Callable[..., Harvest], tmp_path: Path
+) -> None:
+    server, made = rtsp(), harvest(QUICK)
+    made.fleet.start(plan(server.url(), tmp_path / "recorded"))
+    made.wait(lambda: len(made.of(Segment)) >= 4)
+    made.halt()
+    segments = made.of(Segment)
+    wanted = Span(Moment(segments[0].span.start + seconds(0.5)), Moment(segments[2].span.start + seconds(0.5)))
+    covered = cut(segments, wanted, tmp_path / "clip.mp4")
+    assert covered.start == segments[0].span.start
+    assert covered.end == pytest.approx(wanted.end, abs=seconds(0.1))
+    with av.open(str(tmp_path / "clip.mp4")) as container:
+        assert (container.streams.video[0].codec_context.name, container.streams.audio[0].codec_context.name) == (
+            "h264",
+            "aac",
+        )
+        pictures = [float(f.pts * f.time_base) for f in container.decode(video=0)]
+    steps = [after - before for before, after in itertools.pairwise(pictures)]
+    assert max(steps) < 0.1, "no hole at the border of two segments"
+    picture = still(segments, wanted.end)
+    assert picture.moment <= wanted.end < picture.moment + seconds(0.1)
+    assert picture.jpeg[:2] == b"\xff\xd8"
+
+
+def test_a_camera_with_telephone_sound_is_recorded_with_sound(
+    rtsp: Callable[..., RtspServer], harvest: Callable[..., Harvest], tmp_path: Path
+) -> None:
+    server, made = rtsp(), harvest(QUICK)
+    made.fleet.start(plan(server.url("mulaw"), tmp_path / "recorded"))
+    made.wait(lambda: len(made.of(Segment)) >= 2)
+    made.halt()
+    assert made.of(Sound), "what was heard is told when the stream is stopped"
+    with av.open(made.of(Segment)[1].path) as container:
+        samples = sum(frame.samples for frame in container.decode(audio=0))
+        assert samples / 16_000 == pytest.approx(1.0, abs=0.3)
+
+
+def test_a_frozen_camera_is_stalled_and_comes_back(
+    rtsp: Callable[..., RtspServer], harvest: Callable[..., Harvest]
+) -> None:
+    """The connection stays open and nothing comes: no error from anyone but our clock."""
+    server, made = rtsp(), harvest(QUICK)
+    made.fleet.start(plan(server.url("silent")))
+    made.wait(lambda: len(made.of(Frame)) >= 6)
+    assert server.process is not None
+    os.kill(server.process.pid, signal.SIGSTOP)
+    frozen = time.monotonic()
+    made.wait(lambda: made.states()[-1:] == ["stalled"], 6)
+    assert time.monotonic() - frozen < QUICK.stall_s + 2
+    server.kill()
+    server.start()
+    made.wait(lambda: made.states()[-1:] == ["live"], 10)
+    assert "stalled" in {gap.reason for gap in made.of(Gap)}
+
+
+def test_time_while_the_service_was_down_is_a_gap(
+    rtsp: Callable[..., RtspServer], harvest: Callable[..., Harvest]
+) -> None:
+    server, made = rtsp(), harvest(QUICK)
+    now = SystemClock().now()
+    mark = Mark(7, 123, Moment(now - seconds(90)))
+    made.fleet.start(plan(server.url("silent"), resume=mark))
+    made.wait(lambda: made.of(Frame))
+    (gap,) = made.of(Gap)
+    assert gap.reason == "service stopped"
+    assert gap.span.start == mark.moment
+    assert gap.span.end == pytest.approx(made.of(Frame)[0].moment, abs=seconds(0.1))
+    assert made.of(Frame)[0].epoch == 8
+
+
+def test_a_wrong_password_fails_and_says_so(rtsp: Callable[..., RtspServer], harvest: Callable[..., Harvest]) -> None:
+    server, made = rtsp("--login", "admin:secret-word"), harvest(QUICK)
+    guard = Guard([], LOOPBACK)
+    wrong = parse(server.url("silent").replace("//", "//admin:other-word@"))
+    with pytest.raises(Unauthorised) as caught:
+        probe(wrong, guard)
+    assert "password" in caught.value.advice
+    assert "other-word" not in str(caught.value)
+    right = parse(server.url("silent").replace("//", "//admin:secret-word@"))
+    assert probe(right, guard).video_codec == "h264"
+    made.fleet.start(CapturePlan(STREAM, wrong))
+    made.wait(lambda: made.states()[-1:] == ["failed"])
+    made.wait(lambda: (status := made.fleet.status(STREAM)) is not None and status.reconnects >= 2)
+    assert len(made.states()) <= 3, "the same trouble is told once"
+
+
+def test_recordings_left_by_a_killed_process_are_rescued(
+    rtsp: Callable[..., RtspServer], harvest: Callable[..., Harvest], tmp_path: Path
+) -> None:
+    server, made, folder = rtsp(), harvest(QUICK), tmp_path / "recorded"
+    long = CapturePlan(STREAM, parse(server.url()), recording=Recording(folder, 60.0))
+    made.fleet.start(long)
+    made.wait(lambda: made.of(Coverage), 15)
+    (part,) = folder.glob("*.part")
+    copy = tmp_path / "left"
+    copy.mkdir()
+    shutil.copy(part, copy / part.name)
+    (copy / "00000-5-0.mp4.part").write_bytes(b"nothing of use")
+    made.halt()
+    again = harvest(QUICK)
+    again.fleet.start(plan("rtsp://127.0.0.1:1/x", copy))
+    again.wait(lambda: again.of(Segment))
+    (segment,) = again.of(Segment)
+    assert segment.span.start == int(part.name.split("-")[1])
+    assert segment.span.duration > seconds(3)
+    with av.open(segment.path) as container:
+        assert sum(1 for _ in container.decode(video=0)) * 40_000 == pytest.approx(segment.span.duration, abs=100_000)
+    again.wait(lambda: list(copy.glob("*.part")) == [])
+
+
+def test_a_live_consumer_that_sleeps_costs_frames_and_each_is_counted(
+    rtsp: Callable[..., RtspServer], harvest: Callable[..., Harvest]
+) -> None:
+    server, made = rtsp(), harvest(QUICK, capacity=2, pace_s=0.5)
+    made.fleet.start(plan(server.url("silent")))
+    made.wait(lambda: made.ledger.counts(STREAM).dropped.get("overload", 0) > 4)
+    made.pace_s = 0
+    made.wait(lambda: SystemClock().now() - made.of(Frame)[-1].moment < seconds(2))
+
+
+# --- peers that say nothing ------------------------------------------------------------------------------------
+
+
+def silence(visitor: socket.socket) -> None:
+    while visitor.recv(4096):
+        pass
+
+
+def after_options(visitor: socket.socket) -> None:
+    """Speaks RTSP until it is asked to describe."""
+    request = visitor.recv(4096)
+    number = request.partition(b"CSeq: ")[2].partition(b"\r\n")[0]
+    visitor.sendall(b"RTSP/1.0 200 OK\r\nCSeq: " + number + b"\r\nPublic: DESCRIBE, SETUP, PLAY\r\n\r\n")
+    silence(visitor)
+
+
+def http_header_only(visitor: socket.socket) -> None:
+    visitor.recv(4096)
+    visitor.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\n\r\n")
+    silence(visitor)
+
+
+def drip(visitor: socket.socket) -> None:
+    visitor.recv(4096)
+    visitor.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\n\r\n")
+    while True:
+        visitor.sendall(b"x")
+        time.sleep(0.3)
+
+
+@pytest.mark.parametrize("talk", [silence, after_options, http_header_only, drip])
+@pytest.mark.parametrize("scheme", ["rtsp", "http", "rtmp"])
+def test_a_silent_peer_is_a_deadline_and_not_for_ever(
+    talk: Callable[[socket.socket], None], scheme: str, trap: Callable[..., Trap]
+) -> None:
+    """Without a timeout nearly all of these block for ever, and libav names them "invalid data" or "exit"."""
+    if (talk is after_options) != (scheme == "rtsp") and talk is not silence:
+        pytest.skip("says nothing new about this protocol")
+    peer, begun = trap(talk), time.monotonic()
+    with pytest.raises((DeadlineExceeded, SourceUnavailable)) as caught:
+        probe(parse(f"{scheme}://127.0.0.1:{peer.port}/x"), Guard([], LOOPBACK), timeout_s=3)
+    assert time.monotonic() - begun < 3 + 1.5
+    assert caught.value.advice
+    assert isinstance(caught.value, DeadlineExceeded) or talk is drip
+    assert decoders() == []
+
+
+# --- addresses that lead elsewhere -----------------------------------------------------------------------------
+
+
+def rtsp_redirect(to: int) -> Callable[[socket.socket], None]:
+    def talk(visitor: socket.socket) -> None:
+        while request := visitor.recv(4096):
+            number = request.partition(b"CSeq: ")[2].partition(b"\r\n")[0]
+            if request.startswith(b"OPTIONS"):
+                visitor.sendall(b"RTSP/1.0 200 OK\r\nCSeq: " + number + b"\r\nPublic: DESCRIBE, SETUP, PLAY\r\n\r\n")
+            else:
+                where = b"Location: rtsp://127.0.0.1:%d/inside\r\n" % to
+                visitor.sendall(b"RTSP/1.0 302 Found\r\nCSeq: " + number + b"\r\n" + where + b"\r\n")
+
+    return talk
+
+
+def test_libav_follows_rtsp_redirects_and_so_has_to_be_kept_from_it(trap: Callable[..., Trap]) -> None:
+    """The measured reason for the relay: `max_redirects` is not asked."""
+    inside = trap(silence)
+    door = trap(rtsp_redirect(inside.port))
+    options = {
+        "rtsp_transport": "tcp",
+        "timeout": "1000000",
+        "max_redirects": "0",
+        "protocol_whitelist": "rtsp,tcp,rtp",
+    }
+    with pytest.raises(av.error.FFmpegError):
+        av.open(f"rtsp://127.0.0.1:{door.port}/x", options=options, timeout=2)
+    assert inside.hits == 1
+
+
+def test_an_rtsp_redirect_is_refused_and_hits_nothing(trap: Callable[..., Trap]) -> None:
+    inside = trap(silence)
+    door = trap(rtsp_redirect(inside.port))
+    with pytest.raises(SourceRefused):
+        probe(parse(f"rtsp://127.0.0.1:{door.port}/x"), Guard([], LOOPBACK), timeout_s=4)
+    assert (door.hits, inside.hits) == (1, 0)
+
+
+def test_a_hundred_failures_leave_no_child_and_wait_longer_each_time(harvest: Callable[..., Harvest]) -> None:
+    """A dead address: attempts grow apart up to the limit and never stop."""
+    made = harvest(Limits(backoff_first_s=0.05, backoff_most_s=0.4))
+    made.fleet.start(plan("rtsp://127.0.0.1:1/x"))
+    made.wait(lambda: (status := made.fleet.status(STREAM)) is not None and status.reconnects >= 5)
+    assert made.states() == ["connecting", "offline"]
+    assert len(decoders()) <= 1
+    assert sum(thread.name == f"capture {STREAM}" for thread in threading.enumerate()) == 1
+    gaps = made.of(Gap)
+    assert {gap.key for gap in gaps} == {gaps[0].key}
+    assert gaps[-1].span.end > gaps[0].span.end
