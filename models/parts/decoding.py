@@ -7,7 +7,8 @@ CogVLM2 do the same by top_k = 1; Video-ChatGPT's and Chat-UniVi's demonstration
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -28,12 +29,31 @@ class Codec(Protocol):
     def decode(self, ids: Sequence[int]) -> str: ...
 
 
-def end_tokens(folder: Path, otherwise: int) -> frozenset[int]:
-    """Which tokens end an answer: what generation_config.json says, where there is one that does."""
-    file = folder / "generation_config.json"
-    published = json.loads(file.read_text()) if file.exists() else {}
-    ends = published.get("eos_token_id", otherwise)
-    return frozenset(ends if isinstance(ends, list) else [ends])
+@dataclass(frozen=True)
+class Manner:
+    """How a checkpoint wants to be spoken with.
+
+    ends     any of these tokens ends an answer
+    penalty  what has been read or said is made less likely by this factor (Keskar et al. 2019, section 4.1)
+    """
+
+    ends: frozenset[int]
+    penalty: float = 1.0
+
+    @classmethod
+    def read(cls, folder: Path, otherwise: int) -> Manner:
+        """From generation_config.json; where it says nothing, the answer ends with `otherwise`."""
+        file = folder / "generation_config.json"
+        published = json.loads(file.read_text()) if file.exists() else {}
+        ends = published.get("eos_token_id", otherwise)
+        return cls(frozenset(ends if isinstance(ends, list) else [ends]), published.get("repetition_penalty", 1.0))
+
+    def weigh(self, logits: Tensor, known: Tensor) -> Tensor:
+        """Logits [B, V] after tokens `known` int64 [B, n]."""
+        if self.penalty == 1.0:
+            return logits
+        scores = logits.gather(1, known)
+        return logits.scatter(1, known, torch.where(scores < 0, scores * self.penalty, scores / self.penalty))
 
 
 def greedy(step: Step, length: int) -> Iterator[Tensor]:
@@ -45,11 +65,19 @@ def greedy(step: Step, length: int) -> Iterator[Tensor]:
         yield said
 
 
-def speak(step: Step, *, longest: int, ends: Collection[int]) -> Iterator[int]:
-    """The tokens of one answer, at most `longest`, up to one of `ends`."""
-    for said in greedy(step, longest):
+def speak(step: Step, manner: Manner, *, longest: int, prompt: Tensor | None = None) -> Iterator[int]:
+    """The tokens of one answer, at most `longest`; the ids of `prompt` int64 [1, L] count as read."""
+    known = torch.empty(1, 0, dtype=torch.long) if prompt is None else prompt
+
+    def weighed(said: Tensor | None) -> Tensor:
+        nonlocal known
+        logits = step(said)
+        known = known.to(logits.device) if said is None else torch.cat([known, said], dim=1)
+        return manner.weigh(logits, known)
+
+    for said in greedy(weighed, longest):
         token = int(said)
-        if token in ends:
+        if token in manner.ends:
             return
         yield token
 

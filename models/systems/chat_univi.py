@@ -21,7 +21,7 @@ from ingest.errors import Invalid
 from ingest.records import Evidence, Pixels
 from models.parts.asking import Answering, cited, rate, with_material
 from models.parts.clip_vision import CLIP_KEYS, ClipTower, clip_config, clip_pixels
-from models.parts.decoding import Codec, Step, speak, spell
+from models.parts.decoding import Codec, Manner, Step, speak, spell
 from models.parts.exhibits import Shot
 from models.parts.interleave import interleave
 from models.parts.llama_tokens import BEGIN, END, LlamaTokens
@@ -34,6 +34,7 @@ FRAMES = 64
 
 _STYLE = "v1"
 _SEED = 0
+_MANNER = Manner(frozenset({END}))
 
 _KEYS = KeyMap(ignore=(r"^model\.vision_tower\.", r"rotary_emb\.inv_freq$"))
 """The tower is frozen: the authors too fill it from CLIP's own files, whatever a checkpoint holds of it."""
@@ -205,7 +206,7 @@ class ChatUniVi:
     def answer(self, question: str, evidence: Evidence) -> Iterator[str]:
         shown = self._look(evidence)
         step = self._read(with_material(question, evidence), [shot.pixels for shot in shown])
-        said = speak(step, longest=self.how.longest, ends={END})
+        said = speak(step, _MANNER, longest=self.how.longest)
         return cited(spell(said, self.words, stop=CONVERSATIONS[_STYLE].stop), shown)
 
     def _look(self, evidence: Evidence) -> list[Shot]:

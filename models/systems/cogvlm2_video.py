@@ -26,7 +26,7 @@ from transformers import DynamicCache
 from ingest.records import MICROSECONDS, Evidence, Exhibit, Pixels, Span
 from models.parts.asking import Answering, cited, with_material
 from models.parts.cogvlm_decoder import CogDecoder, CogDecoderConfig, cog_positions
-from models.parts.decoding import Codec, Step, end_tokens, speak, spell
+from models.parts.decoding import Codec, Manner, Step, speak, spell
 from models.parts.eva2_clip import Eva2Clip, Eva2ClipConfig
 from models.parts.exhibits import Shot, clock, shots
 from models.parts.fast_tokens import FastTokens
@@ -221,10 +221,10 @@ class CogVlm2Video:
         model: CogVlm2Model,
         words: Codec,
         config: CogVlm2Config,
-        ends: frozenset[int],
+        manner: Manner,
         how: Answering | None = None,
     ) -> None:
-        self.model, self.words, self.config, self.ends = model.eval(), words, config, ends
+        self.model, self.words, self.config, self.manner = model.eval(), words, config, manner
         self.how = how or Answering()
 
     @classmethod
@@ -241,7 +241,7 @@ class CogVlm2Video:
         with Hollow():
             model = CogVlm2Model(config)
         report = load(model, [folder], KeyMap(), device=device, dtype=dtype)
-        system = cls(model, FastTokens(folder / "tokenizer.json"), config, end_tokens(folder, config.eos), how)
+        system = cls(model, FastTokens(folder / "tokenizer.json"), config, Manner.read(folder, config.eos), how)
         system.report = report
         return system
 
@@ -271,7 +271,9 @@ class CogVlm2Video:
     def _say(self, asked: str, shown: Sequence[Shot], told: Sequence[int], longest: int) -> Iterator[str]:
         prompt = build_prompt(asked, told, self.words, self.config).to(self.model.device)
         pictures = self._pixels([shot.pixels for shot in shown]).to(self.model.device)
-        return spell(speak(self.model.start(prompt, pictures), longest=longest, ends=self.ends), self.words)
+        return spell(
+            speak(self.model.start(prompt, pictures), self.manner, longest=longest, prompt=prompt.ids), self.words
+        )
 
     def _pixels(self, pictures: Sequence[Pixels]) -> Tensor:
         size = self.config.vision.image_size

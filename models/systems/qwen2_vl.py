@@ -23,7 +23,7 @@ from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VisionTransforme
 
 from ingest.records import MICROSECONDS, Evidence, Exhibit, Span
 from models.parts.asking import Answering, cited, rate, with_material
-from models.parts.decoding import Step, end_tokens, speak, spell
+from models.parts.decoding import Manner, Step, speak, spell
 from models.parts.exhibits import Shot, clock, shots
 from models.parts.fast_tokens import FastTokens
 from models.parts.grounding import ANSWER_LENGTH, only, when, within
@@ -206,10 +206,8 @@ class Qwen2Vl:
     id = "qwen2-vl"
     report: LoadReport | None = None
 
-    def __init__(
-        self, model: Qwen2VlModel, words: FastTokens, ends: frozenset[int], how: Answering | None = None
-    ) -> None:
-        self.model, self.words, self.ends = model.eval(), words, ends
+    def __init__(self, model: Qwen2VlModel, words: FastTokens, manner: Manner, how: Answering | None = None) -> None:
+        self.model, self.words, self.manner = model.eval(), words, manner
         self.how = how or Answering()
 
     @classmethod
@@ -226,8 +224,8 @@ class Qwen2Vl:
         with Hollow():
             model = Qwen2VlModel(config)
         report = load(model, [folder], _KEYS, device=device, dtype=dtype)
-        ends = end_tokens(folder, otherwise=config.text_config.eos_token_id)
-        system = cls(model, FastTokens(folder / "tokenizer.json"), ends, how)
+        manner = Manner.read(folder, otherwise=config.text_config.eos_token_id)
+        system = cls(model, FastTokens(folder / "tokenizer.json"), manner, how)
         system.report = report
         return system
 
@@ -253,7 +251,8 @@ class Qwen2Vl:
 
     def _say(self, parts: Sequence[str | Visual], longest: int) -> Iterator[str]:
         prompt = build_prompt(parts, self.words, self.model.config).to(self.model.device)
-        return spell(speak(self.model.start(prompt), longest=longest, ends=self.ends), self.words)
+        said = speak(self.model.start(prompt), self.manner, longest=longest, prompt=prompt.ids)
+        return spell(said, self.words)
 
 
 def _labelled(shown: Sequence[Shot], evidence: Evidence) -> Iterator[str | Visual]:

@@ -19,7 +19,7 @@ from torch import Tensor
 from ingest.records import Evidence, Pixels
 from models.parts.asking import Answering, cited, with_material
 from models.parts.clip_vision import CLIP_KEYS, ClipTower, clip_config, clip_pixels
-from models.parts.decoding import Codec, Step, speak, spell
+from models.parts.decoding import Codec, Manner, Step, speak, spell
 from models.parts.exhibits import Shot
 from models.parts.llama_tokens import BEGIN, END, LlamaTokens
 from models.parts.llava import CURIOUS_HUMAN, CURIOUS_USER, LlavaModel, hashes, llama_config, vicuna
@@ -30,6 +30,7 @@ FRAMES = 100
 """Frames taken of a video, and temporal tokens whatever its length."""
 
 _SIDE = 224
+_MANNER = Manner(frozenset({END}))
 
 _ADDED = ("<vid_patch>", "<vid_start>", "<vid_end>")
 
@@ -141,7 +142,7 @@ class VideoChatGpt:
     def answer(self, question: str, evidence: Evidence) -> Iterator[str]:
         shown = self._look(evidence)
         step = self._read(with_material(question, evidence), [shot.pixels for shot in shown])
-        said = speak(step, longest=self.how.longest, ends={END})
+        said = speak(step, _MANNER, longest=self.how.longest)
         return cited(spell(said, self.words), shown)
 
     def _look(self, evidence: Evidence) -> list[Shot]:

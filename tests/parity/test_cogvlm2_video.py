@@ -110,7 +110,10 @@ def test_prompts(golden: Any) -> None:
         assert torch.equal(ids, expected[0][: len(ids)]), case
         assert torch.equal(kinds, expected[1][: len(kinds)]), case
         answer = words.encode(described.get("answer") or "")
-        assert expected[0][len(ids) :].tolist() == (answer and [*answer, golden.manifest["special"]["eos"]])
+        learnt = answer and [*answer, golden.manifest["special"]["eos"]]
+        assert expected[0][len(ids) :].tolist() == learnt
+        if learnt:
+            assert tensors[f"{case}/labels"].view(-1).tolist() == [-100] * len(ids) + learnt
 
 
 @pytest.mark.golden("cogvlm2_video", "golden.safetensors")

@@ -10,8 +10,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+from transformers import RepetitionPenaltyLogitsProcessor
 
-from models.parts.decoding import end_tokens, speak, spell
+from models.parts.decoding import Manner, speak, spell
 
 
 class Bytes:
@@ -52,13 +53,28 @@ def test_speaking_stops_at_an_end_or_at_its_length() -> None:
         at = 0 if said is None else script.index(int(said)) + 1
         return torch.nn.functional.one_hot(torch.tensor([script[at]]), 10).float()
 
-    assert list(speak(step, longest=10, ends={9})) == [5, 3]
-    assert list(speak(step, longest=3, ends={0})) == [5, 3, 9]
+    assert list(speak(step, Manner(frozenset({9})), longest=10)) == [5, 3]
+    assert list(speak(step, Manner(frozenset({0})), longest=3)) == [5, 3, 9]
 
 
-def test_end_tokens_are_the_published_ones(tmp_path: Path) -> None:
-    assert end_tokens(tmp_path, otherwise=7) == {7}
-    (tmp_path / "generation_config.json").write_text(json.dumps({"top_k": 1}))
-    assert end_tokens(tmp_path, otherwise=7) == {7}
+def test_the_manner_is_the_published_one(tmp_path: Path) -> None:
+    assert Manner.read(tmp_path, otherwise=7) == Manner(frozenset({7}))
+    (tmp_path / "generation_config.json").write_text(json.dumps({"top_k": 1, "repetition_penalty": 1.05}))
+    assert Manner.read(tmp_path, otherwise=7) == Manner(frozenset({7}), 1.05)
     (tmp_path / "generation_config.json").write_text(json.dumps({"eos_token_id": [1, 2]}))
-    assert end_tokens(tmp_path, otherwise=7) == {1, 2}
+    assert Manner.read(tmp_path, otherwise=7) == Manner(frozenset({1, 2}))
+
+
+def test_repetition_is_weighed_as_transformers_does() -> None:
+    generator = torch.Generator().manual_seed(3)
+    logits, known = torch.randn(2, 20, generator=generator), torch.randint(0, 20, (2, 9), generator=generator)
+    theirs = RepetitionPenaltyLogitsProcessor(1.3)(known, logits.clone())
+    torch.testing.assert_close(Manner(frozenset(), 1.3).weigh(logits, known), theirs)
+
+
+def test_a_penalty_counts_the_prompt_and_what_was_said() -> None:
+    def step(said: Tensor | None) -> Tensor:
+        return torch.tensor([[3.0, 2.9, 2.8, 0.1]])
+
+    manner = Manner(frozenset({3}), penalty=1.5)
+    assert list(speak(step, manner, longest=3, prompt=torch.tensor([[0]]))) == [1, 2, 0]

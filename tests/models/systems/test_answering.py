@@ -98,7 +98,7 @@ def test_what_the_model_says_becomes_spans_within_the_exhibits(
 ) -> None:
     """The model's voice replaced by a script: 1 to 2 seconds after each exhibit's first picture."""
     system = make(name).system
-    script = [*system.words.encode("1 to 2"), next(iter(system.ends))]
+    script = [*system.words.encode("1 to 2"), next(iter(system.manner.ends))]
 
     def start(*_: object) -> Callable[[Any], torch.Tensor]:
         tokens = iter(script)
