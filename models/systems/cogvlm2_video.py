@@ -271,9 +271,8 @@ class CogVlm2Video:
     def _say(self, asked: str, shown: Sequence[Shot], told: Sequence[int], longest: int) -> Iterator[str]:
         prompt = build_prompt(asked, told, self.words, self.config).to(self.model.device)
         pictures = self._pixels([shot.pixels for shot in shown]).to(self.model.device)
-        return spell(
-            speak(self.model.start(prompt, pictures), self.manner, longest=longest, prompt=prompt.ids), self.words
-        )
+        said = speak(self.model.start(prompt, pictures), self.manner, longest=longest, prompt=prompt.ids)
+        return spell(said, self.words)
 
     def _pixels(self, pictures: Sequence[Pixels]) -> Tensor:
         size = self.config.vision.image_size
