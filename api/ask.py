@@ -62,6 +62,8 @@ class Memories:
 
 
 class Asker:
+    """Questions answered from evidence, each citation checked."""
+
     def __init__(self, memories: Memories, system: VideoSystem, settings: Settings, clock: Clock) -> None:
         self._memories = memories
         self._system = system

@@ -111,6 +111,7 @@ class Service:
 
 
 def open_memory(settings: Settings, models: Models, ledger: Ledger, clock: Clock) -> Memory:
+    """The memory of the data folder, within the bounds that were set. Also what `doctor` opens."""
     budget = settings.memory_budget_mb
     options = MemoryOptions(
         budget_bytes=None if budget is None else budget * 1_000_000,

@@ -14,6 +14,8 @@ from memory.store import StreamRow
 
 
 class Eraser:
+    """The one way to forget: memory, recordings, cached clips, uploads."""
+
     def __init__(
         self, memory: Memory, fleet: Fleet, footage: Footage, uploads: Uploads, scopes: Scopes, views: Views
     ) -> None:

@@ -35,6 +35,8 @@ class Found:
 
 
 class Finder:
+    """Words or a picture to spans of footage."""
+
     def __init__(self, memory: Memory, encoder: FrameEncoder, scopes: Scopes, views: Views, settings: Settings) -> None:
         self._memory = memory
         self._encoder = encoder

@@ -20,6 +20,8 @@ RESERVE = 256 * 1024 * 1024
 
 
 class Health:
+    """Quick checks for a monitor, and the deep examination of the doctor."""
+
     def __init__(
         self, memory: Memory, models: Models, threads: Mapping[str, threading.Thread], settings: Settings
     ) -> None:

@@ -10,6 +10,8 @@ from memory.store import StreamRow
 
 
 class Housekeeping:
+    """Everything that is bounded stays within its bounds."""
+
     def __init__(self, memory: Memory, footage: Footage, uploads: Uploads) -> None:
         self._memory = memory
         self._footage = footage

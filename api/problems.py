@@ -73,6 +73,8 @@ async def on_invalid(_request: Request, error: Exception) -> JSONResponse:
 
 async def on_http(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    if isinstance(error.__cause__, HindsightError):  # raised while the body was read, and wrapped by the framework
+        return respond(problem(error.__cause__))
     code = _BY_STATUS.get(error.status_code, "error")
     return respond(
         Problem(

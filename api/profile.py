@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Literal
 
 from api.settings import Settings
@@ -70,7 +69,7 @@ def _system(settings: Settings, profile: Profile, guard: Guard) -> VideoSystem:
         {
             "url": settings.llm_url,
             "model": settings.llm_model,
+            "lines": guard.stream_lines,
             "key": settings.llm_key.get_secret_value(),
-            "stream_lines": partial(guard.stream_lines, granted=True),
         },
     )

@@ -20,6 +20,8 @@ from models.protocols import FrameEncoder
 
 
 class Rules:
+    """Rules in the terms of the HTTP interface."""
+
     def __init__(self, store: Store, watch: Watch, encoder: FrameEncoder, scopes: Scopes, views: Views) -> None:
         self._store = store
         self._watch = watch

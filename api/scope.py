@@ -31,6 +31,8 @@ class Place:
 
 
 class Scopes:
+    """Reads where and when, in the time zone that was set."""
+
     def __init__(self, store: Store, clock: Clock, settings: Settings) -> None:
         self._store = store
         self._clock = clock

@@ -15,6 +15,8 @@ from ingest.errors import Invalid
 
 
 class Settings(BaseSettings):
+    """What can be set, each by a variable or, for some, on the command line."""
+
     model_config = SettingsConfigDict(env_prefix="HINDSIGHT_", frozen=True, extra="ignore")
 
     data: Path = Field(Path("~/.local/share/hindsight"), description="Folder for everything that is remembered.")

@@ -43,6 +43,8 @@ class Capturing:
 
 
 class Streams:
+    """Streams in the terms of the HTTP interface."""
+
     def __init__(
         self, store: Store, capturing: Capturing, scopes: Scopes, views: Views, clock: Clock, settings: Settings
     ) -> None:

@@ -17,6 +17,8 @@ COUNTED = 5000
 
 
 class Summariser:
+    """A few lines about a stretch of time, composed from what was seen, read and heard."""
+
     def __init__(self, memories: Memories) -> None:
         self._memories = memories
 

@@ -14,6 +14,8 @@ ALERTS = 500
 
 
 class Timelines:
+    """Stretches of a stream as the page draws them, and the alerts on it."""
+
     def __init__(self, store: Store, rules: Rules, scopes: Scopes, views: Views) -> None:
         self._store = store
         self._rules = rules

@@ -19,7 +19,7 @@ from api.schemas import StreamIn, StreamOut, UploadComplete, UploadIn, UploadOut
 from api.settings import Settings
 from api.streams import Streams, checked_name
 from ingest.clock import Clock
-from ingest.errors import Conflict, Invalid, NotFound, StorageFull, TooLarge
+from ingest.errors import Conflict, Invalid, NotFound, Poison, StorageFull, TooLarge
 from ingest.records import seconds
 
 RESERVE = 256 * 1024 * 1024
@@ -47,6 +47,8 @@ class _Upload:
 
 
 class Uploads:
+    """Each upload is a folder with the file so far and a note of its announced size."""
+
     def __init__(self, streams: Streams, clock: Clock, settings: Settings) -> None:
         self._streams = streams
         self._clock = clock
@@ -106,7 +108,11 @@ class Uploads:
                 f"{upload.received} of {upload.size} bytes have arrived.", advice=f"Continue at {upload.received}."
             )
         name = checked_name(request.name)
-        return self._streams.add(StreamIn(name=name, source=str(upload.file), starts_at=request.starts_at))
+        try:
+            return self._streams.add(StreamIn(name=name, source=str(upload.file), starts_at=request.starts_at))
+        except Poison:
+            shutil.rmtree(upload.folder, ignore_errors=True)
+            raise
 
     def discard(self, source: str) -> bool:
         """Deletes the uploaded file that a stream came from; False when it was somebody's own file."""

@@ -21,6 +21,8 @@ STILL_OPEN = seconds(15)
 
 
 class Views:
+    """Needs the store for names and the clock for ages."""
+
     def __init__(self, store: Store, clock: Clock, scopes: Scopes) -> None:
         self._store = store
         self._clock = clock

@@ -12,6 +12,8 @@ JOIN_S = 10.0
 
 
 class Workers:
+    """Threads that end together."""
+
     def __init__(self) -> None:
         self.stop = threading.Event()
         self.threads: dict[str, threading.Thread] = {}

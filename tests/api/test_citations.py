@@ -1,0 +1,67 @@
+"""Citations checked in code: invented ones go, however the text is cut into pieces."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api.citations import Checked, cited, supported
+
+
+def checked(text: str, numbers: set[int], cuts: list[int] | None = None) -> tuple[str, int]:
+    checker = Checked(numbers)
+    edges = sorted({0, len(text), *(cut % (len(text) + 1) for cut in cuts or [])})
+    shown = "".join(checker.feed(text[start:end]) for start, end in itertools.pairwise(edges))
+    shown += checker.finish()
+    assert shown == checker.text
+    return shown, checker.removed
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "removed"),
+    [
+        ("A car [1].", "A car [1].", 0),
+        ("A car [7].", "A car.", 1),
+        ("A car [1, 7] came [2][9].", "A car [1] came [2].", 2),
+        ("All of it [1-3].", "All of it [1, 2].", 1),
+        ("All of it [1–2].", "All of it [1–2].", 0),
+        ("It said [sic] so.", "It said [sic] so.", 0),
+        ("An open [1", "An open [1", 0),
+        ("[8]", "", 1),
+        ("", "", 0),
+    ],
+)
+def test_invented_citations_go(text: str, expected: str, removed: int) -> None:
+    assert checked(text, {1, 2}) == (expected, removed)
+
+
+@given(
+    st.lists(
+        st.sampled_from(["A car", " [1]", " [7]", "[2, 9]", " [", "]", ". ", "x", "[1-3]", "\n", " "]), max_size=15
+    ),
+    st.lists(st.integers(0, 200), max_size=10),
+)
+def test_how_the_text_is_cut_does_not_matter(parts: list[str], cuts: list[int]) -> None:
+    text = "".join(parts)
+    whole, removed = checked(text, {1, 2})
+    assert checked(text, {1, 2}, cuts) == (whole, removed)
+    assert set(cited(whole)) <= {1, 2}
+    assert sum(number not in {1, 2} for number in cited(text)) <= removed or removed == 0
+
+
+def test_a_sentence_about_the_footage_must_cite() -> None:
+    text = "A red car came in [1]. It drove away quickly afterwards. Nothing else was seen. Yes. It left at 14:02 [2]."
+    kept = supported(text)
+    assert kept.text == "A red car came in [1]. Nothing else was seen. Yes. It left at 14:02 [2]."
+    assert (kept.cited, kept.removed) == ((1, 2), 1)
+
+
+def test_a_citation_behind_the_full_stop_counts() -> None:
+    assert supported("A red car came in. [1] A blue one came in too.").text == "A red car came in. [1]"
+
+
+def test_nothing_left() -> None:
+    assert supported("A red car came in and left again.").text == ""
