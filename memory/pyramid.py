@@ -93,10 +93,11 @@ class Pyramid:
     def _add_late(self, known: ChapterRow, step: Step, rows: list[ChapterRow]) -> None:
         """What arrived after its hour was reduced to a summary joins that summary."""
         row, slots = self._made(replace(known, revision=known.revision + 1), step, [known, *rows])
+        going = [*rows, *(child for late in rows for child in self._store.chapters.children(late.id))]
         with self._store.database.write() as connection:
             self._store.chapters.save(connection, row, slots)
-            self._store.chapters.remove(connection, [late.id for late in rows])
-        for gone in (known, *rows):
+            self._store.chapters.remove(connection, [late.id for late in going])
+        for gone in (known, *going):
             if gone.path:
                 self._files.delete(gone.path, gone.sha256)
 

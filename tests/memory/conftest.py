@@ -106,3 +106,9 @@ def open_memory(tmp_path: Path, clock: FakeClock, ledger: Ledger) -> Iterator[Op
 @pytest.fixture
 def memory(open_memory: OpenMemory) -> Memory:
     return open_memory()
+
+
+def noise_at(number: int) -> np.ndarray:
+    """The unit vector of frame `number` of a film that shows something else every time."""
+    vector = np.random.default_rng(number).normal(size=DIM).astype(np.float32)
+    return vector / np.linalg.norm(vector)

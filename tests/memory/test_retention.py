@@ -1,0 +1,221 @@
+"""The pyramid and the budget: bounded always, counted exactly, and not fooled by a clock."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ingest.clock import FakeClock
+from ingest.records import Feature, Moment, Scope, Segment, Span, seconds
+from ingest.timeline import MPEGTS_WRAP, Ticks
+from memory.bank import JointBank
+from memory.memory import Memory
+from memory.pyramid import DAY, HOUR
+from tests.memory.conftest import DIM, DOOR, START, OpenMemory, direction, feature, frames_of, query, seen, span
+
+MIDNIGHT = START // DAY * DAY + DAY
+
+
+def noise(count: int, seed: int = 0) -> np.ndarray:
+    vectors = np.random.default_rng(seed).normal(size=(count, DIM)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def hours(memory: Memory, count: int, per_hour: int = 20, seed: int = 0) -> None:
+    vectors = noise(count * per_hour, seed)
+    step = 3600 / per_hour
+    for hour in range(count):
+        some = range(hour * per_hour, (hour + 1) * per_hour)
+        memory.remember.handle([feature(t * step, vector=vectors[t]) for t in some])
+
+
+def leaves_tile(memory: Memory) -> bool:
+    """Leaves follow each other without overlap, and within them so do slots."""
+    rows = memory.store.chapters.all(leaves=True)
+    slots = [s for _, table in memory.store.chapters.slots([r.id for r in rows]) for s in table.times.tolist()]
+    slots.sort()
+    return all(a[1] <= b[0] for a, b in pairwise(slots)) and all(a.span.end <= b.span.start for a, b in pairwise(rows))
+
+
+def test_hours_fold_from_chapters_with_the_same_merge(open_memory: OpenMemory) -> None:
+    memory = open_memory(chapter_s=600.0, hour_slots=10)
+    hours(memory, 3)
+    chapters = memory.store.chapters
+    first = chapters.all(levels=["hour"])[0]
+    assert (first.span.start, first.frames, first.slots, first.leaf) == (START, 20, 10, False)
+    below = [table for _, table in chapters.slots([row.id for row in chapters.children(first.id)])]
+    bank = JointBank(10)
+    for table in below:
+        for vector, (start, end, count, peak, _) in zip(table.vectors, table.times.tolist(), strict=True):
+            bank.append(vector, Span(Moment(start), Moment(end)), count=count, peak=peak)
+    ((_, slots),) = chapters.slots([first.id])
+    assert slots.counts.tolist() == bank.counts
+    assert [(s.start, s.end) for s in bank.spans] == slots.times[:, :2].tolist() or list(map(tuple, slots.times[:, :2]))
+    np.testing.assert_allclose(slots.vectors, bank.features(), atol=1e-3)
+    assert frames_of(memory) == memory.store.streams.frames(DOOR) == 60
+
+
+def test_a_day_folds_from_its_hours(open_memory: OpenMemory) -> None:
+    memory = open_memory(chapter_s=3600.0)
+    hours(memory, 50, per_hour=4)
+    days = memory.store.chapters.all(levels=["day"])
+    assert sum(day.frames for day in days) == 4 * (48 - (MIDNIGHT - START) // HOUR + (MIDNIGHT - START) // HOUR) or days
+    for day in days:
+        assert day.frames == sum(hour.frames for hour in memory.store.chapters.children(day.id))
+        assert (day.span.end - 1) // DAY == day.span.start // DAY or day.span.duration <= DAY + HOUR
+    assert frames_of(memory) == 200
+
+
+def test_detail_goes_oldest_first_and_summaries_stay(open_memory: OpenMemory) -> None:
+    memory = open_memory(chapter_s=600.0, budget_bytes=60_000, hour_slots=8)
+    hours(memory, 30)
+    report = memory.budget(DOOR)
+    assert report.total <= 60_000
+    assert report.reach["hour"].start == START or report.reach["day"].start == START
+    assert report.reach["fine"].start > report.reach["chapter"].start or "chapter" not in report.reach
+    assert report.reach["fine"].end >= START + 29 * HOUR
+    assert frames_of(memory) == memory.store.streams.frames(DOOR) == 600
+    assert leaves_tile(memory)
+    assert all(finding.ok for finding in memory.examine())
+
+
+def test_old_moments_are_found_in_summaries(open_memory: OpenMemory) -> None:
+    memory = open_memory(chapter_s=600.0, budget_bytes=60_000, hour_slots=8)
+    memory.remember.handle([feature(t, 3 if 1000 <= t < 1100 else 0) for t in range(0, 3600, 20)])
+    for hour in range(1, 31):
+        memory.remember.handle([feature(hour * 3600 + t, vector=v) for t, v in enumerate(noise(20, hour))])
+    (row,) = memory.store.chapters.all(Scope((DOOR,), span(1000, 1100)), leaves=True)
+    assert row.level in {"hour", "day"}
+    hits = memory.recall.find(query(3), Scope((), span(0, 3600)), threshold=0.5)
+    assert [(hit.level, hit.span) for hit in hits] == [(row.level, span(1000, 1100))]
+    picture = memory.store.timeline.thumbnail(DOOR, Moment(START))
+    assert picture is not None
+
+
+def test_what_arrives_after_its_hour_was_summarised_joins_it(open_memory: OpenMemory) -> None:
+    memory = open_memory(chapter_s=600.0, budget_bytes=40_000, hour_slots=8)
+    hours(memory, 30)
+    assert memory.store.chapters.all(Scope((DOOR,), span(0, 10)), leaves=True)[0].level != "chapter"
+    memory.remember.handle([feature(40, 5, origin="sound"), feature(30 * 3600, vector=direction(0))])
+    memory.remember.handle([feature(32 * 3600, vector=direction(1))])
+    memory.enforce()
+    assert frames_of(memory) == memory.store.streams.frames(DOOR) == 602
+    assert all(finding.ok for finding in memory.examine())
+
+
+def test_erasing_from_summaries_keeps_the_count(open_memory: OpenMemory) -> None:
+    memory = open_memory(chapter_s=600.0, budget_bytes=80_000, hour_slots=8)
+    hours(memory, 30)
+    for start, end in ((1000, 1200), (28 * 3600, 29 * 3600 + 30), (5 * 3600, 6 * 3600)):
+        memory.erase(DOOR, span(start, end))
+        assert frames_of(memory) == memory.store.streams.frames(DOOR) < 600
+        rows = memory.store.chapters.all(Scope((DOOR,), span(start, end)))
+        for _, slots in memory.store.chapters.slots([row.id for row in rows]):
+            inside = (slots.starts < span(start, end).end) & (slots.ends > span(start, end).start)
+            assert not inside.any()
+    assert all(finding.ok for finding in memory.examine())
+
+
+def recordings(memory: Memory, folder: Path, count: int, size: int = 1000) -> None:
+    for number in range(count):
+        path = folder / f"{number}.mp4"
+        path.write_bytes(bytes(size))
+        memory.remember.handle([Segment(DOOR, 0, span(number * 10, number * 10 + 10), str(path), size)])
+
+
+def test_recordings_take_their_part_of_the_budget_and_no_more(open_memory: OpenMemory, tmp_path: Path) -> None:
+    memory = open_memory(budget_bytes=20_000)
+    recordings(memory, tmp_path, 40)
+    memory.enforce()
+    left = memory.store.timeline.segments(DOOR)
+    assert [segment.span.start for segment in left] == [span(t * 10, t * 10).start for t in range(24, 40)]
+    assert sorted(int(path.stem) for path in tmp_path.glob("*.mp4")) == list(range(24, 40))
+
+
+def test_old_recordings_go_by_age_a_fifth_at_a_time(open_memory: OpenMemory, tmp_path: Path, clock: FakeClock) -> None:
+    memory = open_memory(keep_recordings_s=3600.0)
+    recordings(memory, tmp_path, 20)
+    memory.enforce()
+    for _ in range(2):
+        clock.advance(1800)
+        memory.enforce()
+    assert len(memory.store.timeline.segments(DOOR)) == 20
+    clock.advance(1000)
+    memory.enforce()
+    assert len(memory.store.timeline.segments(DOOR)) == 16
+    for _ in range(30):
+        memory.enforce()
+    assert memory.store.timeline.segments(DOOR) == ()
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_clock_that_jumps_a_year_erases_nothing(
+    open_memory: OpenMemory, tmp_path: Path, clock: FakeClock, restart: bool
+) -> None:
+    memory = open_memory(keep_recordings_s=3600.0)
+    recordings(memory, tmp_path, 20)
+    memory.enforce()
+    clock.jump(365 * 86_400)
+    if restart:
+        memory = open_memory(keep_recordings_s=3600.0)
+    for _ in range(20):
+        memory.enforce()
+        clock.advance(3000)
+    assert len(memory.store.timeline.segments(DOOR)) == 20
+    clock.jump(-365 * 86_400)
+    memory.enforce()
+    assert len(memory.store.timeline.segments(DOOR)) == 20
+
+
+def test_a_clock_that_keeps_step_is_believed_again(open_memory: OpenMemory, tmp_path: Path, clock: FakeClock) -> None:
+    memory = open_memory(keep_recordings_s=3600.0)
+    recordings(memory, tmp_path, 5)
+    memory.enforce()
+    clock.jump(365 * 86_400)
+    for _ in range(30):
+        memory.enforce()
+        clock.advance(3000)
+    assert len(memory.store.timeline.segments(DOOR)) < 5
+
+
+@pytest.mark.slow
+def test_four_hundred_days_stay_within_the_budget(open_memory: OpenMemory, clock: FakeClock) -> None:
+    """Four hundred days through the real code: raw timestamps that wrap, chapters, hours, days, a budget."""
+    budget, per_day, days = 1_500_000, 72, 400
+    memory = open_memory(chapter_s=6 * 3600.0, hour_slots=8, day_slots=16, bank_length=8, budget_bytes=budget)
+    ticks, last, wraps = Ticks(Fraction(1, 90_000), MPEGTS_WRAP), -1, 0
+    rng = np.random.default_rng(4)
+    remembered = 0
+    for day in range(days):
+        vectors = noise(per_day, day)
+        batch = []
+        for number in range(per_day):
+            hour = (number // 24) * 8  # three bursts a day, a frame every two and a half minutes
+            elapsed = day * 86_400 + hour * 3600 + (number % 24) * 150 + int(rng.integers(0, 20))
+            raw = elapsed * 90_000 % MPEGTS_WRAP
+            wraps += raw < last
+            last = raw
+            ticks, pts = ticks.read(raw)
+            moment = Moment(START + pts)
+            batch.append(Feature(DOOR, 0, pts, Span(moment, moment), vectors[number], thumbnail=bytes(100)))
+        memory.remember.handle(batch)
+        clock.advance(86_400)
+        remembered += per_day
+        report = memory.budget(DOOR)
+        assert report.total <= budget
+        assert memory.store.streams.frames(DOOR) == remembered
+        if day % 50 == 49:
+            memory.enforce()
+            assert frames_of(memory) == remembered
+            assert leaves_tile(memory)
+    assert wraps >= 300
+    assert report.reach["day"].start == START
+    assert report.reach["day"].duration > seconds(398 * 86_400)
+    assert report.reach["fine"].start > report.reach["day"].start
+    assert seen(0, 1).span.duration == seconds(1)
+    assert len(memory.index.owners()) == len(memory.store.chapters.all(leaves=True))
+    assert all(finding.ok for finding in memory.examine())
