@@ -95,8 +95,8 @@ DEMONSTRATION = Film(
         Shot("room", STREET_END, END, _room(), "CAM 2  ROOM", ((0.0, 1.0), (198.0, 1.0), (198.4, 0.0))),
     ),
     lines=(
-        Line(50.6, "The package is at the front door."),
-        Line(163.4, "Please close the window before you leave."),
+        Line(50.6, "Good morning, how are you today?"),
+        Line(163.4, "I am going to the office tomorrow morning."),
         Line(187.0, "Good night, see you tomorrow morning."),
     ),
     told=(
@@ -125,7 +125,7 @@ DEMONSTRATION = Film(
         ("What is the name on the shop?", "BAKERY"),
         ("How many cars pass?", "2"),
         ("What is left behind in the room?", "a black bag"),
-        ("Where is the package, according to what is said?", "at the front door"),
+        ("Where will someone go tomorrow morning, according to what is said?", "to the office"),
         ("When does the white van stop?", "from 0:44 to 0:57"),
         ("Was a yellow car seen?", "no"),
     ),

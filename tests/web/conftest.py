@@ -44,10 +44,10 @@ def stand_in() -> ModuleType:
 def film(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Truth]:
     """Half a minute of the street: a red car, a blue one, a walker and a bus with its name."""
     actors = (
-        crossing("car", "red", 6.0, 11.0),
-        crossing("person", "green", 9.0, 17.0, Manner("left")),
-        crossing("car", "blue", 14.0, 19.0, Manner("left")),
-        crossing("bus", "green", 20.0, 27.0, Manner("right", text="RIVERSIDE")),
+        crossing("car", "red", 4.0, 9.0),
+        crossing("person", "green", 11.0, 17.0, Manner("left")),
+        crossing("car", "blue", 17.0, 22.0, Manner("left")),
+        crossing("bus", "green", 22.5, 29.0, Manner("right", text="RIVERSIDE")),
     )
     path = tmp_path_factory.mktemp("film") / "street.mp4"
     shot = Shot("street", 0.0, 30.0, actors, title="STREET")

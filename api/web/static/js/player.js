@@ -109,6 +109,10 @@ class Player {
   async tickLive() {
     const stream = currentStream();
     if (!state.live || document.hidden || !stream || this.fetching) return;
+    if (!stream.span) {
+      this.say(stream.detail || "Waiting for the first picture…");
+      return;
+    }
     this.fetching = true;
     try {
       const { blob, moment } = await newest(stream);
@@ -118,7 +122,7 @@ class Player {
         this.say(["offline", "stalled"].includes(stream.state) ? stream.detail : "");
       }
     } catch (error) {
-      this.say(stream.detail || (error.status === 404 ? "Waiting for the first picture…" : error.message), error.status === 404 ? "" : error.advice);
+      this.say(stream.detail || error.message, stream.detail ? "" : error.advice);
     } finally {
       this.fetching = false;
     }

@@ -11,8 +11,19 @@ export function startOf(hit) {
   return parse(hit.span.end) - start <= 20_000 ? start : Math.max(start, peak - 3000);
 }
 
+/** What was observed just then, rather than what is always there: by how well it overlaps the hit in time. */
+function telling(hit) {
+  const [from, to] = [parse(hit.span.start), parse(hit.span.end)];
+  const overlap = (seen) => {
+    const [start, end] = [parse(seen.span.start), parse(seen.span.end)];
+    return (Math.min(end, to) - Math.max(start, from) + 1) / (Math.max(end, to) - Math.min(start, from) + 1);
+  };
+  const ranked = (hit.observations ?? []).toSorted((one, other) => overlap(other) - overlap(one));
+  return [...new Set(ranked.map((seen) => seen.description))].slice(0, 2).join(" · ");
+}
+
 export function hitCard(hit, { number = null, text = "" } = {}) {
-  const seen = text || (hit.observations ?? []).map((one) => one.description).filter((one, at, all) => all.indexOf(one) === at).slice(0, 2).join(" · ");
+  const seen = text || telling(hit);
   const percent = Math.round(hit.score * 100);
   const meter = el("span", { class: "meter", role: "img", "aria-label": `${percent} % sure` }, el("span", { class: "meter-fill" }));
   meter.firstChild.style.width = `${percent}%`;
