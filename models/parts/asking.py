@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, chain, islice
 from typing import Literal
 
-from ingest.errors import Invalid
+import torch
+
+from ingest.errors import Invalid, TooLarge
 from ingest.records import MICROSECONDS, Evidence
 from models.parts.exhibits import Shot, citations, said, shots
 from models.parts.prompts import material
@@ -53,6 +55,26 @@ def rate(seen: list[Shot]) -> float:
     """Pictures per second, at least one: what `official` sampling takes for the frame rate."""
     duration = (seen[-1].moment - seen[0].moment) / MICROSECONDS
     return max((len(seen) - 1) / duration, 1.0) if duration > 0 else 1.0
+
+
+def told(tell: Callable[[list[Shot]], Iterator[str]], shown: list[Shot]) -> Iterator[str]:
+    """What `tell` says about the pictures, with citations; with fewer pictures if they do not fit in memory.
+
+    The ladder: all of them, every second one, every fourth, … a single one, and then `TooLarge`.
+    """
+    while True:
+        try:
+            pieces = tell(shown)
+            first = list(islice(pieces, 1))
+        except torch.OutOfMemoryError as error:
+            if len(shown) == 1:
+                raise TooLarge(
+                    "Not even one picture fits in this device's memory.", advice="Choose a smaller model or a CPU."
+                ) from error
+            shown = shown[::2]
+        else:
+            yield from cited(chain(first, pieces), shown)
+            return
 
 
 def cited(pieces: Iterator[str], shown: list[Shot]) -> Iterator[str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from ingest.errors import Invalid
 from ingest.records import Evidence, Pixels
-from models.parts.asking import Answering, cited, rate, with_material
+from models.parts.asking import Answering, rate, told, with_material
 from models.parts.clip_vision import CLIP_KEYS, ClipTower, clip_config, clip_pixels
 from models.parts.decoding import Codec, Manner, Step, speak, spell
 from models.parts.exhibits import Shot
@@ -204,10 +205,12 @@ class ChatUniVi:
         return system
 
     def answer(self, question: str, evidence: Evidence) -> Iterator[str]:
-        shown = self._look(evidence)
-        step = self._read(with_material(question, evidence), [shot.pixels for shot in shown])
+        return told(partial(self._tell, with_material(question, evidence)), self._look(evidence))
+
+    def _tell(self, question: str, shown: Sequence[Shot]) -> Iterator[str]:
+        step = self._read(question, [shot.pixels for shot in shown])
         said = speak(step, _MANNER, longest=self.how.longest)
-        return cited(spell(said, self.words, stop=CONVERSATIONS[_STYLE].stop), shown)
+        return spell(said, self.words, stop=CONVERSATIONS[_STYLE].stop)
 
     def _look(self, evidence: Evidence) -> list[Shot]:
         seen = self.how.look(evidence, FRAMES)

@@ -23,8 +23,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from ingest.records import MICROSECONDS, Evidence, Exhibit, Pixels, Span
-from models.parts.asking import Answering, cited, with_material
+from ingest.records import MICROSECONDS, Evidence, Exhibit, Moment, Pixels, Span
+from models.parts.asking import Answering, told, with_material
 from models.parts.cogvlm_decoder import CogDecoder, CogDecoderConfig, cog_positions
 from models.parts.decoding import Codec, Manner, Step, speak, spell
 from models.parts.eva2_clip import Eva2Clip, Eva2ClipConfig
@@ -246,17 +246,17 @@ class CogVlm2Video:
         return system
 
     def answer(self, question: str, evidence: Evidence) -> Iterator[str]:
-        seen = self.how.look(evidence, PICTURES)
-        times = seconds_of(seen)
-        asked = with_material(question, evidence)
-        if self.how.sampling == "official":
-            shown = [seen[index] for index in each_second(times)]
-            said = self._say(asked, shown, range(len(shown)), self.how.longest)
-        else:
-            shown = seen
-            said = self._say(asked, shown, [round(time) for time in times], self.how.longest)
+        shown, asked = self.how.look(evidence, PICTURES), with_material(question, evidence)
         first = min(shown, key=lambda shot: shot.moment)
-        return cited(on_the_clock(said, clock(evidence, first.stream, first.moment)), shown)
+        zero = clock(evidence, first.stream, first.moment)
+        if self.how.sampling == "official":
+            shown = [shown[index] for index in each_second(seconds_of(shown, first.moment))]
+        return told(lambda some: on_the_clock(self._tell(asked, some, first.moment), zero), shown)
+
+    def _tell(self, asked: str, shown: Sequence[Shot], zero: Moment) -> Iterator[str]:
+        official = self.how.sampling == "official"
+        seconds = range(len(shown)) if official else [round(at) for at in seconds_of(shown, zero)]
+        return self._say(asked, shown, seconds, self.how.longest)
 
     def ground(self, event: str, evidence: Evidence) -> list[Span]:
         seen = [exhibit for exhibit in evidence.exhibits if exhibit.pictures]
@@ -264,12 +264,12 @@ class CogVlm2Video:
 
     def _ground(self, event: str, exhibit: Exhibit, evidence: Evidence) -> Span | None:
         shown = shots(only(exhibit, evidence), PICTURES)
-        told = [round(second) for second in seconds_of(shown)]
-        said = "".join(self._say(when(event), shown, told, ANSWER_LENGTH))
+        seconds = [round(at) for at in seconds_of(shown, shown[0].moment)]
+        said = "".join(self._say(when(event), shown, seconds, ANSWER_LENGTH))
         return within(said, shown[0].moment, exhibit)
 
-    def _say(self, asked: str, shown: Sequence[Shot], told: Sequence[int], longest: int) -> Iterator[str]:
-        prompt = build_prompt(asked, told, self.words, self.config).to(self.model.device)
+    def _say(self, asked: str, shown: Sequence[Shot], seconds: Sequence[int], longest: int) -> Iterator[str]:
+        prompt = build_prompt(asked, seconds, self.words, self.config).to(self.model.device)
         pictures = self._pixels([shot.pixels for shot in shown]).to(self.model.device)
         said = speak(self.model.start(prompt, pictures), self.manner, longest=longest, prompt=prompt.ids)
         return spell(said, self.words)
@@ -279,17 +279,16 @@ class CogVlm2Video:
         return torch.cat([cog_pixels(stack([picture]), size) for picture in pictures])
 
 
-def seconds_of(shown: Sequence[Shot]) -> list[float]:
-    """Seconds of each after the earliest."""
-    zero = min(shot.moment for shot in shown)
+def seconds_of(shown: Sequence[Shot], zero: Moment) -> list[float]:
+    """Seconds of each picture after `zero`."""
     return [(shot.moment - zero) / MICROSECONDS for shot in shown]
 
 
 def on_the_clock(answer: Iterator[str], zero: str) -> Iterator[str]:
     """The answer and, if it speaks of seconds, what time they count from on the stream's clock."""
-    told = ""
+    whole = ""
     for piece in answer:
-        told += piece
+        whole += piece
         yield piece
-    if _SECONDS.search(told):
+    if _SECONDS.search(whole):
         yield f" (Second 0 is {zero}.)"

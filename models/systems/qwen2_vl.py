@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from transformers import DynamicCache, Qwen2VLConfig
 from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VisionTransformerPretrainedModel, Qwen2VLTextModel
 
 from ingest.records import MICROSECONDS, Evidence, Exhibit, Span
-from models.parts.asking import Answering, cited, rate, with_material
+from models.parts.asking import Answering, rate, told, with_material
 from models.parts.decoding import Manner, Step, speak, spell
 from models.parts.exhibits import Shot, clock, shots
 from models.parts.fast_tokens import FastTokens
@@ -191,6 +192,21 @@ def visual(shown: Sequence[Shot]) -> Visual:
     return Visual(video_patches([shot.pixels for shot in shown], VideoBudget()), steps=real_steps(shown))
 
 
+def plain_video(shown: Sequence[Shot]) -> Visual:
+    """Pictures as the authors' pipeline takes the frames of a file: a step per pair, whatever its time."""
+    return Visual(video_patches([shot.pixels for shot in shown], VideoBudget()))
+
+
+def labelled(evidence: Evidence, shown: Sequence[Shot]) -> Iterator[str | Visual]:
+    """Each exhibit with its number and its times on the stream's clock."""
+    for number in sorted({shot.exhibit for shot in shown}):
+        of_it = [shot for shot in shown if shot.exhibit == number]
+        first, last = (clock(evidence, shot.stream, shot.moment) for shot in (of_it[0], of_it[-1]))
+        yield f"[{number}] from {first} to {last}: "
+        yield visual(of_it)
+        yield "\n"
+
+
 def real_steps(shown: Sequence[Shot]) -> tuple[int, ...]:
     """Each pair's seconds after the first picture; ascending by 1 to 60 even where the pictures' do not."""
     at = [round((shot.moment - shown[0].moment) / MICROSECONDS) for shot in shown[::2]]
@@ -230,15 +246,12 @@ class Qwen2Vl:
         return system
 
     def answer(self, question: str, evidence: Evidence) -> Iterator[str]:
-        seen = self.how.look(evidence, PICTURES)
+        shown, asked = self.how.look(evidence, PICTURES), with_material(question, evidence)
         if self.how.sampling == "official":
-            shown = [seen[index] for index in FrameBudget().indices(len(seen), rate(seen))]
-            video = Visual(video_patches([shot.pixels for shot in shown], VideoBudget()))
-            parts: list[str | Visual] = [video, with_material(question, evidence)]
-        else:
-            shown = seen
-            parts = [*_labelled(shown, evidence), f"{with_material(question, evidence)}\n{_CITE}"]
-        return cited(self._say(parts, self.how.longest), shown)
+            chosen = [shown[index] for index in FrameBudget().indices(len(shown), rate(shown))]
+            return told(lambda some: self._say([plain_video(some), asked], self.how.longest), chosen)
+        parts = partial(labelled, evidence)
+        return told(lambda some: self._say([*parts(some), f"{asked}\n{_CITE}"], self.how.longest), shown)
 
     def ground(self, event: str, evidence: Evidence) -> list[Span]:
         seen = [exhibit for exhibit in evidence.exhibits if exhibit.pictures]
@@ -253,13 +266,3 @@ class Qwen2Vl:
         prompt = build_prompt(parts, self.words, self.model.config).to(self.model.device)
         said = speak(self.model.start(prompt), self.manner, longest=longest, prompt=prompt.ids)
         return spell(said, self.words)
-
-
-def _labelled(shown: Sequence[Shot], evidence: Evidence) -> Iterator[str | Visual]:
-    """Each exhibit with its number and its times on the stream's clock."""
-    for number in sorted({shot.exhibit for shot in shown}):
-        of_it = [shot for shot in shown if shot.exhibit == number]
-        first, last = (clock(evidence, shot.stream, shot.moment) for shot in (of_it[0], of_it[-1]))
-        yield f"[{number}] from {first} to {last}: "
-        yield visual(of_it)
-        yield "\n"

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ingest.records import Evidence, Pixels
-from models.parts.asking import Answering, cited, with_material
+from models.parts.asking import Answering, told, with_material
 from models.parts.clip_vision import CLIP_KEYS, ClipTower, clip_config, clip_pixels
 from models.parts.decoding import Codec, Manner, Step, speak, spell
 from models.parts.exhibits import Shot
@@ -140,10 +141,11 @@ class VideoChatGpt:
         return system
 
     def answer(self, question: str, evidence: Evidence) -> Iterator[str]:
-        shown = self._look(evidence)
-        step = self._read(with_material(question, evidence), [shot.pixels for shot in shown])
-        said = speak(step, _MANNER, longest=self.how.longest)
-        return cited(spell(said, self.words), shown)
+        return told(partial(self._tell, with_material(question, evidence)), self._look(evidence))
+
+    def _tell(self, question: str, shown: Sequence[Shot]) -> Iterator[str]:
+        step = self._read(question, [shot.pixels for shot in shown])
+        return spell(speak(step, _MANNER, longest=self.how.longest), self.words)
 
     def _look(self, evidence: Evidence) -> list[Shot]:
         seen = self.how.look(evidence, FRAMES)
