@@ -69,15 +69,15 @@ class Nano:
         import torch
 
         self._torch, self._network, self._calibration = torch, network, boxes
-        self._text, self._picture = space
+        self.text, self._picture = space
         self._judge = judge
         self.id = id_
         self._half = torch.cpu._is_avx512_bf16_supported()  # noqa: SLF001  # no public name; bfloat16 is slow without
-        assert self._text.dim == self._picture.weight.shape[1], "tower and map are of different spaces"
+        assert self.text.dim == self._picture.weight.shape[1], "tower and map are of different spaces"
 
     @property
     def dim(self) -> int:
-        return self._text.dim
+        return self.text.dim
 
     @classmethod
     def load(cls, folder: Path | None = None) -> Nano:
@@ -90,35 +90,35 @@ class Nano:
             raise NotFound(f"nano has no weights at {path}", advice="Train them with python -m models.nano.train.")
         return _assemble(path)
 
-    def see(self, pictures: Sequence[Pixels]) -> list[Sight]:
-        """What is in each RGB picture uint8 [H, W, 3] of any size."""
-        return [self._look(pixels) for pixels in pictures]
+    def see(self, pictures: Sequence[Pixels], *, floor: float | None = None) -> list[Sight]:
+        """What is in each RGB picture uint8 [H, W, 3] of any size, with a probability of `floor` or more."""
+        return [self._look(pixels, self._judge.floor if floor is None else floor) for pixels in pictures]
 
-    def _look(self, pixels: Pixels) -> Sight:
+    def _look(self, pixels: Pixels, floor: float) -> Sight:
         canvas, scale = letterbox(pixels, SIDE)
-        maps, gist = self._forward(canvas)
+        maps, summary = self._forward(canvas)
         found = suppress(decode(maps, 0.02))
         scores = self._calibration(found.scores, found.categories)
         height, width = pixels.shape[:2]
         shares = np.asarray(found.corners / scale / np.array([width, height, width, height]), np.float32)
-        boxes = Boxes(shares, scores, found.categories).where(scores >= self._judge.floor)
-        return Sight(_detections(boxes), self._picture(gist)[0])
+        boxes = Boxes(shares, scores, found.categories).where(scores >= floor)
+        return Sight(_detections(boxes), self._picture(summary)[0])
 
     def _forward(self, canvas: Pixels) -> tuple[list[Floats], Floats]:
-        """Maps per level and gist [1, G] of a canvas whose sides are multiples of 32."""
+        """Maps per level and summary [1, F] of a canvas whose sides are multiples of 32."""
         torch = self._torch
         batch = torch.from_numpy(canvas).permute(2, 0, 1)[None].float()
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self._half):
             seen = self._network(batch.contiguous(memory_format=torch.channels_last))
-        return [level[0].float().numpy() for level in seen.maps], seen.gist.float().numpy()
+        return [level[0].float().numpy() for level in seen.maps], seen.pooled.float().numpy()
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """float32 [N, dim], unit length, comparable with `Sight.vector`; zeros for a text without a known word."""
-        return self._text.embed(texts)
+        return self.text.embed(texts)
 
     def query(self, text: str) -> Query:
         """The text with its own calibration: some queries score high with any picture, and that is taken out."""
-        reading, vector = self._text.read(text), self.embed([text])
+        reading, vector = self.text.read(text), self.embed([text])
         judge = self._judge
         deviation = float(self._picture.deviation(vector)[0]) if vector.any() else judge.typical
         return Query(text=text, vector=vector[0], slope=judge.slope / deviation, offset=judge.offset,

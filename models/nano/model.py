@@ -1,9 +1,9 @@
-"""The network: a one-stage, anchor-free detector with a whole-picture branch.
+"""The network: a one-stage, anchor-free detector that also sums a picture up.
 
 A CSP backbone (Wang et al. 2020, section 3.1) reads the picture at strides 2 to 32, a path-aggregation neck (Liu et al.
 2018, section 3.1) mixes coarse and fine, and a decoupled head (Ge et al. 2021, YOLOX, section 2.1) tells per cell where
-a box is, whether there is one, and of which category. The gist branch pools the two coarsest maps into one vector for
-the whole picture. Convolutions are dense: on a processor they train twice as fast as depthwise ones.
+a box is, whether there is one, and of which category. The pooled maps are a summary of the whole picture. Convolutions
+are dense: on a processor they train twice as fast as depthwise ones.
 """
 
 from __future__ import annotations
@@ -28,7 +28,11 @@ class Size:
     depths: tuple[int, ...] = (1, 2, 2, 1)
     neck: int = 96
     head: int = 48
-    gist: int = 256
+
+    @property
+    def pooled(self) -> int:
+        """Numbers in the summary of a whole picture."""
+        return 2 * (self.widths[3] + self.widths[4] + 3 * self.neck)
 
 
 class Conv(nn.Module):
@@ -120,27 +124,13 @@ class Head(nn.Module):
         return torch.cat((self.box(box), self.objectness(box), self.category(self.category_tower(x))), 1)
 
 
-class Gist(nn.Module):
-    """Mean and maximum of the coarse maps, then two layers: one vector for the whole picture."""
-
-    def __init__(self, channels: tuple[int, int], dim: int) -> None:
-        super().__init__()
-        self.hidden = nn.Linear(2 * sum(channels), 2 * dim)
-        self.out = nn.Linear(2 * dim, dim)
-
-    def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
-        pooled = [pool for x in (fine, coarse) for pool in (x.mean((2, 3)), x.amax((2, 3)))]
-        gist: Tensor = self.out(F.relu(self.hidden(torch.cat(pooled, 1))))
-        return gist
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Seen:
-    """What the network says. `maps` per level [B, 5 + categories, H/s, W/s]; `necks` per level; `gist` [B, gist]."""
+    """What the network says. maps per level [B, 5 + categories, H/s, W/s]; necks per level; pooled [B, pooled]."""
 
     maps: tuple[Tensor, ...]
     necks: tuple[Tensor, ...]
-    gist: Tensor
+    pooled: Tensor
 
 
 class Student(nn.Module):
@@ -161,7 +151,6 @@ class Student(nn.Module):
         self.down16, self.down32 = Conv(neck, neck, 3, 2), Conv(neck, neck, 3, 2)
         self.mix16, self.mix32 = CrossStage(2 * neck, neck), CrossStage(2 * neck, neck)
         self.heads = nn.ModuleList(Head(neck, size.head, categories) for _ in STRIDES)
-        self.gist = Gist((w16, w32), size.gist)
 
     def forward(self, pictures: Tensor) -> Seen:
         c8 = self.stage8(self.stage4((pictures - 114.0) / 64.0))
@@ -174,7 +163,12 @@ class Student(nn.Module):
         p32 = self.mix32(torch.cat((self.down32(p16), n32), 1))
         necks = (p8, p16, p32)
         maps = tuple(head(x) for head, x in zip(self.heads, necks, strict=True))
-        return Seen(maps=maps, necks=necks, gist=self.gist(c16, c32))
+        return Seen(maps=maps, necks=necks, pooled=summary(c16, c32, *necks))
+
+
+def summary(*maps: Tensor) -> Tensor:
+    """Mean and maximum of every channel, side by side."""
+    return torch.cat([pool for x in maps for pool in (x.mean((2, 3)), x.amax((2, 3)))], 1)
 
 
 def fuse(network: nn.Module) -> nn.Module:

@@ -90,9 +90,9 @@ def lookup(word: str, rows: Mapping[str, int]) -> list[int]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PictureMap:
-    """The linear way from a gist float32 [N, G] into the text space, and how its vectors are spread there.
+    """The linear way from summaries float32 [N, F] into the text space, and how its vectors are spread there.
 
-    `weight` [G, dim], `bias` [dim]; `spread` [dim, dim] is the second moment of the unit vectors of many pictures: the
+    `weight` [F, dim], `bias` [dim]; `spread` [dim, dim] is the second moment of the unit vectors of many pictures: the
     scores of a query q over any pictures have about the variance q^T spread q.
     """
 
@@ -100,9 +100,9 @@ class PictureMap:
     bias: Floats
     spread: Floats
 
-    def __call__(self, gists: Floats) -> Floats:
+    def __call__(self, features: Floats) -> Floats:
         """Unit vectors float32 [N, dim]."""
-        return unit(gists @ self.weight + self.bias)
+        return unit(features @ self.weight + self.bias)
 
     def deviation(self, queries: Floats) -> NDArray[np.float64]:
         """Standard deviation of each query's scores over any pictures: [N, dim] to [N]."""

@@ -37,6 +37,7 @@ log = logging.getLogger("nano")
 
 BOX_TEACHER = "yolox_nano.onnx"
 GIST_TEACHER = "mobilenet_v1_1.0_224_quant_embedding_extractor.tflite"
+LATEST, STABLE = "latest.safetensors", "stable.safetensors"
 TESTS_ONLY = ("dog-fetch", "bedroom", "cooking-eggs")
 """Clips that may be looked at but not learned from."""
 
@@ -107,7 +108,7 @@ def run(order: Order, recipe: Recipe) -> None:
     trainer = Trainer(recipe, Classroom(examples, _labels(order, recipe, examples, teacher), teacher, recipe))
     _resume(trainer, order.run)
     _train(trainer, order, material)
-    trainer.save(order.run / "latest.pt")
+    trainer.save(order.run / LATEST)
     _note(order.run, trainer, material)
     if order.sentence_teacher is not None:
         _finish(order, trainer, material)
@@ -120,14 +121,14 @@ def _labels(order: Order, recipe: Recipe, examples: list[Example], teacher: BoxT
         return known
     gist = order.teachers / GIST_TEACHER
     gists = GistTeacher(gist, order.threads) if gist.exists() else None
-    made = labelling.prepare(examples, teacher, gists, recipe.size.gist)
+    made = labelling.prepare(examples, teacher, gists, recipe.gist)
     labelling.save(made, stored)
     return made
 
 
 def _resume(trainer: Trainer, folder: Path) -> None:
-    """From the latest checkpoint; from `stable.pt` when that one cooled down towards an earlier, nearer end."""
-    latest, stable = folder / "latest.pt", folder / "stable.pt"
+    """From the latest checkpoint; from the stable one when that one cooled down towards an earlier, nearer end."""
+    latest, stable = folder / LATEST, folder / STABLE
     if not latest.exists():
         return
     trainer.load(latest)
@@ -142,13 +143,13 @@ def _train(trainer: Trainer, order: Order, material: Material) -> None:
     first, sums = trainer.step, dict[str, float]()
     while trainer.step < recipe.steps and clock.monotonic() - started < order.minutes * 60:
         if recipe.cooling(trainer.step) and not trainer.cooled:
-            trainer.save(order.run / "stable.pt")
+            trainer.save(order.run / STABLE)
         for name, part in trainer.advance().items():
             sums[name] = sums.get(name, part) * 0.99 + part * 0.01
         now = clock.monotonic()
         if now - saved > order.every_minutes * 60:
             saved = now
-            trainer.save(order.run / "latest.pt")
+            trainer.save(order.run / LATEST)
             pace = (trainer.step - first) * recipe.batch / (now - started)
             rounded = {name: round(value, 3) for name, value in sums.items()}
             log.info("step %d, %.1f pictures/s, losses %s", trainer.step, pace, rounded)

@@ -29,10 +29,8 @@ log = logging.getLogger(__name__)
 
 PRIOR = 0.1
 """The share of pictures that show what is asked for, in the world that text probabilities are calibrated for."""
-TILES = 4000
-"""Tiles whose names the map learns; all of them would drown the photographs."""
-TILE_WEIGHT, NAME_WEIGHT = 0.1, 0.5
-"""How much a tile and a photograph with only a class name count beside a captioned photograph."""
+NAME_WEIGHT = 0.5
+"""How much a photograph with only a class name counts beside a captioned one."""
 PLAIN = frozenset((
     "a", "an", "the", "of", "in", "on", "at", "by", "to", "with", "from", "and", "or", "is", "are", "was", "were",
     "be", "being", "been", "it", "its", "this", "that", "there", "he", "she", "his", "her", "their", "they",
@@ -44,9 +42,9 @@ PLAIN = frozenset((
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Paired:
-    """Pictures with something said about them: gists [N, G], texts, how much each counts, whether held out."""
+    """Pictures with something said about them: features [N, F], texts, how much each counts, whether held out."""
 
-    gists: Floats
+    features: Floats
     texts: tuple[tuple[str, ...], ...]
     weights: Floats
     held: NDArray[np.bool_]
@@ -54,7 +52,7 @@ class Paired:
 
     def part(self, mask: NDArray[np.bool_]) -> Paired:
         texts = tuple(t for t, keep in zip(self.texts, mask, strict=True) if keep)
-        return Paired(self.gists[mask], texts, self.weights[mask], self.held[mask], self.captioned[mask])
+        return Paired(self.features[mask], texts, self.weights[mask], self.held[mask], self.captioned[mask])
 
 
 def tower_of(sayings: Sayings, teacher: SentenceTeacher, recipe: SpaceRecipe, most: int = 16_000) -> TextTower:
@@ -69,33 +67,29 @@ def tower_of(sayings: Sayings, teacher: SentenceTeacher, recipe: SpaceRecipe, mo
 
 
 @torch.inference_mode()
-def gists_of(student: Student, pictures: Sequence[NDArray[np.uint8]], side: int = SIDE) -> Floats:
-    """float32 [N, G]."""
+def features_of(student: Student, pictures: Sequence[NDArray[np.uint8]]) -> Floats:
+    """The student's summaries at its working size, float32 [N, pooled]."""
     student.eval()
     rows = []
     for pixels in pictures:
-        batch = torch.from_numpy(letterbox(pixels, side)[0]).permute(2, 0, 1)[None].float()
+        batch = torch.from_numpy(letterbox(pixels, SIDE)[0]).permute(2, 0, 1)[None].float()
         with torch.autocast("cpu", torch.bfloat16):
-            rows.append(student(batch.contiguous(memory_format=torch.channels_last)).gist[0].float().numpy())
+            rows.append(student(batch.contiguous(memory_format=torch.channels_last)).pooled[0].float().numpy())
     return np.stack(rows)
 
 
 def pair(student: Student, examples: Sequence[Example], sayings: Sayings) -> Paired:
-    """Every picture something is said about, tiles thinned out."""
-    told = [(example, sayings.about(example)) for example in examples]
+    """Every photograph something is said about. Tiles were tried too and taught the map nothing."""
+    told = [(example, sayings.about(example)) for example in examples if example.origin == "picture"]
     told = [(example, texts) for example, texts in told if texts]
-    if not any(len(texts) > 1 and example.origin == "picture" for example, texts in told):
+    captioned = np.array([len(texts) > 1 for _, texts in told], bool)
+    if not captioned.any():
         raise Invalid("nothing is said about the pictures", advice="Give captions with --captions.")
-    tiles = [i for i, (example, _) in enumerate(told) if example.origin == "tile"]
-    dropped = set(np.random.default_rng(0).permutation(tiles)[TILES:].tolist())
-    kept = [pair for i, pair in enumerate(told) if i not in dropped]
-    gists = [gists_of(student, [example.pixels], 192 if example.origin == "tile" else SIDE)[0] for example, _ in kept]
-    captioned = np.array([len(texts) > 1 and example.origin == "picture" for example, texts in kept], bool)
-    weights = [TILE_WEIGHT if example.origin == "tile" else NAME_WEIGHT for example, _ in kept]
     return Paired(
-        gists=np.stack(gists), texts=tuple(texts for _, texts in kept), captioned=captioned,
-        weights=np.where(captioned, 1.0, weights).astype(np.float32),
-        held=np.array([example.held for example, _ in kept], bool),
+        features=features_of(student, [example.pixels for example, _ in told]),
+        texts=tuple(texts for _, texts in told), captioned=captioned,
+        weights=np.where(captioned, 1.0, NAME_WEIGHT).astype(np.float32),
+        held=np.array([example.held for example, _ in told], bool),
     )  # fmt: skip
 
 
@@ -106,14 +100,14 @@ def text_targets(tower: TextTower, texts: Sequence[tuple[str, ...]]) -> Floats:
 
 def map_of(tower: TextTower, paired: Paired, recipe: SpaceRecipe) -> PictureMap:
     learned = paired.part(~paired.held)
-    return fit_map(learned.gists, text_targets(tower, learned.texts), learned.weights, recipe)
+    return fit_map(learned.features, text_targets(tower, learned.texts), learned.weights, recipe)
 
 
 def caption_scores(
     tower: TextTower, picture: PictureMap, paired: Paired
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Standardised scores [queries, pictures] of each caption with each picture, and which belong together."""
-    vectors = picture(paired.gists)
+    vectors = picture(paired.features)
     queries = np.concatenate([tower.embed(each) for each in paired.texts])
     own = np.repeat(np.arange(len(paired.texts)), [len(each) for each in paired.texts])
     scores = (queries @ vectors.T) / picture.deviation(queries)[:, None]

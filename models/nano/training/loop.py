@@ -1,7 +1,7 @@
 """The training loop: seeded by step, so that a resumed run is the run that was never interrupted.
 
 The learning rate warms up, stays, and cools down over the last part. The state just before cooling down is kept as
-`stable.pt`: a later run with more pictures goes on from there instead of from weights that have settled.
+`stable.safetensors`: a later run with more pictures goes on from there instead of from weights that have settled.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from models.nano.model import Size, Student
-from models.nano.training.loss import Hint, Lesson, Weights, lesson_loss
+from models.nano.training.loss import Gist, Hint, Lesson, Weights, lesson_loss
 from models.nano.training.muon import Muon
 
 log = logging.getLogger(__name__)
@@ -42,6 +44,7 @@ class Recipe:
     small: tuple[int, ...] = (192, 224, 256)
     large: tuple[int, ...] = (224, 256, 320, 384)
     size: Size = field(default_factory=Size)
+    gist: int = 256
     weights: Weights = field(default_factory=Weights)
 
     def side(self, step: int) -> int:
@@ -75,10 +78,10 @@ class Trainer:
         self.cooled = False
         self.student = Student(recipe.size).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # stubs lack it
         self.average = copy.deepcopy(self.student).eval().requires_grad_(requires_grad=False)
-        self._hint = Hint(recipe.size.neck)
+        self._hint, self._gist = Hint(recipe.size.neck), Gist(recipe.size, recipe.gist)
         hidden, rest = _split(self.student)
-        decayed = [p for p in (*rest, *self._hint.parameters()) if p.ndim > 1]
-        plain = [p for p in (*rest, *self._hint.parameters()) if p.ndim <= 1]
+        rest += [*self._gist.parameters(), *self._hint.parameters()]
+        decayed, plain = [p for p in rest if p.ndim > 1], [p for p in rest if p.ndim <= 1]
         self._everything = [*hidden, *decayed, *plain]
         groups = [{"params": decayed, "weight_decay": recipe.decay}, {"params": plain, "weight_decay": 0.0}]
         self._adam = torch.optim.AdamW(groups, lr=recipe.adam, betas=(0.9, 0.98))
@@ -91,7 +94,7 @@ class Trainer:
         self.student.train()
         with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bfloat16):
             seen = self.student(lesson.pictures.contiguous(memory_format=torch.channels_last))
-            parts = lesson_loss(seen, self._hint, lesson, recipe.weights)
+            parts = lesson_loss(seen, self._hint, self._gist, lesson, recipe.weights)
         self._adam.zero_grad()
         self._muon.zero_grad()
         torch.stack(tuple(parts.values())).sum().backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
@@ -119,23 +122,43 @@ class Trainer:
                 mean.copy_(now)
 
     def save(self, path: Path) -> None:
-        """Write a checkpoint; a crash half-way leaves the earlier one."""
+        """Write a checkpoint (safetensors); a crash half-way leaves the earlier one."""
+        tensors = {f"{part}/{name}": tensor for part, net in self._nets().items() for name, tensor in _state(net)}
+        for part, optimiser in self._optimisers().items():
+            for index, memory in optimiser.state_dict()["state"].items():
+                tensors |= {f"{part}/{index}/{name}": tensor.contiguous() for name, tensor in memory.items()}
         beside = path.with_suffix(".part")
-        state = {name: part.state_dict() for name, part in self._parts().items()}
-        torch.save(state | {"step": self.step, "cooled": self.cooled}, beside)
+        save_file(tensors, str(beside), metadata={"step": str(self.step), "cooled": str(int(self.cooled))})
         beside.replace(path)
 
     def load(self, path: Path) -> None:
-        stored = torch.load(path, weights_only=True)
-        for name, part in self._parts().items():
-            part.load_state_dict(stored[name])
-        self.step, self.cooled = int(stored["step"]), bool(stored.get("cooled", False))
+        """Go on from a checkpoint of the same recipe."""
+        with safe_open(str(path), "pt") as file:
+            about, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        for part, net in self._nets().items():
+            net.load_state_dict(_under(part, tensors))
+        for part, optimiser in self._optimisers().items():
+            memory: dict[int, dict[str, Tensor]] = {}
+            for name, tensor in _under(part, tensors).items():
+                index, what = name.split("/")
+                memory.setdefault(int(index), {})[what] = tensor
+            optimiser.load_state_dict({"state": memory, "param_groups": optimiser.state_dict()["param_groups"]})
+        self.step, self.cooled = int(about["step"]), about["cooled"] == "1"
 
-    def _parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
-        return {
-            "student": self.student, "average": self.average, "hint": self._hint,
-            "adam": self._adam, "muon": self._muon,
-        }  # fmt: skip
+    def _nets(self) -> dict[str, nn.Module]:
+        return {"student": self.student, "average": self.average, "hint": self._hint, "gist": self._gist}
+
+    def _optimisers(self) -> dict[str, torch.optim.Optimizer]:
+        return {"adam": self._adam, "muon": self._muon}
+
+
+def _state(net: nn.Module) -> list[tuple[str, Tensor]]:
+    return [(name, tensor.contiguous()) for name, tensor in net.state_dict().items()]
+
+
+def _under(part: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose name begins with `part/`, without it."""
+    return {name.removeprefix(f"{part}/"): t for name, t in tensors.items() if name.startswith(f"{part}/")}
 
 
 def _split(student: Student) -> tuple[list[Tensor], list[Tensor]]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.nano.model import STRIDES, Seen
+from models.nano.model import STRIDES, Seen, Size
 from models.nano.training.teachers import NECK_CHANNELS
 
 
@@ -118,16 +118,30 @@ class Hint(nn.Module):
         return total
 
 
+class Gist(nn.Module):
+    """From the pooled backbone maps to what the gist teacher says; thrown away after training like the hint."""
+
+    def __init__(self, size: Size, dim: int) -> None:
+        super().__init__()
+        self._from = 2 * (size.widths[3] + size.widths[4])
+        self.hidden = nn.Linear(self._from, 2 * dim)
+        self.out = nn.Linear(2 * dim, dim)
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        gist: Tensor = self.out(F.relu(self.hidden(pooled[:, : self._from])))
+        return gist
+
+
 def gist_loss(student: Tensor, teacher: Tensor, known: Tensor) -> Tensor:
     """Mean squared distance of the whitened gists where there is a label."""
     wrong = (student.float() - teacher).square().mean(1)
     return (wrong * known).sum() / known.sum().clamp(min=1.0)
 
 
-def lesson_loss(seen: Seen, hint: Hint, lesson: Lesson, weights: Weights) -> dict[str, Tensor]:
+def lesson_loss(seen: Seen, hint: Hint, gist: Gist, lesson: Lesson, weights: Weights) -> dict[str, Tensor]:
     """The parts of the loss, already weighted; their sum is what is minimised."""
     return {
         "boxes": box_loss([level.float() for level in seen.maps], lesson.maps, weights),
         "hint": weights.hint * hint(seen.necks, lesson.necks, lesson.maps),
-        "gist": weights.gist * gist_loss(seen.gist, lesson.gist, lesson.known),
+        "gist": weights.gist * gist_loss(gist(seen.pooled), lesson.gist, lesson.known),
     }

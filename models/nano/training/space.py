@@ -1,4 +1,5 @@
-"""Fit the shared space: a word table that imitates the sentence teacher, and a linear map from gists into its space."""
+"""Fit the shared space: a word table that imitates the sentence teacher, and a linear map from the
+student's summaries of pictures into its space."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ class SpaceRecipe:
     epochs: int = 12
     batch: int = 512
     rate: float = 0.02
-    ridge: float = 300.0
+    ridge: float = 3000.0
     seed: int = 0
 
 
@@ -82,15 +83,15 @@ def fit_tower(
     return TextTower(words, table.weight.detach().numpy().copy())
 
 
-def fit_map(gists: Floats, texts: Floats, weights: Floats, recipe: SpaceRecipe) -> PictureMap:
-    """Ridge regression from gists [N, G] to unit text vectors [N, dim], each picture counting `weights` [N]."""
+def fit_map(features: Floats, texts: Floats, weights: Floats, recipe: SpaceRecipe) -> PictureMap:
+    """Ridge regression from features [N, F] to unit text vectors [N, dim], each picture counting `weights` [N]."""
     share = weights / weights.sum()
-    centre, target = share @ gists, share @ texts
-    scale = np.sqrt(share @ (gists - centre) ** 2) + 1e-3
-    x, y = (gists - centre) / scale, texts - target
+    centre, target = share @ features, share @ texts
+    scale = np.sqrt(share @ (features - centre) ** 2) + 1e-3
+    x, y = (features - centre) / scale, texts - target
     moment = (x * weights[:, None]).T @ x + recipe.ridge * np.eye(x.shape[1])
     weight = np.linalg.solve(moment, (x * weights[:, None]).T @ y) / scale[:, None]
     weight = weight.astype(np.float32)
     bias = (-(centre @ weight)).astype(np.float32)
-    vectors = unit(gists @ weight + bias)
+    vectors = unit(features @ weight + bias)
     return PictureMap(weight, bias, ((vectors * share[:, None]).T @ vectors).astype(np.float32))

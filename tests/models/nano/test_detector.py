@@ -18,7 +18,7 @@ from models.nano.model import Size, Student
 from models.nano.text import PictureMap, TextTower
 from models.nano.training.export import Finished, write
 
-TINY = Size(widths=(8, 8, 16, 16, 16), depths=(1, 1, 1, 1), neck=16, head=16, gist=6)
+TINY = Size(widths=(8, 8, 16, 16, 16), depths=(1, 1, 1, 1), neck=16, head=16)
 
 
 def finished(seed: int = 0) -> Finished:
@@ -37,7 +37,7 @@ def finished(seed: int = 0) -> Finished:
 
     return Finished(
         student=student.eval(), tower=TextTower(("a", "dog", "red"), some(3, 5)),
-        picture=PictureMap(some(6, 5), some(5), np.eye(5, dtype=np.float32) / 5),
+        picture=PictureMap(some(TINY.pooled, 5), some(5), np.eye(5, dtype=np.float32) / 5),
         boxes=Calibration(1.0, np.zeros(len(NAMES))), judgement=Judgement(2.0, -3.0, 0.4, floor=0.05), images=5000,
     )  # fmt: skip
 
@@ -83,12 +83,12 @@ def test_the_stored_student_is_the_student_up_to_half_precision(nano: Nano) -> N
     made = finished()
     canvas = picture(96, 96)
     nano._half = False
-    maps, gist = nano._forward(canvas)
+    maps, summary = nano._forward(canvas)
     with torch.inference_mode():
         seen = made.student(torch.from_numpy(canvas).permute(2, 0, 1)[None].float())
     for ours, theirs in zip(maps, seen.maps, strict=True):
         np.testing.assert_allclose(ours, theirs[0].numpy(), atol=0.05)
-    np.testing.assert_allclose(gist, seen.gist.numpy(), atol=0.05)
+    np.testing.assert_allclose(summary, seen.pooled.numpy(), atol=0.05)
 
 
 def test_a_query_carries_its_own_calibration_and_what_it_did_not_understand(nano: Nano) -> None:

@@ -12,6 +12,7 @@ import torch
 
 from models.nano.boxes import decode, suppress
 from models.nano.model import Size
+from models.nano.training import loop
 from models.nano.training.loop import Recipe, Trainer
 from models.nano.training.loss import Lesson, Weights, box_loss, flatten
 from models.nano.training.measure import average_precision
@@ -20,16 +21,16 @@ from models.nano.training.targets import maps_of
 
 from .scenes import lesson, scene
 
-TINY = Size(widths=(8, 8, 16, 16, 16), depths=(1, 1, 1, 1), neck=16, head=16, gist=6)
-RECIPE = Recipe(batch=4, images=10_000, warm_up=40, bfloat16=False, size=TINY, weights=Weights(hint=0.0))
+TINY = Size(widths=(8, 8, 16, 16, 16), depths=(1, 1, 1, 1), neck=16, head=16)
+RECIPE = Recipe(batch=4, images=10_000, warm_up=40, bfloat16=False, gist=6, size=TINY, weights=Weights(hint=0.0))
 
 
 def lessons(step: int) -> Lesson:
-    return lesson([4 * step % 40 + i for i in range(4)], TINY.gist)
+    return lesson([4 * step % 40 + i for i in range(4)], RECIPE.gist)
 
 
 def one_lesson(_step: int) -> Lesson:
-    return lesson([0, 1, 2, 3], TINY.gist)
+    return lesson([0, 1, 2, 3], RECIPE.gist)
 
 
 @pytest.fixture(autouse=True)
@@ -102,9 +103,9 @@ def test_a_resumed_run_is_the_run_that_was_never_interrupted(tmp_path: Path) -> 
         straight.advance()
     for _ in range(2):
         interrupted.advance()
-    interrupted.save(tmp_path / "latest.pt")
+    interrupted.save(tmp_path / "latest.safetensors")
     resumed = Trainer(replace(RECIPE, seed=0), lessons)
-    resumed.load(tmp_path / "latest.pt")
+    resumed.load(tmp_path / "latest.safetensors")
     assert resumed.step == 2
     for _ in range(2):
         resumed.advance()
@@ -117,15 +118,15 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_earlier_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer = Trainer(RECIPE, lessons)
-    path = tmp_path / "latest.pt"
+    path = tmp_path / "latest.safetensors"
     trainer.save(path)
     before = path.read_bytes()
 
-    def full_disk(*_: object) -> None:
+    def full_disk(*_: object, **_also: object) -> None:
         raise OSError("no space left")
 
     trainer.step = 99
-    monkeypatch.setattr(torch, "save", full_disk)
+    monkeypatch.setattr(loop, "save_file", full_disk)
     with pytest.raises(OSError, match="no space"):
         trainer.save(path)
     assert path.read_bytes() == before

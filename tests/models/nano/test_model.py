@@ -7,7 +7,7 @@ import torch
 
 from models.nano.model import STRIDES, Conv, Size, Student, fuse
 
-TINY = Size(widths=(8, 8, 16, 16, 16), depths=(1, 1, 1, 1), neck=16, head=16, gist=6)
+TINY = Size(widths=(8, 8, 16, 16, 16), depths=(1, 1, 1, 1), neck=16, head=16)
 
 
 def lived_in(seed: int = 0) -> Student:
@@ -26,7 +26,7 @@ def test_folding_the_normalisation_changes_nothing() -> None:
     fused = fuse(student)
     assert not any(isinstance(part, Conv) for part in fused.modules())
     after = fused(pictures)
-    for one, other in zip((*before.maps, before.gist), (*after.maps, after.gist), strict=True):
+    for one, other in zip((*before.maps, before.pooled), (*after.maps, after.pooled), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
 
 
@@ -35,7 +35,7 @@ def test_folding_the_normalisation_changes_nothing() -> None:
 def test_a_map_has_a_cell_for_every_stride(height: int, width: int) -> None:
     seen = lived_in()(torch.zeros(1, 3, height, width))
     assert [level.shape for level in seen.maps] == [(1, 85, height // s, width // s) for s in STRIDES]
-    assert seen.gist.shape == (1, 6)
+    assert seen.pooled.shape == (1, TINY.pooled)
 
 
 @torch.inference_mode()
