@@ -68,9 +68,9 @@ class Cutting:
         seek_before(opened, segment, max(self._span.start, segment.span.start))
         for packet in opened.container.demux([track for track in (opened.video, opened.audio) if track is not None]):
             index = packet.stream.index
-            if packet.dts is None or packet.pts is None or index not in waiting:
+            if packet.pts is None or index not in waiting:
                 continue
-            if moment_of(segment, packet.dts, packet.time_base) >= self._span.end:
+            if routes[index].is_past(packet, segment):
                 waiting.discard(index)
                 if not waiting:
                     break
@@ -94,7 +94,19 @@ class _Track:
     def __init__(self, container: OutputContainer, source: Any, span: Span, zero: _Zero) -> None:
         self._container, self._span, self._zero = container, span, zero
         self._is_video = source.type == "video"
+        self._highest: Moment | None = None
         self.covered: Span | None = None
+
+    def is_past(self, packet: Packet, segment: Segment) -> bool:
+        """Whether this packet, in decoding order, and so all behind it, are not needed.
+
+        Pictures shown before one that is wanted may be sent behind it (B-frames): they belong to the clip too.
+        """
+        shown = moment_of(segment, packet.pts, packet.time_base)
+        if shown >= self._span.end and self._highest is not None and shown > self._highest:
+            return self._highest >= self._span.end or not self._is_video
+        self._highest = max(shown, self._highest if self._highest is not None else shown)
+        return False
 
     def add(self, packet: Packet, segment: Segment) -> None:
         raise NotImplementedError
@@ -115,12 +127,11 @@ class _Copied(_Track):
         super().__init__(container, source, span, zero)
         self._out = container.add_stream_from_template(source)
         self._dts = -1
-        self._lag = 0
 
     def add(self, packet: Packet, segment: Segment) -> None:
         pts = moment_of(segment, packet.pts, packet.time_base)
-        dts = moment_of(segment, packet.dts, packet.time_base)
         duration = round((packet.duration or 0) * packet.time_base * MICROSECONDS)
+        dts = self._decoded_at(packet, segment, pts, duration)
         if self._zero.moment is None:
             if not self._is_video or not packet.is_keyframe:
                 return
@@ -133,6 +144,14 @@ class _Copied(_Track):
         packet.stream = self._out
         self._container.mux(packet)
         self._cover(pts, Moment(pts + duration))
+
+    def _decoded_at(self, packet: Packet, segment: Segment, pts: Moment, duration: int) -> Moment:
+        """Matroska leaves the time of decoding out; it lies a few pictures before that of showing."""
+        if packet.dts is not None:
+            return moment_of(segment, packet.dts, packet.time_base)
+        if self._zero.moment is None:
+            return Moment(pts - 4 * duration)
+        return Moment(min(pts, self._zero.moment + self._dts + max(1, duration)))
 
 
 class _Encoded(_Track):

@@ -26,7 +26,7 @@ Resolver = Callable[[str, int], Sequence[str]]
 PORTS: Final = {"http": 80, "https": 443, "rtsp": 554, "rtsps": 322, "rtmp": 1935, "srt": 9000}
 _TLS = ("https", "rtsps")
 _PRIVATE = tuple(ip_network(n) for n in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"))
-_NEVER = tuple(ip_network(n) for n in ("fd00:ec2::/32", "fd20:ce::/32", "2002::/16", "2001::/32"))
+_NEVER = tuple(ip_network(n) for n in ("fd00:ec2::/32", "fd20:ce::/32", "192.0.0.0/24", "2002::/16", "2001::/32"))
 """Metadata services inside the private range, and tunnels that hide another address."""
 _NAT64 = ip_network("64:ff9b::/96")
 _DEVICE = re.compile(r"/dev/video\d{1,3}")

@@ -138,3 +138,8 @@ class HlsStream(io.RawIOBase):
                 return data
             self._answer.close()
             self._answer = None
+
+    def close(self) -> None:
+        if self._answer is not None:
+            self._answer.close()
+        super().close()

@@ -8,7 +8,7 @@ list alone does not stop an ffconcat list called .mp4, and the format list alone
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
@@ -69,31 +69,31 @@ def open_source(source: Mapping[str, Any], limits: Limits) -> Iterator[Opened]:
     """Open what `child.source_details` describes. Raises our errors only, while reading too."""
     clock = SystemClock()
     asked = clock.monotonic()
-    opened: Opened | None = None
     relay: Relay | None = None
+    stack = ExitStack()
     try:
         guard = Guard((), source["networks"])
         match source["scheme"]:
             case "file":
-                opened = _file(source, limits)
+                opened = _file(stack, source, limits)
             case "device":
                 opened = _finish(
                     _libav(guard.device(source["location"]), limits, "v4l2", formats="v4l2,video4linux2"), limits
                 )
             case "http" | "https":
-                opened = _http(guard, source, limits)
+                opened = _http(stack, guard, source, limits)
             case "rtsp" | "rtsps" | "rtmp":
                 relay = Relay(guard, guard.url(source["location"]), timeout_s=limits.read_s)
                 asked = clock.monotonic()
                 opened = _relayed(relay, source, limits)
             case _:
                 opened = _srt(guard, source, limits)
+        stack.callback(opened.container.close)
         yield opened
     except _failures() as error:
         raise _explained(error, relay, source, limits, clock.monotonic() - asked) from error
     finally:
-        if opened is not None:
-            opened.container.close()
+        stack.close()
         if relay is not None:
             relay.close()
 
@@ -122,7 +122,8 @@ def _explained(
 
 
 def _why_not(path: Path, ours: HindsightError) -> HindsightError:
-    head = path.open("rb").read(12)
+    with path.open("rb") as file:
+        head = file.read(12)
     if not head:
         return NotVideo("The file is empty.", advice="Copy or download it again.")
     if head[4:8] == b"ftyp":
@@ -133,9 +134,10 @@ def _why_not(path: Path, ours: HindsightError) -> HindsightError:
     return ours
 
 
-def _file(source: Mapping[str, Any], limits: Limits) -> Opened:
+def _file(stack: ExitStack, source: Mapping[str, Any], limits: Limits) -> Opened:
     path = Path(source["location"])
-    return _finish(_libav(Guard([path.parent]).open(path), limits), limits)
+    handle = stack.enter_context(Guard([path.parent]).open(path))
+    return _finish(_libav(handle, limits), limits)
 
 
 def _device(guard: Guard, source: Mapping[str, Any], limits: Limits) -> Opened:
@@ -150,7 +152,7 @@ def _device(guard: Guard, source: Mapping[str, Any], limits: Limits) -> Opened:
     return _finish(container, limits, bounded=False)
 
 
-def _http(guard: Guard, source: Mapping[str, Any], limits: Limits) -> Opened:
+def _http(stack: ExitStack, guard: Guard, source: Mapping[str, Any], limits: Limits) -> Opened:
     call = Call(
         "GET",
         source["location"],
@@ -158,9 +160,9 @@ def _http(guard: Guard, source: Mapping[str, Any], limits: Limits) -> Opened:
         timeout_s=limits.read_s,
     )
     if urlsplit(source["location"]).path.lower().endswith((".m3u8", ".m3u")):
-        remote: HlsStream | RemoteFile = HlsStream(guard, call)
+        remote: HlsStream | RemoteFile = stack.enter_context(HlsStream(guard, call))
         return _finish(_libav(remote, limits), limits, remote=remote)
-    remote = RemoteFile(guard, call)
+    remote = stack.enter_context(RemoteFile(guard, call))
     options = {} if remote.size is not None else {"use_wallclock_as_timestamps": "1"}
     return _finish(_libav(remote, limits, extra=options), limits, bounded=remote.size is not None, remote=remote)
 

@@ -91,7 +91,7 @@ class Reader:
     def run(self) -> dict[str, Any]:
         self._prepare()
         self._emit(("open", asdict(describe(self._opened))))
-        for packet in self._packets:
+        for packet in self._unless_broken(self._packets):
             self._decode(packet)
             if self._recorder is not None:
                 self._record(packet)
@@ -101,6 +101,17 @@ class Reader:
         if self._recorder is not None:
             self._say(self._recorder.close())
         return self._outcome()
+
+    def _unless_broken(self, packets: Iterator[Packet]) -> Iterator[Packet]:
+        """A file whose middle cannot be read is a broken video, whatever libav calls it there."""
+        import av.error
+
+        try:
+            yield from packets
+        except (av.error.FFmpegError, UnicodeDecodeError) as error:
+            if self._task.live or self._newest is None:
+                raise
+            raise translate(error, started=True) from error
 
     # --- where to begin ----------------------------------------------------------------------------------------
 

@@ -1,0 +1,146 @@
+"""Clips and stills against plain decoding: every picture carries its own number."""
+
+from __future__ import annotations
+
+import io
+import itertools
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from ingest.clips import cut, still
+from ingest.errors import BrokenVideo, NotFound, NotVideo
+from ingest.records import Moment, Segment, Span, StreamId, seconds
+from tests.media import Clip, make, number_in, numbers_of
+
+START = Moment(1_700_000_000_000_000)
+
+
+def segment(path: Path, start: float = 0.0, length: float = 10.0, first_pts: int = 0, epoch: int = 0) -> Segment:
+    begin = Moment(START + seconds(start))
+    span = Span(begin, Moment(begin + seconds(length)))
+    return Segment(StreamId("cam"), epoch, span, str(path), path.stat().st_size, first_pts=first_pts)
+
+
+def first_pts(path: Path) -> int:
+    """Container time of a file's first picture, microseconds."""
+    with av.open(str(path)) as container:
+        first = next(container.decode(video=0))
+        return round(first.pts * first.time_base * 1_000_000)
+
+
+def span(start: float, end: float) -> Span:
+    return Span(Moment(START + seconds(start)), Moment(START + seconds(end)))
+
+
+def boxes(path: Path) -> list[bytes]:
+    """The names of an MP4's outermost boxes, in order."""
+    data, at, names = path.read_bytes(), 0, []
+    while at + 8 <= len(data):
+        names.append(data[at + 4 : at + 8])
+        at += max(8, int.from_bytes(data[at : at + 4], "big"))
+    return names
+
+
+def test_a_copy_begins_at_the_key_frame_before(clips: Path, tmp_path: Path) -> None:
+    out = tmp_path / "clip.mp4"
+    covered = cut([segment(clips / "ten.mp4")], span(3.3, 6.1), out)
+    numbers = numbers_of(out)
+    assert covered.start == START + seconds(2.0)
+    assert numbers[0] == 50
+    assert numbers == list(range(50, 50 + len(numbers)))
+    assert abs(covered.end - (START + seconds(numbers[-1] / 25 + 0.04))) < 1000
+    assert covered.end >= START + seconds(6.1)
+    assert boxes(out).index(b"moov") < boxes(out).index(b"mdat"), "a browser can begin before it has all"
+
+
+@pytest.mark.parametrize("name", ["ten.mp4", "ten.mkv", "ten.ts"])
+def test_an_exact_cut_has_exactly_the_pictures_of_the_span(name: str, clips: Path, tmp_path: Path) -> None:
+    source = segment(clips / name, first_pts=first_pts(clips / name))
+    out = tmp_path / "clip.mp4"
+    covered = cut([source], span(3.32, 6.12), out, exact=True)
+    numbers = numbers_of(out)
+    assert numbers == list(range(83, 153)) or numbers == list(range(82, 153))
+    assert covered.start >= START + seconds(3.32) - 1
+    assert covered.end == pytest.approx(START + seconds(6.12), abs=1000)
+
+
+def test_sound_goes_with_the_picture(clips: Path, tmp_path: Path) -> None:
+    """The tone pauses from 2.7 to 3.0 and from 5.7 to 6.0 s; so it does in the clip."""
+    out = tmp_path / "clip.mp4"
+    cut([segment(clips / "ten.mp4")], span(4.0, 8.0), out)
+    with av.open(str(out)) as container:
+        resampler = av.AudioResampler(format="flt", layout="mono", rate=16_000)
+        start, parts = None, []
+        for frame in container.decode(audio=0):
+            start = float(frame.pts * frame.time_base) if start is None else start
+            parts += [part.to_ndarray().ravel() for part in resampler.resample(frame)]
+    sound = np.concatenate(parts)
+    assert start is not None
+    loud = [np.abs(sound[int((at - start) * 16_000) :][:800]).max() > 0.1 for at in (1.5, 1.8, 1.92, 2.2)]
+    assert loud == [True, False, False, True]
+
+
+def test_other_codecs_are_made_playable(tmp_path: Path) -> None:
+    source = make(tmp_path / "old.avi", Clip(codec="mpeg4", sound="mp3", seconds=6, b_frames=0))
+    out = tmp_path / "clip.mp4"
+    cut([segment(source, length=6, first_pts=first_pts(source))], span(1, 3), out)
+    with av.open(str(out)) as container:
+        assert container.streams.video[0].codec_context.name == "h264"
+        assert container.streams.video[0].codec_context.pix_fmt == "yuv420p"
+        assert container.streams.audio[0].codec_context.name == "aac"
+    with av.open(str(source)) as container:
+        shown = [(float(f.pts * f.time_base), f.to_ndarray(format="rgb24")) for f in container.decode(video=0)]
+    assert set(numbers_of(out)) >= {number_in(rgb) for at, rgb in shown if 1 <= at < 3}
+
+
+def test_a_clip_over_the_border_of_segments_of_another_size_is_encoded(clips: Path, tmp_path: Path) -> None:
+    """A camera whose resolution was changed."""
+    other = make(tmp_path / "other.mp4", Clip(width=640, height=360))
+    out = tmp_path / "clip.mp4"
+    covered = cut([segment(clips / "ten.mp4"), segment(other, start=10, epoch=1)], span(8, 12), out)
+    assert numbers_of(out) == [*range(200, 250), *range(50)]
+    assert covered == span(8, 12)
+
+
+def test_a_gap_between_segments_stays_as_long_as_it_was(clips: Path, tmp_path: Path) -> None:
+    out = tmp_path / "clip.mp4"
+    cut([segment(clips / "ten.mp4"), segment(clips / "ten.mp4", start=15, epoch=1)], span(8, 17), out)
+    with av.open(str(out)) as container:
+        times = [float(frame.pts * frame.time_base) for frame in container.decode(video=0)]
+    assert max(after - before for before, after in itertools.pairwise(times)) == pytest.approx(5.04, abs=0.05)
+
+
+def test_no_segment_no_clip_and_no_half_file(clips: Path, tmp_path: Path) -> None:
+    out = tmp_path / "clip.mp4"
+    with pytest.raises(NotFound):
+        cut([segment(clips / "ten.mp4")], span(20, 30), out)
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    with pytest.raises((NotVideo, BrokenVideo)):
+        cut([segment(tmp_path / "broken.mp4")], span(1, 3), out)
+    assert [path.name for path in tmp_path.iterdir()] == ["broken.mp4"]
+
+
+@pytest.mark.parametrize("name", ["ten.mp4", "ten.mkv", "ten.ts"])
+@pytest.mark.parametrize("at", [0.0, 0.039, 0.04, 1.98, 2.0, 5.013, 9.99])
+def test_a_still_is_the_picture_that_was_shown(name: str, at: float, clips: Path) -> None:
+    source = segment(clips / name, first_pts=first_pts(clips / name))
+    moment = Moment(START + seconds(at))
+    picture = still([source], moment)
+    rgb = np.asarray(Image.open(io.BytesIO(picture.jpeg)))
+    assert number_in(rgb) == int(round(at * 1000) // 40)
+    assert picture.moment == pytest.approx(START + number_in(rgb) * 40_000, abs=1000)
+
+
+def test_a_still_is_no_larger_than_asked(clips: Path) -> None:
+    picture = still([segment(clips / "ten.mp4")], Moment(START + seconds(1)), max_side=100)
+    assert Image.open(io.BytesIO(picture.jpeg)).size == (100, 56)
+
+
+def test_no_picture_where_nothing_was_recorded(clips: Path) -> None:
+    with pytest.raises(NotFound) as caught:
+        still([segment(clips / "ten.mp4")], Moment(START + seconds(11)))
+    assert caught.value.advice

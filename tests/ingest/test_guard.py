@@ -1,0 +1,243 @@
+"""The guard against what tries to get past it; trap servers count who came."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingest.errors import DeadlineExceeded, HindsightError, Invalid, NotFound, SourceRefused, SourceUnavailable
+from ingest.guard import Guard
+from tests.ingest.conftest import LOOPBACK, Trap, answer
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "films"
+    folder.mkdir()
+    (folder / "a.mp4").write_bytes(b"film")
+    (tmp_path / "secret.mp4").write_bytes(b"secret")
+    return folder
+
+
+# --- paths -----------------------------------------------------------------------------------------------------
+
+
+def test_files_inside_a_root_are_allowed(root: Path) -> None:
+    guard = Guard([root])
+    assert guard.path(root / "a.mp4") == root / "a.mp4"
+    with guard.open(root / "sub" / ".." / "a.mp4") as handle:
+        assert handle.read() == b"film"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../secret.mp4", "sub/../../secret.mp4", "/etc/passwd", "/proc/self/environ", "/dev/zero", "/dev/stdin",
+     "link.mp4", "folder-link/passwd", "fifo.mp4", "socket.mp4", "", ".", "..", "a.mp4/../../secret.mp4"],
+)  # fmt: skip
+def test_paths_that_lead_out_or_are_no_files_are_refused(name: str, root: Path) -> None:
+    (root / "link.mp4").symlink_to(root.parent / "secret.mp4")
+    (root / "folder-link").symlink_to("/etc")
+    os.mkfifo(root / "fifo.mp4")
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(root / "socket.mp4"))
+        with pytest.raises((SourceRefused, NotFound, Invalid)) as caught:
+            Guard([root]).open(root / name)
+    assert caught.value.advice
+
+
+@pytest.mark.parametrize("name", ["a\0b.mp4", "x" * 5000, "loop.mp4", "missing.mp4"])
+def test_unusable_paths_are_told_apart(name: str, root: Path) -> None:
+    (root / "loop.mp4").symlink_to(root / "loop.mp4")
+    with pytest.raises((Invalid, NotFound)):
+        Guard([root]).path(f"{root}/{name}")
+
+
+def test_a_link_put_there_after_the_check_is_not_followed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    guard = Guard([root])
+    real = guard.path(root / "a.mp4")
+    real.unlink()
+    real.symlink_to(root.parent / "secret.mp4")
+    monkeypatch.setattr(guard, "path", lambda _: real)
+    with pytest.raises(SourceRefused):
+        guard.open(real)
+
+
+@given(st.lists(st.sampled_from(["..", ".", "films", "a.mp4", "etc", "~", "//", "x"]), max_size=8))
+def test_no_combination_leads_out(parts: list[str]) -> None:
+    """Against the system's own realpath."""
+    home = Path(__file__).parent
+    try:
+        allowed = Guard([home]).path(home.joinpath(*parts))
+    except HindsightError:
+        return
+    assert os.path.commonpath([os.path.realpath(allowed), home]) == str(home)
+
+
+# --- addresses -------------------------------------------------------------------------------------------------
+
+FORBIDDEN = [
+    "127.0.0.1", "127.8.9.1", "0.0.0.0", "169.254.169.254", "169.254.0.1", "224.0.0.1", "255.255.255.255",
+    "240.0.0.1", "100.64.0.1", "100.100.100.200", "192.0.0.192", "198.18.0.1", "::1", "::", "fe80::1", "ff02::1",
+    "::ffff:127.0.0.1", "::ffff:169.254.169.254", "64:ff9b::7f00:1", "2002:7f00:1::", "fd00:ec2::254",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("address", FORBIDDEN)
+def test_addresses_that_are_never_a_camera(address: str) -> None:
+    guard = Guard([], resolver=lambda *_: [address])
+    with pytest.raises(SourceRefused):
+        guard.url("http://innocent.example/x")
+
+
+@pytest.mark.parametrize("address", FORBIDDEN)
+def test_one_bad_address_among_good_ones_is_enough(address: str) -> None:
+    with pytest.raises(SourceRefused):
+        Guard([], resolver=lambda *_: ["93.184.215.14", address]).url("http://innocent.example/x")
+
+
+@pytest.mark.parametrize(
+    "address", ["192.168.1.20", "10.1.2.3", "172.16.5.5", "93.184.215.14", "fd12::5", "2606:4700::1"]
+)
+def test_cameras_at_home_and_servers_outside_are_allowed(address: str) -> None:
+    assert Guard([], resolver=lambda *_: [address]).url("rtsp://cam.example/x").address == address
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.1", "2130706433", "0x7f000001", "0177.0.0.1", "localhost", "LOCALHOST", "[::1]", "[::ffff:127.0.0.1]", "0"],
+)
+def test_other_ways_to_write_loopback(host: str) -> None:
+    """Resolved by the system as libav would."""
+    with pytest.raises((SourceRefused, SourceUnavailable)):
+        Guard([]).url(f"http://{host}/x")
+
+
+def test_networks_are_granted_by_name_of_the_network() -> None:
+    assert Guard([], LOOPBACK).url("http://127.0.0.1:8080/x").port == 8080
+    with pytest.raises(SourceRefused):
+        Guard([], ["10.0.0.0/8"]).url("http://127.0.0.1/x")
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "gopher://h/x", "ftp://h/x", "data:,x", "//h/x", "http:///x"])
+def test_other_schemes_are_refused(url: str) -> None:
+    with pytest.raises(SourceRefused):
+        Guard([], LOOPBACK).url(url)
+
+
+def test_the_checked_address_is_dialled_whatever_the_name_means_by_then(trap: Callable[..., Trap]) -> None:
+    """DNS rebinding: the second answer would be another one; there is no second question."""
+    good, evil = trap(answer(b"good")), trap(answer(b"evil"))
+    answers = iter(["127.0.0.1", "127.0.0.2", "127.0.0.2"])
+    guard = Guard([], LOOPBACK, resolver=lambda *_: [next(answers)])
+    response = guard.request("GET", f"http://rebound.example:{good.port}/x")
+    assert (response.status, response.body) == (200, b"good")
+    assert next(answers) == "127.0.0.2"
+    assert evil.hits == 0
+
+
+# --- HTTP ------------------------------------------------------------------------------------------------------
+
+
+def redirect(url: str) -> Callable[[socket.socket], None]:
+    return answer(b"", head=f"HTTP/1.1 302 Found\r\nLocation: {url}")
+
+
+def guarded() -> Guard:
+    """A guard under which `door.example` is reachable and everything else is not."""
+    return Guard([], ["127.0.0.1/32"], resolver=lambda host, _: [f"127.0.0.{1 if host == 'door.example' else 2}"])
+
+
+@pytest.mark.parametrize(
+    "to", ["http://inside.example:{port}/", "//inside.example:{port}/", "file:///etc/passwd", "ftp://x/"]
+)
+def test_a_redirect_to_where_we_may_not_go_is_refused(to: str, trap: Callable[..., Trap]) -> None:
+    inside = trap(answer(b"secret"))
+    door = trap(redirect(to.format(port=inside.port)))
+    with pytest.raises(SourceRefused):
+        guarded().request("GET", f"http://door.example:{door.port}/")
+    assert inside.hits == 0
+
+
+def test_a_redirect_to_where_we_may_go_is_followed(trap: Callable[..., Trap]) -> None:
+    goal = trap(answer(b"here"))
+    door = trap(redirect(f"http://127.0.0.1:{goal.port}/x"))
+    assert Guard([], LOOPBACK).request("GET", f"http://127.0.0.1:{door.port}/").body == b"here"
+
+
+def test_endless_redirects_end(trap: Callable[..., Trap]) -> None:
+    doors: list[Trap] = []
+
+    def to_itself(visitor: socket.socket) -> None:
+        redirect(f"http://127.0.0.1:{doors[0].port}/")(visitor)
+
+    door = trap(to_itself)
+    doors.append(door)
+    with pytest.raises(SourceRefused):
+        Guard([], LOOPBACK).request("GET", f"http://127.0.0.1:{door.port}/")
+    assert door.hits == 4
+
+
+def test_a_login_does_not_travel_to_another_host(trap: Callable[..., Trap]) -> None:
+    heard: list[bytes] = []
+
+    def listen(visitor: socket.socket) -> None:
+        heard.append(visitor.recv(65536))
+        visitor.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+        visitor.close()
+
+    goal = trap(listen)
+    door = trap(redirect(f"http://127.0.0.1:{goal.port}/x"))
+    Guard([], LOOPBACK).request("GET", f"http://127.0.0.1:{door.port}/", headers={"Authorization": "Bearer hush"})
+    assert b"hush" not in heard[0]
+
+
+def test_a_body_without_end_is_cut(trap: Callable[..., Trap]) -> None:
+    def flood(visitor: socket.socket) -> None:
+        visitor.recv(65536)
+        visitor.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            visitor.sendall(b"x" * 65536)
+
+    response = Guard([], LOOPBACK).request("POST", f"http://127.0.0.1:{trap(flood).port}/", json={"a": 1})
+    assert len(response.body) == 64 * 1024
+
+
+def test_a_slow_or_silent_server_is_a_deadline(trap: Callable[..., Trap]) -> None:
+    def quiet(visitor: socket.socket) -> None:
+        visitor.recv(65536)
+        visitor.recv(65536)
+
+    with pytest.raises(DeadlineExceeded):
+        Guard([], LOOPBACK).request("GET", f"http://127.0.0.1:{trap(quiet).port}/", timeout_s=0.5)
+
+
+def test_what_the_operator_configured_may_be_anywhere(trap: Callable[..., Trap]) -> None:
+    server = trap(answer(b"data: one\n\ndata: two\n\n"))
+    lines = Guard([]).stream_lines("POST", f"http://127.0.0.1:{server.port}/v1", json={}, granted=True)
+    assert [line for line in lines if line] == ["data: one", "data: two"]
+
+
+def test_a_granted_address_does_not_grant_its_redirects(trap: Callable[..., Trap]) -> None:
+    inside = trap(answer(b"secret"))
+    door = trap(redirect(f"http://127.0.0.1:{inside.port}/"))
+    with pytest.raises(SourceRefused):
+        Guard([]).request("GET", f"http://127.0.0.1:{door.port}/", granted=True)
+    assert inside.hits == 0
+
+
+def test_broken_answers_are_ours(trap: Callable[..., Trap]) -> None:
+    def nonsense(visitor: socket.socket) -> None:
+        visitor.recv(65536)
+        visitor.sendall(b"\x00\x01 nonsense\r\n\r\n")
+        visitor.close()
+
+    with pytest.raises(SourceUnavailable):
+        Guard([], LOOPBACK).request("GET", f"http://127.0.0.1:{trap(nonsense).port}/")
+    with pytest.raises(SourceUnavailable):
+        Guard([], LOOPBACK).request("GET", "http://127.0.0.1:1/")

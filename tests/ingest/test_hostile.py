@@ -1,0 +1,298 @@
+"""What hostile sources were measured to do to a decoder that trusts them, and that ours does not.
+
+Numbers M1 to M9 of the measurements: files that name other files, addresses that lead elsewhere, peers that say
+nothing, mutated files, pictures that are bombs. Reached or not is counted by trap servers, not by return codes.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import av.error
+import numpy as np
+import pytest
+
+from ingest.child import Decoder, DecoderDied, source_details
+from ingest.errors import BrokenVideo, HindsightError, NotVideo, SourceRefused, TooLarge
+from ingest.guard import Guard
+from ingest.libav_errors import translate
+from ingest.limits import Limits
+from ingest.opening import open_source
+from ingest.probe import probe
+from ingest.sources import SourceSpec, parse
+from tests.ingest.conftest import LOOPBACK, Trap, answer
+from tests.media import Clip, make
+
+NEIGHBOUR = "neighbour.mp4"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, clips: Path) -> Path:
+    (tmp_path / NEIGHBOUR).write_bytes((clips / "ten.mp4").read_bytes())
+    return tmp_path
+
+
+def hostile_files(folder: Path) -> dict[str, bytes]:
+    """Files that ask a trusting libav to open another one."""
+    other, name = folder / NEIGHBOUR, NEIGHBOUR
+    return {
+        "concat.mp4": f"ffconcat version 1.0\nfile {name}\n".encode(),
+        "concat-absolute.mp4": f"ffconcat version 1.0\nfile '{other}'\n".encode(),
+        "list.m3u8": f"#EXTM3U\n#EXTINF:1,\n{name}\n#EXT-X-ENDLIST\n".encode(),
+        "list.mp4": f"#EXTM3U\n#EXTINF:1,\n{other}\n#EXT-X-ENDLIST\n".encode(),
+        "list-url.ts": f"#EXTM3U\n#EXTINF:1,\nfile://{other}\n#EXT-X-ENDLIST\n".encode(),
+        "list-concat.ts": f"#EXTM3U\n#EXTINF:1,\nconcat:{other}|{other}\n#EXT-X-ENDLIST\n".encode(),
+        "sdp.mp4": b"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5000 RTP/AVP 96\n",
+        "dash.mpd": f"<MPD><Period><AdaptationSet><Representation><BaseURL>{other}</BaseURL>"
+        "</Representation></AdaptationSet></Period></MPD>".encode(),
+        "imf.xml": f"<CompositionPlaylist>{other}</CompositionPlaylist>".encode(),
+        "subtitles.mp4": b"WEBVTT\n\n00:00.000 --> 00:01.000\nhello\n",
+        "playlist.mkv": f"[playlist]\nFile1={other}\nNumberOfEntries=1\n".encode(),
+        "filter.mp4": f"movie={other}\n".encode(),
+    }
+
+
+def test_no_file_opens_its_neighbour(folder: Path) -> None:
+    guard = Guard([folder])
+    for name, content in hostile_files(folder).items():
+        (folder / name).write_bytes(content)
+        with pytest.raises((NotVideo, BrokenVideo)):
+            probe(parse(str(folder / name)), guard)
+
+
+def test_a_trusting_open_does_so(folder: Path) -> None:
+    """What the above protects from is real: without our lists the neighbour's pictures come."""
+    path = folder / "concat.mp4"
+    path.write_bytes(hostile_files(folder)["concat.mp4"])
+    with av.open(str(path), options={"protocol_whitelist": "file"}) as container:
+        assert next(container.decode(video=0)).width == 320
+
+
+@pytest.mark.parametrize(
+    "location",
+    ["concat:{0}|{0}", "concatf:{0}", "subfile,,start,0,end,0,,:{0}", "file:{0}", "lavfi:movie={0}", "data:,{0}",
+     "crypto:{0}", "cache:{0}", "async:{0}", "pipe:0", "fd:0", "movie={0}", "{0}\x00.mp4", "unix:{0}", "tee:{0}"],
+)  # fmt: skip
+def test_no_name_is_a_protocol(location: str, folder: Path) -> None:
+    """Even were a name to get this far, it is opened by us as a file, and there is no such file."""
+    spec = SourceSpec("file", "file", location.format(folder / NEIGHBOUR))
+    with pytest.raises(HindsightError):
+        probe(spec, Guard([folder]))
+    with pytest.raises(HindsightError), open_source(source_details(spec, ()), Limits()):
+        pass
+
+
+@pytest.fixture
+def outside(trap: Callable[..., Trap]) -> Callable[[bytes, str], tuple[str, Trap]]:
+    """An address that we may open, serving a body that mentions one that we may not."""
+
+    def build(body: bytes, path: str) -> tuple[str, Trap]:
+        inside = trap(answer(b"secret"))
+        told = body.replace(b"INSIDE", b"http://127.0.0.2:%d" % inside.port)
+        door = trap(answer(told, kind="application/octet-stream"))
+        return f"http://127.0.0.1:{door.port}/{path}", inside
+
+    return build
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("live.m3u8", b"#EXTM3U\n#EXTINF:1,\nINSIDE/a.ts\n#EXT-X-ENDLIST\n"),
+        ("live.m3u8", b"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nINSIDE/b.m3u8\n"),
+        ("live.m3u8", b'#EXTM3U\n#EXT-X-MAP:URI="INSIDE/init.mp4"\n#EXTINF:1,\nx.m4s\n#EXT-X-ENDLIST\n'),
+        ("live.m3u8", b'#EXTM3U\n#EXT-X-KEY:METHOD=AES-128,URI="INSIDE/key"\n#EXTINF:1,\nx.ts\n#EXT-X-ENDLIST\n'),
+        ("live.m3u8", b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n"),
+        ("live.m3u8", b"#EXTM3U\n#EXTINF:1,\nconcat:/etc/passwd\n#EXT-X-ENDLIST\n"),
+        ("film.mp4", b"#EXTM3U\n#EXTINF:1,\nINSIDE/a.ts\n#EXT-X-ENDLIST\n"),
+        ("film.mp4", b"ffconcat version 1.0\nfile INSIDE/a.mp4\n"),
+        ("film.mp4", b"<MPD><Period><BaseURL>INSIDE/</BaseURL></Period></MPD>"),
+        ("camera", b"#EXTM3U\n#EXTINF:1,\nINSIDE/a.ts\n#EXT-X-ENDLIST\n"),
+    ],
+)
+def test_nothing_that_comes_over_http_leads_inside(
+    path: str, body: bytes, outside: Callable[[bytes, str], tuple[str, Trap]]
+) -> None:
+    url, inside = outside(body, path)
+    with pytest.raises(HindsightError) as caught:
+        probe(parse(url), Guard([], ["127.0.0.1/32"]), timeout_s=4)
+    assert inside.hits == 0
+    assert caught.value.advice
+
+
+def test_a_redirect_does_not_lead_inside(trap: Callable[..., Trap]) -> None:
+    inside = trap(answer(b"secret"))
+    door = trap(answer(b"", head=f"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.2:{inside.port}/x.mp4"))
+    with pytest.raises(SourceRefused):
+        probe(parse(f"http://127.0.0.1:{door.port}/a.mp4"), Guard([], ["127.0.0.1/32"]))
+    assert inside.hits == 0
+
+
+# --- files made wrong on purpose -------------------------------------------------------------------------------
+
+
+def mutated(data: bytes, chance: random.Random) -> bytes:
+    """Flip, cut, repeat, overwrite with numbers that are too large: what fuzzers do."""
+    out = bytearray(data)
+    for _ in range(chance.randint(1, 30)):
+        at = chance.randrange(len(out))
+        match chance.randrange(5):
+            case 0:
+                out[at] ^= 1 << chance.randrange(8)
+            case 1:
+                out[at : at + 4] = chance.choice([b"\xff\xff\xff\xff", b"\x00\x00\x00\x00", b"\x7f\xff\xff\xff"])
+            case 2:
+                del out[at : at + chance.randrange(1, 200)]
+            case 3:
+                out[at:at] = out[max(0, at - 50) : at]
+            case _:
+                out[at : at + 20] = chance.randbytes(20)
+        if len(out) < 16:
+            break
+    return bytes(out[: chance.randrange(16, len(out) + 1)] if chance.random() < 0.2 and len(out) > 16 else out)
+
+
+def read_through(path: Path) -> str:
+    """Open and decode as the child does, in this process; what came of it."""
+    spec = source_details(SourceSpec("file", "file", str(path)), ())
+    try:
+        with open_source(spec, Limits()) as opened:
+            tracks = [track for track in (opened.video, opened.audio) if track is not None]
+            for packet in opened.container.demux(tracks):
+                try:
+                    packet.decode()
+                except av.error.InvalidDataError:
+                    continue
+    except HindsightError as error:
+        return error.code if error.advice else "without advice"
+    return "read"
+
+
+@pytest.mark.slow
+def test_mutated_files_are_read_or_classified(tmp_path: Path) -> None:
+    """Time-boxed: a few hundred files of five containers through the product's way of opening, in a child of pytest."""
+    chance = random.Random(7)
+    small = Clip(seconds=1, width=96, height=64)
+    seeds = [make(tmp_path / f"seed.{name}", small).read_bytes() for name in ("mp4", "mkv", "ts", "avi", "mov")]
+    end, seen, count = time.monotonic() + 20, {}, 0
+    while time.monotonic() < end and count < 400:
+        path = tmp_path / "mutated.bin"
+        path.write_bytes(mutated(seeds[count % len(seeds)], chance))
+        begun = time.monotonic()
+        code = read_through(path)
+        assert time.monotonic() - begun < 10
+        seen[code] = seen.get(code, 0) + 1
+        count += 1
+    assert count >= 50
+    assert set(seen) <= {"read", "not-video", "broken-video", "too-large", "source-refused"}, seen
+    assert seen["read"] > 0
+
+
+def test_truncation_anywhere_gives_pictures_or_a_reason(tmp_path: Path) -> None:
+    data = make(tmp_path / "whole.mp4", Clip(seconds=2, options=(("movflags", "faststart"),))).read_bytes()
+    path = tmp_path / "cut.mp4"
+    for share in range(0, 100, 4):
+        path.write_bytes(data[: len(data) * share // 100])
+        assert read_through(path) in {"read", "not-video", "broken-video"}
+
+
+def bomb(path: Path, side: int) -> Path:
+    """A small file of very large pictures."""
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("mpeg4", rate=25)
+        video.width = video.height = side
+        video.pix_fmt = "yuv420p"
+        frame = av.VideoFrame.from_ndarray(np.zeros((side * 3 // 2, side), np.uint8), "yuv420p")
+        for number in range(2):
+            frame.pts = number
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "ts"])
+def test_a_bomb_is_refused_by_its_header_or_by_its_memory(suffix: str, tmp_path: Path) -> None:
+    path = bomb(tmp_path / f"bomb.{suffix}", 8000)
+    assert path.stat().st_size < 1_000_000
+    with pytest.raises(TooLarge) as caught:
+        probe(parse(str(path)), Guard([tmp_path]), timeout_s=20)
+    assert caught.value.advice
+
+
+def test_a_decoder_that_needs_more_memory_than_it_has_is_told_apart_from_bad_data(clips: Path) -> None:
+    """libav may call a refused allocation "invalid data"."""
+    spec = parse(str(clips / "ten.mp4"))
+    details = source_details(spec, ())
+    with Decoder("probe", details, Limits(memory_mb=1024)) as decoder:
+        assert decoder.result(10)["video_codec"] == "h264"
+    with Decoder("probe", details, Limits(memory_mb=60)) as decoder, pytest.raises((TooLarge, DecoderDied)):
+        decoder.result(10)
+
+
+# --- every error is one of ours --------------------------------------------------------------------------------
+
+
+def raised(kind: type[BaseException]) -> BaseException:
+    if issubclass(kind, av.error.FFmpegError):
+        return kind(1, "said libav", "x.mp4")
+    if kind is UnicodeDecodeError:
+        return UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
+    return kind("said Python")
+
+
+LIBAV = sorted(
+    {kind for kind in vars(av.error).values() if isinstance(kind, type) and issubclass(kind, av.error.FFmpegError)},
+    key=lambda kind: kind.__name__,
+)
+PYTHON = [
+    IndexError,
+    UnicodeDecodeError,
+    MemoryError,
+    ValueError,
+    OSError,
+    TimeoutError,
+    KeyError,
+    TypeError,
+    RuntimeError,
+]
+
+
+@pytest.mark.parametrize("kind", [*LIBAV, *PYTHON], ids=lambda kind: f"{kind.__module__}.{kind.__name__}")
+def test_every_error_has_a_meaning_and_advice(kind: type[BaseException]) -> None:
+    for started in (False, True):
+        ours = translate(raised(kind), started=started)
+        assert type(ours) is not HindsightError
+        assert ours.message
+        assert ours.advice
+
+
+def test_every_number_of_libav_has_a_meaning() -> None:
+    for number, kind in av.error.classes.items():
+        assert translate(kind(number, "said libav")).code != "error"
+
+
+def test_what_cannot_be_read_behind_pictures_is_broken_and_not_no_video() -> None:
+    error = raised(av.error.InvalidDataError)
+    assert isinstance(translate(error), NotVideo)
+    assert isinstance(translate(error, started=True), BrokenVideo)
+
+
+def test_remote_files_are_read_by_ranges(clips: Path, trap: Callable[..., Trap]) -> None:
+    """An index at the end of the file: it is fetched without reading what lies before."""
+    data = (clips / "ten.mp4").read_bytes()
+
+    def serve(visitor: object) -> None:
+        request = visitor.recv(65536)  # type: ignore[attr-defined]
+        start = int(request.partition(b"bytes=")[2].partition(b"-")[0] or 0)
+        head = f"HTTP/1.1 206 Partial\r\nContent-Range: bytes {start}-{len(data) - 1}/{len(data)}\r\n"
+        head += f"Content-Length: {len(data) - start}\r\n\r\n"
+        visitor.sendall(head.encode() + data[start:])  # type: ignore[attr-defined]
+        visitor.close()  # type: ignore[attr-defined]
+
+    info = probe(parse(f"http://127.0.0.1:{trap(serve).port}/ten.mp4"), Guard([], LOOPBACK))
+    assert info.duration_us == pytest.approx(10_000_000, abs=100_000)
+    assert (info.width, info.height, info.fps) == (320, 180, 25.0)
