@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 
@@ -12,8 +13,10 @@ from ingest.records import Query, Vector
 from models.embedded.space import DIM, Sense, concept_query, motion_slot, scene_slot, word_query
 from models.embedded.vocabulary import GRAMMAR, LONGEST_PHRASE, PEOPLE, PLACES, Meaning, lemma, meaning
 
-SLOPE, OFFSET = 14.0, -10.5
-"""Calibration of the mean of clauses."""
+_SLOPE: Final = 14.0
+_CONCEPTS_AT, _WORDS_AT = 0.75, 0.65
+"""Calibration: the mean of clauses from which a match is more likely than not. Other words on the page are noise
+around a word's own score of 1, so words ask for less."""
 _UNKNOWN_SHARE = 0.5
 """A sentence about something that cannot be recognised is at most half met by what can."""
 _QUOTED = re.compile(r"[\"“”«»]([^\"“”«»]+)[\"“”«»]")
@@ -27,6 +30,8 @@ class Clause:
     phrase: str
     vector: Vector
     known: bool = True
+    word: bool = False
+    """Whether it is a word to be read or heard, not a concept."""
 
 
 @dataclass
@@ -56,15 +61,17 @@ def query(sentence: str) -> Query:
     known = [clause for clause in clauses if clause.known]
     unknown = [clause for clause in clauses if not clause.known]
     vector = np.zeros(DIM, dtype=np.float32)
+    middle = 0.0
     for group, share in ((known, 1.0 - _UNKNOWN_SHARE), (unknown, _UNKNOWN_SHARE)):
         weight = (share if known and unknown else 1.0) / max(len(group), 1)
         for clause in group:
             vector += np.float32(weight) * clause.vector
+            middle += weight * (_WORDS_AT if clause.word else _CONCEPTS_AT)
     return Query(
         text=sentence,
         vector=vector,
-        slope=SLOPE,
-        offset=OFFSET,
+        slope=_SLOPE,
+        offset=-_SLOPE * (middle if clauses else 1.0),
         understood=tuple(dict.fromkeys(clause.phrase for clause in known)),
         unknown=tuple(dict.fromkeys(clause.phrase for clause in unknown)),
     )
@@ -107,15 +114,15 @@ def _longest(lemmas: Sequence[str], at: int) -> tuple[int, Meaning | None]:
 def _said_or_written(reading: _Reading) -> Iterator[Clause]:
     """Words to be read or heard, and that there is text or speech at all."""
     literal = [*reading.quoted, *reading.shouted]
-    senses: tuple[Sense, ...] = ("read", "heard")
+    sense: Sense = "either"
     if reading.has("speech"):
         reading.words = [word for word in reading.words if word not in PEOPLE]
     if reading.has("text") or reading.has("speech"):
         literal += reading.words
         reading.words = []
-        senses = ("heard",) if reading.has("speech") else ("read",)
+        sense = "heard" if reading.has("speech") else "read"
     for word in literal:
-        yield Clause(f'"{word}"', word_query(word, senses))
+        yield Clause(f'"{word}"', word_query(word, sense), word=True)
     if not literal and reading.has("text"):
         if reading.has("not"):
             yield Clause("no text", concept_query({scene_slot("text judged"): 1.0, scene_slot("text"): -1.0}))
@@ -183,4 +190,4 @@ def _unknown(reading: _Reading) -> Iterator[Clause]:
     """Words that mean nothing to the encoder count only where they were read or heard; "no dog" counts nowhere."""
     for word in dict.fromkeys(reading.words):
         vector = np.zeros(DIM, dtype=np.float32) if reading.has("not") else word_query(word)
-        yield Clause(word, vector, known=False)
+        yield Clause(word, vector, known=False, word=True)

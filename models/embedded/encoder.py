@@ -175,7 +175,7 @@ def _encode_utterance(utterance: Utterance) -> Feature:
         epoch=utterance.epoch,
         pts=utterance.pts,
         span=utterance.span,
-        vector=frame_vector({scene_slot("speech"): 1.0}, words=words, sense="heard"),
+        vector=frame_vector({scene_slot("speech"): 1.0}, words=words),
         origin="sound",
         observations=(heard,),
     )
@@ -183,7 +183,7 @@ def _encode_utterance(utterance: Utterance) -> Feature:
 
 def _certainty(confidence: float) -> float:
     """A recogniser's posterior is about its own alternatives: even an unlikely word was probably something like it."""
-    return 0.6 + 0.4 * confidence
+    return 0.5 + 0.5 * confidence
 
 
 def _picture_query(pixels: Pixels) -> Query:

@@ -14,7 +14,7 @@ from models.embedded.blobs import Blob, Stillness, find_blobs
 from models.embedded.colours import name_pixels, shares
 from models.embedded.pictures import Image, Mask, brightness, shrink
 from models.embedded.steadiness import Steadiness, camera_moved
-from models.embedded.tracking import SLOWEST, Passage, Track, Tracker, overlap
+from models.embedded.tracking import SLOWEST, WENT_SOMEWHERE, Passage, Track, Tracker, overlap
 
 WIDTH = 256
 """Motion is judged in pictures of this width."""
@@ -62,7 +62,7 @@ class MotionReader:
         self._resting: list[Resting] = []
         self._started: Moment | None = None
         self._last: Moment | None = None
-        self._stopped: dict[str, Moment] = {}
+        self._left: list[tuple[Moment, tuple[float, float, float, float]]] = []
         self._settled: list[tuple[Moment, bool, tuple[float, float, float, float]]] = []
 
     def read(self, pixels: Pixels, moment: Moment, birth: str) -> Motion:
@@ -75,7 +75,7 @@ class MotionReader:
         differing = self._background.differing(image)
         changed = float(differing.mean())
         cut = self._steadiness.is_cut(brightness(image), changed)
-        camera_moves = not cut and changed > 0.08 and camera_moved(self._background.mean, image, differing)
+        camera_moves = not cut and camera_moved(self._background.mean, image)
         if self._started is None or cut or camera_moves or changed > _NEW_SCENE:
             return self._begin_scene(image, moment, cut, camera_moves)
         motion = self._follow(image, name_pixels(small), differing, seconds, (moment, birth))
@@ -87,7 +87,7 @@ class MotionReader:
         self._stillness.reset()
         self._tracker.forget()
         self._resting.clear()
-        self._stopped.clear()
+        self._left.clear()
         self._started = moment
         return Motion(moment, cut=cut, camera_moves=camera_moves, new_scene=True)
 
@@ -102,6 +102,7 @@ class MotionReader:
         still = find_blobs(at_rest, named)
         passages, parked = self._settle(still, image, moment, birth)
         moving = find_blobs(differing & ~at_rest, named)
+        passages += self._vacated(moving, image, moment, birth)
         quiet = moment - self._started < MICROSECONDS
         sighting = self._tracker.follow([*moving, *parked], moment, birth, quiet)
         self._resume(moment)
@@ -127,7 +128,7 @@ class MotionReader:
                 continue
             owner = self._owner(group)
             removed = _is_hole(group.mask, image, self._background.mean)
-            if owner is not None and not removed and not owner.covered_birth:
+            if owner is not None and not removed and not owner.covered_birth and owner.reach >= WENT_SOMEWHERE:
                 parked.append(group)
                 continue
             passages.append(self._put_or_taken(group, owner, removed, (moment, f"{birth}-r{len(passages)}")))
@@ -135,6 +136,24 @@ class MotionReader:
                 self._tracker.drop(owner)
             self._background.absorb(image, group.mask)
         return [passage for passage in passages if passage.what], parked
+
+    def _vacated(self, moving: list[Blob], image: Image, moment: Moment, birth: str) -> list[Passage]:
+        """The holes that things leave where they had rested; removes them from `moving`."""
+        passages = []
+        places = [(thing.box, None) for thing in self._resting] + [(box, "moved on") for box in self._moved_on(moment)]
+        for box, why in places:
+            hole = next((one for one in moving if _same_place(one.box, box)), None)
+            if hole is None or not _is_hole(hole.mask, image, self._background.mean):
+                continue
+            moving.remove(hole)
+            if why is None:
+                passages.append(self._put_or_taken(hole, None, True, (moment, birth)))
+            self._background.absorb(image, hole.mask)
+        return [passage for passage in passages if passage.what]
+
+    def _moved_on(self, moment: Moment) -> list[tuple[float, float, float, float]]:
+        self._left = [(when, box) for when, box in self._left if moment - when < 3 * MICROSECONDS]
+        return [box for _, box in self._left]
 
     def _put_or_taken(self, blob: Blob, owner: Track | None, removed: bool, now: tuple[Moment, str]) -> Passage:
         moment, birth = now
@@ -153,7 +172,7 @@ class MotionReader:
         known = next((thing for thing in self._resting if overlap(thing.box, blob.box) > 0.5), None)
         if known is not None:
             self._resting.remove(known)
-        walked_off = any(when > begin - MICROSECONDS for when in self._stopped.values()) and known is None
+        walked_off = known is None and any(overlap(box, blob.box) > 0.5 for box in self._moved_on(moment))
         name = known.id if known is not None else birth
         return Passage("" if walked_off else "vanishes", name, shares(before, blob.mask), span, blob.box)
 
@@ -171,7 +190,7 @@ class MotionReader:
             if thing is not None:
                 self._resting.remove(thing)
                 track.id, track.first, track.covered_birth = thing.id, thing.first, True
-                self._stopped = {thing.id: moment}
+                self._left.append((moment, thing.box))
 
     def _note_rest(self, parked: Sequence[Blob], seen: Sequence[Track], moment: Moment, image: Image) -> None:
         """A thing that has rested for long becomes part of the scene."""
@@ -194,6 +213,15 @@ def _alike(a: tuple[float, float, float, float], b: tuple[float, float, float, f
     """Boxes of about the same size."""
     area_a, area_b = ((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b))
     return 0.35 < area_a / max(area_b, 1e-9) < 3.0
+
+
+def _same_place(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:
+    """Whether two boxes nearly coincide (intersection over union)."""
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    if width <= 0 or height <= 0:
+        return False
+    areas = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b))
+    return width * height / (areas - width * height) > 0.75
 
 
 def _stacked(blobs: Sequence[Blob]) -> list[Blob]:

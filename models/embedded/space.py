@@ -18,7 +18,7 @@ Words are hashed by their character trigrams (Weinberger et al., Feature Hashing
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final, Literal
 
@@ -61,7 +61,7 @@ MAX_WORDS: Final = 24
 _COMPONENTS_PER_GRAM: Final = 4
 _SHORT_WORD: Final = 4
 
-Sense = Literal["read", "heard"]
+Sense = Literal["read", "heard", "either"]
 
 
 def motion_slot(action: str, colour: str = "") -> int:
@@ -75,13 +75,12 @@ def scene_slot(fact: str) -> int:
 
 
 def frame_vector(
-    concepts: Mapping[int, float], *, appearance: Vector | None = None, words: Mapping[str, float] | None = None,
-    sense: Sense = "read",
-) -> Vector:  # fmt: skip
+    concepts: Mapping[int, float], *, appearance: Vector | None = None, words: Mapping[str, float] | None = None
+) -> Vector:
     """float32 [DIM], norm at most 1.
 
     `concepts` maps slots to strengths 0..1, `appearance` is a unit vector [APPEARANCE_SIZE], and `words` maps words
-    perceived by `sense` to how surely they were.
+    to how surely they were read or heard. The slots "text" and "speech" say which.
     """
     vector = np.zeros(DIM, dtype=np.float32)
     for slot, strength in concepts.items():
@@ -93,7 +92,7 @@ def frame_vector(
         for gram in _grams(word):
             strongest[gram] = max(strongest.get(gram, 0.0), certainty)
     for gram, certainty in strongest.items():
-        indices, signs = _hashed(gram, sense)
+        indices, signs = _hashed(gram)
         vector[indices] += WORD_SCALE * certainty * signs
     norm = float(np.linalg.norm(vector))
     return vector / np.float32(norm) if norm > 1.0 else vector
@@ -107,15 +106,16 @@ def concept_query(weights: Mapping[int, float]) -> Vector:
     return vector
 
 
-def word_query(word: str, senses: Iterable[Sense] = ("read", "heard")) -> Vector:
-    """float32 [DIM] whose inner product with a frame is the share of `word` that was perceived there."""
-    vector = np.zeros(DIM, dtype=np.float32)
-    grams = _grams(word)
-    weight = 1.0 / (WORD_SCALE * len(grams))
-    for sense in senses:
-        for gram in grams:
-            indices, signs = _hashed(gram, sense)
-            vector[indices] += weight * signs
+def word_query(word: str, sense: Sense = "either") -> Vector:
+    """float32 [DIM] whose inner product with a frame is the share of `word` that was perceived there.
+
+    What was perceived by the other sense only counts as nothing: text is not speech.
+    """
+    excluded = {"read": ("speech",), "heard": ("text",), "either": ()}[sense]
+    vector = concept_query(dict.fromkeys(map(scene_slot, excluded), -1.0))
+    alone = frame_vector({}, words={word: 1.0})[WORDS]
+    # Trigrams of one word may share components: dividing by its own square makes its own score exactly 1.
+    vector[WORDS] = alone / max(float(alone @ alone), 1e-12)
     return vector
 
 
@@ -145,9 +145,9 @@ def _grams(word: str) -> list[str]:
 
 
 @lru_cache(maxsize=65_536)
-def _hashed(gram: str, sense: Sense) -> tuple[np.ndarray, np.ndarray]:
+def _hashed(gram: str) -> tuple[np.ndarray, np.ndarray]:
     """Component indices int64 [4] and values float32 [4] of norm 1 for one trigram."""
-    digest = hashlib.blake2b(f"{sense}:{gram}".encode(), digest_size=16).digest()
+    digest = hashlib.blake2b(gram.encode(), digest_size=16).digest()
     numbers = np.frombuffer(digest, dtype=">u4").astype(np.int64)
     # One component in each quarter of the slice, so that a trigram never meets itself.
     quarter = _WORDS_SIZE // _COMPONENTS_PER_GRAM

@@ -9,10 +9,12 @@ from models.embedded.pictures import Image, Mask, Plane, brightness, shrink
 
 _TILE = 24
 """Side in pixels of the tiles that vote."""
-_TEXTURED = 60.0
+_TEXTURED = 32.0
 """Sobel magnitude from which a pixel would show that the camera moved."""
+_TEXTURED_PIXELS = 12
+_GONE = 0.4
 _FEWEST_TILES = 6
-_MOST = 0.7
+_MOST = 0.6
 _SAME_LIGHT = 1.3
 
 
@@ -37,23 +39,30 @@ def _unlike(a: Plane, b: Plane) -> bool:
     return correlation < 0.55 and max(difference, abs(float(a.mean() - b.mean()))) > 12.0
 
 
-def camera_moved(scene: Image, image: Image, differing: Mask) -> bool:
-    """Whether the scene's texture is out of place nearly everywhere, not just where a thing passes.
+def camera_moved(scene: Image, image: Image) -> bool:
+    """Whether the scene's edges are gone nearly everywhere, not just where a thing passes.
 
-    A thing hides some of the scene's edges; a moving camera shifts them all, also in the far corners. A light that is
-    switched changes them all too, but with them the brightness of the whole picture.
+    A thing hides some of the scene's edges; a moving camera shifts them all, also in the far corners. Shadows leave
+    edges in place. A light that is switched wipes them out too, but with them the brightness of the whole picture.
     """
-    import cv2
-
     before, now = brightness(scene), brightness(image)
     if not 1 / _SAME_LIGHT < (now.mean() + 8.0) / (before.mean() + 8.0) < _SAME_LIGHT:
         return False
-    edges = np.hypot(cv2.Sobel(before, cv2.CV_32F, 1, 0), cv2.Sobel(before, cv2.CV_32F, 0, 1)) > _TEXTURED
-    textured, shifted = _per_tile(edges), _per_tile(edges & differing)
-    voting = textured >= 12
+    slope = _slope(before)
+    edges = slope > _TEXTURED
+    textured, gone = _per_tile(edges), _per_tile(edges & (_slope(now) < 0.5 * slope))
+    voting = textured >= _TEXTURED_PIXELS
     if int(voting.sum()) < _FEWEST_TILES:
         return False
-    return float((shifted[voting] > 0.4 * textured[voting]).mean()) >= _MOST
+    return float((gone[voting] > _GONE * textured[voting]).mean()) >= _MOST
+
+
+def _slope(luma: Plane) -> Plane:
+    import cv2
+
+    across, down = cv2.Sobel(luma, cv2.CV_32F, 1, 0), cv2.Sobel(luma, cv2.CV_32F, 0, 1)
+    steepness: Plane = np.hypot(across, down)
+    return steepness
 
 
 def _per_tile(mask: Mask) -> NDArray[np.int64]:

@@ -25,7 +25,7 @@ _LONGEST_MEMORY_US = 2_000_000
 _LEAST_SIGHTINGS = 2
 _SURE_AGE_US = 900_000
 """Things that turn up in mid-picture must last this long to have appeared."""
-_WENT_SOMEWHERE = 0.04
+WENT_SOMEWHERE = 0.04
 SLOWEST = 0.03
 """Fractions of the picture a second below which nothing has a direction."""
 
@@ -227,7 +227,7 @@ class Tracker:
             if track.sure and gone_out:
                 begin = Moment(max(track.first, track.last - MICROSECONDS // 2))
                 passages.append(Passage("leaves", track.id, track.colours, Span(begin, moment), track.box))
-            elif track.sure and not hidden and track.age_us >= _SURE_AGE_US and track.reach >= _WENT_SOMEWHERE:
+            elif track.sure and not hidden and track.age_us >= _SURE_AGE_US and track.reach >= WENT_SOMEWHERE:
                 end = Moment(track.last + MICROSECONDS // 2)
                 passages.append(Passage("vanishes", track.id, track.colours, Span(track.last, end), track.box))
         self._tracks = kept
@@ -270,7 +270,7 @@ def _came_in(track: Track) -> bool:
 
 def _turned_up(track: Track, moment: Moment) -> bool:
     """It came from nowhere, moves, and has lasted. What turns up and lies still is not the tracker's to judge."""
-    if track.covered_birth or track.told or track.reach < _WENT_SOMEWHERE:
+    if track.covered_birth or track.told or track.reach < WENT_SOMEWHERE:
         return False
     return track.sightings >= 3 and moment - track.first >= _SURE_AGE_US
 

@@ -1,0 +1,103 @@
+"""Sentences: what is understood, what is not, and that the unknown claims nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from models.embedded.clauses import parse, query
+from models.embedded.space import ACTIONS, COLOURS, SCENE, frame_vector, motion_slot, scene_slot
+
+
+def everything() -> np.ndarray:
+    """A frame in which every concept holds at once, and no word was read."""
+    vector = np.zeros(512, np.float32)
+    for action in ACTIONS:
+        for colour in ("", *COLOURS):
+            vector += frame_vector({motion_slot(action, colour): 1.0})
+    for fact in SCENE:
+        vector += frame_vector({scene_slot(fact): 1.0})
+    return vector
+
+
+@pytest.mark.parametrize(
+    ("sentence", "understood"),
+    [
+        ("something red moves", ("something red moves",)),
+        ("Something enters from the left.", ("something enters", "something moves right")),
+        ("a yellow thing stays", ("something yellow stays",)),
+        ("movement on the right", ("something moves", "something on the right")),
+        ("two things move to the right", ("something moves right", "two things")),
+        ("something was taken away", ("something vanishes",)),
+        ("something is put down", ("something appears",)),
+        ("something left", ("something leaves",)),
+        ("the road is empty", ("empty",)),
+        ("nothing moves", ("not something moves",)),
+        ("no movement", ("not something moves",)),
+        ("written text", ("text",)),
+        ("text on the screen", ("text",)),
+        ("no text on the screen", ("no text",)),
+        ('the text "Open now"', ('"Open"', '"now"')),
+        ("the text SCRAMBLED EGGS on the screen", ('"SCRAMBLED"', '"EGGS"')),
+        ("someone is speaking", ("speech",)),
+        ("somebody says goodbye", ('"goodbye"',)),
+        ("the camera pans", ("camera moves",)),
+        ("it is dark", ("dark",)),
+        ("an orange picture", ("orange picture",)),
+        ("something large on the left", ("something on the left", "something large")),
+    ],
+)
+def test_understood(sentence: str, understood: tuple[str, ...]) -> None:
+    found = query(sentence)
+    assert found.understood == understood
+    assert found.unknown == ()
+
+
+@pytest.mark.parametrize(
+    ("sentence", "unknown"),
+    [
+        ("a dog", ("dog",)), ("a person", ("person",)), ("a cat", ("cat",)), ("snow", ("snow",)), ("a face", ("face",)),
+        ("a bicycle", ("bicycle",)), ("a swimming pool", ("swimming", "pool")), ("a red car", ("car",)),
+        ("a car passes", ("car",)), ("no dog", ("dog",)), ("nobody is there", ("nobody",)),
+        ("a bottle is taken away", ("bottle",)), ("two cars at the same time", ("cars",)),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_recognised_claims_nothing(sentence: str, unknown: tuple[str, ...]) -> None:
+    found = query(sentence)
+    assert found.unknown == unknown
+    assert float(found.probability(np.asarray(everything() @ found.vector))) < 0.3
+
+
+@pytest.mark.parametrize("sentence", ["a red car", "a white van drives to the left", "a bottle is taken away"])
+def test_what_is_understood_of_it_can_be_asked_for_alone(sentence: str) -> None:
+    rest = query(" ".join(query(sentence).understood))
+    assert rest.understood == query(sentence).understood
+    assert rest.unknown == ()
+
+
+def test_an_unknown_thing_is_found_where_its_word_was_read_or_heard() -> None:
+    for sense in ("text", "speech"):
+        frame = frame_vector({scene_slot(sense): 1.0}, words={"lighthouse": 1.0})
+        found = query("a lighthouse")
+        assert float(found.probability(np.asarray(frame @ found.vector))) > 0.6
+
+
+def test_absence_is_met_only_where_motion_was_judged() -> None:
+    found = query("nothing red moves")
+    judged = scene_slot("motion judged")
+    still, red, blue, blind = (
+        frame_vector({judged: 1.0}),
+        frame_vector({judged: 1.0, motion_slot("moves", "red"): 1.0}),
+        frame_vector({judged: 1.0, motion_slot("moves", "blue"): 1.0}),
+        frame_vector({}),
+    )
+    chances = [float(found.probability(np.asarray(one @ found.vector))) for one in (still, red, blue, blind)]
+    assert min(chances[0], chances[2]) > 0.9
+    assert max(chances[1], chances[3]) < 0.1
+
+
+@pytest.mark.parametrize("sentence", ["", "  ", "?!", "what happened", "🙂", "\x00", "the of and"])
+def test_sentences_that_say_nothing_match_nothing(sentence: str) -> None:
+    found = query(sentence)
+    assert parse(sentence) == []
+    assert float(found.probability(np.asarray(everything() @ found.vector))) < 0.01
