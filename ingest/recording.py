@@ -19,6 +19,7 @@ from ingest.timeline import FORWARD, MPEGTS_WRAP, Ticks, Timeline
 
 if TYPE_CHECKING:
     from av import AudioFrame, Packet
+    from av.audio.stream import AudioStream
     from av.container import OutputContainer
 
     from ingest.decode import Emit
@@ -97,7 +98,7 @@ class Recorder:
         self._last = 0
         video, audio = opened.video, opened.audio
         self._video = video if video is not None and video.codec_context.name in _COPIED_VIDEO else None
-        self._audio = audio if audio is not None and audio.codec_context.name in _COPIED_AUDIO else None
+        self._audio = audio if audio is not None and _is_copied(audio) else None
         self._encodes_sound = audio is not None and self._audio is None
 
     def add(self, packet: Packet, line: Timeline) -> Iterator[Segment]:
@@ -183,6 +184,12 @@ class Recorder:
         stamped(packet, pts - held.base, dts - held.base, duration)
         packet.stream = held.container.streams[track]
         held.container.mux(packet)
+
+
+def _is_copied(audio: AudioStream) -> bool:
+    """AAC as MPEG-TS carries it (ADTS) has no header that could be written before it: it is encoded anew."""
+    codec = audio.codec_context
+    return codec.name in _COPIED_AUDIO and (codec.name != "aac" or bool(codec.extradata))
 
 
 def stamped(packet: Packet, pts: int, dts: int, duration: int) -> None:
