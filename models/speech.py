@@ -136,17 +136,16 @@ class WhisperTranscriber:
         samples = stretch.samples.astype(np.float32) / 32768.0
         inputs = self._processor(samples, sampling_rate=SAMPLE_RATE, return_tensors="pt", return_attention_mask=True)
         with torch.inference_mode():
-            made = self._model.generate(
-                inputs.input_features.to(self._device, self._model.dtype),
+            heard = inputs.input_features.to(self._device, self._model.dtype)
+            tokens = self._model.generate(
+                heard,
                 attention_mask=inputs.attention_mask.to(self._device),
                 return_timestamps=True,
-                return_dict_in_generate=True,
-                output_scores=True,
                 **({"language": self._language, "task": "transcribe"} if self._multilingual else {}),
             )
-        confidence = self._confidence(made)
+            confidence = self._confidence(heard, tokens)
         length = len(stretch.samples) * MICROSECONDS // SAMPLE_RATE
-        decoded = self._processor.tokenizer.decode(made.sequences[0], output_offsets=True, skip_special_tokens=True)
+        decoded = self._processor.tokenizer.decode(tokens[0], output_offsets=True, skip_special_tokens=True)
         for piece in decoded["offsets"]:
             text = piece["text"].strip()
             first, last = piece["timestamp"]
@@ -164,8 +163,10 @@ class WhisperTranscriber:
     def _multilingual(self) -> bool:
         return bool(getattr(self._model.generation_config, "is_multilingual", False))
 
-    def _confidence(self, made: Any) -> float:
-        """Mean probability (geometric) of the generated tokens."""
-        scores = self._model.compute_transition_scores(made.sequences, made.scores, normalize_logits=True)[0]
-        finite = [float(score) for score in scores if math.isfinite(float(score))]
-        return math.exp(sum(finite) / len(finite)) if finite else 0.0
+    def _confidence(self, heard: Any, tokens: Any) -> float:
+        """Mean probability (geometric) of the tokens, given what was heard."""
+        if tokens.shape[1] < 2:
+            return 0.0
+        logits = self._model(input_features=heard, decoder_input_ids=tokens[:, :-1]).logits.float()
+        chances = logits.log_softmax(dim=-1).gather(2, tokens[:, 1:, None])
+        return math.exp(float(chances.mean()))

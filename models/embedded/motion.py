@@ -182,14 +182,22 @@ class MotionReader:
         return next((track for track in near if track.sure and _alike(track.box, blob.box)), None)
 
     def _resume(self, moment: Moment) -> None:
-        """A thing that had come to rest moves on: it keeps its name."""
-        for track in self._tracker.tracks:
-            if track.first != moment or track.born_at_edge:
-                continue
-            thing = next((one for one in self._resting if overlap(one.box, track.box) > 0.5), None)
-            if thing is not None:
-                self._resting.remove(thing)
+        """A thing that had come to rest moves on: it keeps its name.
+
+        At its first step it shows as two slivers, where it was and where it is. Both get the name; one soon is gone.
+        """
+        for thing in tuple(self._resting):
+            left, top, right, bottom = thing.box
+            reach = (left - 0.08, top - 0.08, right + 0.08, bottom + 0.08)
+            parts = [
+                track
+                for track in self._tracker.tracks
+                if track.first == moment and not track.born_at_edge and overlap(reach, track.box) > 0.8
+            ]
+            for track in parts:
                 track.id, track.first, track.covered_birth = thing.id, thing.first, True
+            if parts:
+                self._resting.remove(thing)
                 self._left.append((moment, thing.box))
 
     def _note_rest(self, parked: Sequence[Blob], seen: Sequence[Track], moment: Moment, image: Image) -> None:

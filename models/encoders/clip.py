@@ -29,14 +29,16 @@ class ClipEncoder:
 
     def __init__(self, checkpoint: str | Path, *, device: str = "cpu", dtype: str = "float32") -> None:
         import torch
-        from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
+        from transformers import AutoModel, AutoTokenizer, CLIPImageProcessorPil, SiglipImageProcessorPil
 
         self.id = f"clip:{checkpoint}"
         self._device = device
-        self._images = AutoImageProcessor.from_pretrained(checkpoint, backend="pil")
         self._tokens = AutoTokenizer.from_pretrained(checkpoint)
         self._model = AutoModel.from_pretrained(checkpoint, dtype=getattr(torch, dtype)).to(device).eval()
         self._siglip = "siglip" in self._model.config.model_type
+        # By name and not through AutoImageProcessor, which wants torchvision even for the twins that do without.
+        processor = SiglipImageProcessorPil if self._siglip else CLIPImageProcessorPil
+        self._images = processor.from_pretrained(checkpoint)
         self._turn = threading.Lock()
         self._last: dict[str, Moment] = {}
         self.dim = int(self._text(["a"]).shape[1])
