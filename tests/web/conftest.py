@@ -107,6 +107,10 @@ def accepted() -> list[str]:
     return []
 
 
+def told(message: Any) -> str:
+    return f"{message.text} ({message.location['url']})"
+
+
 WATCH = """addEventListener("securitypolicyviolation",
     (event) => console.error("CSP", event.violatedDirective, event.blockedURI))"""
 
@@ -118,7 +122,7 @@ def page(chromium: Any, accepted: list[str], address: str) -> Iterator[Any]:
     context.set_default_timeout(15_000)
     page = context.new_page()
     wrong: list[str] = []
-    page.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("console", lambda message: wrong.append(told(message)) if message.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.add_init_script(WATCH)
     yield page

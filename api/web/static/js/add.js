@@ -1,7 +1,7 @@
 // Adding a stream: an upload, a file on the service's machine, a web address or a camera.
 
 import { post, upload } from "./api.js";
-import { el, field, icon, modal } from "./dom.js";
+import { el, field, icon, modal, suggest } from "./dom.js";
 import { set } from "./state.js";
 import { problemBox, toast } from "./toast.js";
 
@@ -85,13 +85,6 @@ export function openAdd() {
   form.querySelector("input[type=radio]").focus();
 }
 
-/** Suggests a name from what was chosen, until one is typed. */
-function suggest(name, text) {
-  if (name.dataset.typed) return;
-  name.value = text.replace(/\.[^.]*$/, "").replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-+|-+$/g, "").slice(0, 40);
-  name.addEventListener("input", () => { name.dataset.typed = "yes"; }, { once: true });
-}
-
 const MAKERS = {
   upload(name) {
     const input = el("input", { type: "file", accept: "video/*,.mkv,.ts,.m2ts", class: "file-input", "aria-label": "Video file", required: true });
@@ -100,7 +93,7 @@ const MAKERS = {
     const show = () => {
       const file = input.files[0];
       chosen.textContent = file ? `${file.name} · ${(file.size / 1e6).toFixed(1)} MB` : "Choose a video or drop it here";
-      if (file) suggest(name, file.name);
+      if (file) suggest(name, file.name.replace(/\.[^.]*$/, ""));
     };
     input.addEventListener("change", show);
     for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
@@ -117,12 +110,12 @@ const MAKERS = {
   },
   path(name) {
     const input = el("input", { required: true, autocomplete: "off", spellcheck: "false", placeholder: "/home/me/holiday.mp4" });
-    input.addEventListener("change", () => suggest(name, input.value.split("/").at(-1)));
+    input.addEventListener("input", () => suggest(name, input.value.split("/").at(-1).replace(/\.[^.]*$/, "")));
     return { element: field("Path", input, "On the machine that runs Hindsight, inside one of its allowed folders."), source: () => input.value.trim() };
   },
   url(name) {
     const input = el("input", { required: true, type: "url", autocomplete: "off", placeholder: "https://example.org/live.m3u8" });
-    input.addEventListener("change", () => URL.canParse(input.value) && suggest(name, new URL(input.value).hostname));
+    input.addEventListener("input", () => URL.canParse(input.value) && suggest(name, new URL(input.value).hostname));
     return { element: field("Address", input, "http, https (also .m3u8), rtmp or srt."), source: () => input.value.trim() };
   },
   camera() {

@@ -60,6 +60,16 @@ export function field(label, control, hint = "") {
   return el("div", { class: "field" }, el("label", { for: control.id }, label), control, note);
 }
 
+/** Fills in a name made from `text`, until the person types one. */
+export function suggest(name, text) {
+  if (!name.dataset.watched) {
+    name.dataset.watched = "yes";
+    name.addEventListener("input", () => { name.dataset.typed = "yes"; });
+  }
+  if (name.dataset.typed) return;
+  name.value = text.trim().replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-+|-+$/g, "").slice(0, 40);
+}
+
 /** Opens a modal dialog with a title and returns it; it removes itself when closed. */
 export function modal(title, ...content) {
   const close = iconButton("close", "Close", () => dialog.close());

@@ -38,8 +38,9 @@ export function openErase(stream, whole = false) {
       done.verified_gone.length ? el("p", { class: "fine-print" }, `Looked for afterwards and not found: ${done.verified_gone.join(", ")}.`) : "",
       el("div", { class: "actions" }, el("button", { type: "button", class: "button primary", onclick: () => dialog.close() }, "Done")));
     set({ hits: state.hits.filter((hit) => hit.stream !== stream.id) });
+    if (whole) set({ streams: state.streams.filter((one) => one.id !== stream.id), current: null });
+    else document.dispatchEvent(new Event("footage-erased"));
     document.dispatchEvent(new Event("streams-changed"));
-    document.dispatchEvent(new Event("alerts-changed"));
   }
 
   name.addEventListener("input", matches);

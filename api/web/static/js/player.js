@@ -78,10 +78,14 @@ class Player {
   /** Another stream was chosen: the newest picture of a running one, the beginning of a finished one. */
   changed() {
     const stream = currentStream();
-    if (!stream || this.shownStream === stream.id) return;
-    this.shownStream = stream.id;
+    if (this.shownStream === (stream?.id ?? null)) return;
+    this.shownStream = stream?.id ?? null;
     this.video.pause();
     this.loaded = null;
+    if (!stream) {
+      this.video.removeAttribute("src");
+      return;
+    }
     set({ playhead: null });
     this.clock.textContent = "–";
     this.liveButton.hidden = !RUNNING.has(stream.state);

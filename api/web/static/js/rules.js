@@ -1,7 +1,7 @@
 // The dialog that makes a rule: words, when it is armed, and a try on past footage before it is saved.
 
 import { post } from "./api.js";
-import { el, field, modal } from "./dom.js";
+import { el, field, modal, suggest } from "./dom.js";
 import { hitCard } from "./results.js";
 import { state } from "./state.js";
 import { problemBox, toast } from "./toast.js";
@@ -24,9 +24,7 @@ export function openRule(words = "") {
   const attempt = el("button", { type: "button", class: "button", onclick: tryIt }, "Try on past footage");
 
   threshold.addEventListener("input", () => { sure.textContent = `${Math.round(threshold.value * 100)} %`; });
-  text.addEventListener("change", () => {
-    if (!name.value) name.value = text.value.trim().toLowerCase().replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-+|-+$/g, "").slice(0, 40);
-  });
+  text.addEventListener("input", () => suggest(name, text.value.toLowerCase()));
 
   function rule() {
     const level = Number(threshold.value);

@@ -17,7 +17,7 @@ export function mountTimeline(root, tip) {
   on("streams", () => timeline.extended());
   on("hits", () => timeline.draw());
   on("playhead", () => timeline.drawPlayhead());
-  document.addEventListener("alerts-changed", () => timeline.load());
+  for (const name of ["alerts-changed", "footage-erased"]) document.addEventListener(name, () => timeline.load());
   setInterval(() => document.hidden || timeline.refresh(), REFRESH_MS);
 }
 
