@@ -6,20 +6,19 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from api.highlights import TELLING
+from api.highlights import telling
 from api.schemas import FindIn, FindOut, Where
 from api.scope import Place, Scopes
 from api.settings import Settings
 from api.views import Views
 from ingest.errors import NotVideo, TooLarge
-from ingest.records import Gap, Hit, Moment, Observation, Pixels, Query, Scope, Span, StreamId
+from ingest.records import Gap, Hit, Moment, Pixels, Query, Span, StreamId
 from memory.memory import Memory
 from memory.store import Store
 from models.protocols import FrameEncoder
 
 DEFAULT_THRESHOLD = 0.5
 MAX_PICTURE_PIXELS = 50_000_000
-OBSERVATIONS_PER_HIT = 12
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
 
 
@@ -63,17 +62,13 @@ class Finder:
     def _shown(self, event: str, place: Place, found: Found) -> FindOut:
         return FindOut(
             event=event,
-            hits=[self._views.hit(hit, self._during(hit)) for hit in found.hits],
+            hits=[self._views.hit(hit, telling(self._memory.store, hit)) for hit in found.hits],
             searched=self._views.searched(place.rows, place.scope.span),
             gaps=self._views.gaps(found.gaps),
             understood=list(found.query.understood),
             unknown=list(found.query.unknown),
             note=_note(found),
         )
-
-    def _during(self, hit: Hit) -> tuple[Observation, ...]:
-        scope = Scope((hit.stream,), hit.span)
-        return self._memory.store.timeline.observations(scope, kinds=TELLING, limit=OBSERVATIONS_PER_HIT)
 
 
 def _note(found: Found) -> str:

@@ -10,6 +10,8 @@ from memory.store import Store
 JOIN = seconds(4)
 """Observations closer than this belong to one stretch."""
 LONGEST = seconds(30)
+SHOWN = seconds(5)
+"""Words that stay in the picture are news only for so long."""
 MOST = 5000
 TELLING: tuple[ObservationKind, ...] = ("event", "heard", "read", "thing")
 """What is worth telling: not that it is dark, or that nothing moves."""
@@ -25,6 +27,14 @@ def highlights(store: Store, scope: Scope, *, limit: int = 8) -> list[Hit]:
     return sorted(hits, key=lambda hit: hit.span)
 
 
+def telling(store: Store, hit: Hit, *, limit: int = 12) -> list[Observation]:
+    """What there is to tell of a stretch: what began in it before what lasts anyway, what happened before what was."""
+    seen = store.timeline.observations(Scope((hit.stream,), hit.span), kinds=TELLING, limit=MOST)
+    fresh = hit.span.start - JOIN
+    ranked = sorted(seen, key=lambda o: (o.span.start < fresh, -_WEIGHT[o.kind], o.span.start))
+    return ranked[:limit]
+
+
 def _grouped(observations: Iterable[Observation]) -> Iterable[list[Observation]]:
     group: list[Observation] = []
     for seen in observations:
@@ -38,8 +48,12 @@ def _grouped(observations: Iterable[Observation]) -> Iterable[list[Observation]]
 
 def _together(group: Sequence[Observation], seen: Observation) -> bool:
     first = group[0]
-    near = seen.span.start - max(other.span.end for other in group) <= JOIN
+    near = seen.span.start - max(_until(other) for other in group) <= JOIN
     return seen.stream == first.stream and near and seen.span.start - first.span.start < LONGEST
+
+
+def _until(seen: Observation) -> int:
+    return min(seen.span.end, seen.span.start + SHOWN) if seen.kind == "read" else seen.span.end
 
 
 def _worth(group: Sequence[Observation]) -> float:
@@ -54,6 +68,6 @@ def _worth(group: Sequence[Observation]) -> float:
 def _hit(group: Sequence[Observation]) -> Hit:
     best = max(group, key=lambda seen: _WEIGHT[seen.kind] * seen.score)
     start = group[0].span.start
-    end = min(max(seen.span.end for seen in group), start + LONGEST)
+    end = min(max(_until(seen) for seen in group), start + LONGEST)
     span = Span(start, type(start)(max(end, start + 1)))
     return Hit(best.stream, span, best.score, best.span.start)

@@ -19,6 +19,7 @@ from ingest.errors import (
     NotFound,
     Poison,
     SourceRefused,
+    SourceUnavailable,
     StorageFull,
     TooLarge,
     Transient,
@@ -27,13 +28,22 @@ from ingest.errors import (
 
 MEDIA_TYPE = "application/problem+json"
 
+
+class KeyWanted(Unauthorised):
+    """A request to this service came without its key."""
+
+    code = "key-wanted"
+
+
 _STATUS: tuple[tuple[type[HindsightError], int, str], ...] = (
     (StorageFull, 507, "The disk is full"),
     (Busy, 503, "Busy"),
+    (SourceUnavailable, 424, "The source does not answer"),
     (Transient, 503, "Not available now"),
     (TooLarge, 413, "Too large"),
     (Poison, 422, "Unusable input"),
-    (Unauthorised, 401, "Other credentials are needed"),
+    (KeyWanted, 401, "The key is needed"),
+    (Unauthorised, 424, "The source wants other credentials"),
     (SourceRefused, 403, "Source refused"),
     (Denied, 403, "Not allowed"),
     (Invalid, 400, "The request makes no sense"),
@@ -41,7 +51,7 @@ _STATUS: tuple[tuple[type[HindsightError], int, str], ...] = (
     (Conflict, 409, "It exists already"),
     (HindsightError, 500, "The service failed"),
 )
-_BY_STATUS = {401: "unauthorised", 403: "denied", 404: "not-found", 405: "invalid", 413: "too-large", 422: "invalid"}
+_BY_STATUS = {403: "denied", 404: "not-found", 405: "invalid", 413: "too-large", 422: "invalid"}
 
 
 def problem(error: HindsightError) -> Problem:

@@ -18,8 +18,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.problems import problem, respond
-from ingest.errors import Denied, HindsightError, TooLarge, Unauthorised
+from api.problems import KeyWanted, problem, respond
+from ingest.errors import Denied, HindsightError, TooLarge
 
 COOKIE = "hindsight"
 _POLICY = (
@@ -100,7 +100,7 @@ class Guarded:
             return
         if same(_cookie(headers.get("cookie", "")), self._border.cookie):
             return
-        raise Unauthorised(
+        raise KeyWanted(
             "This service wants its key.",
             advice="Send it as `Authorization: Bearer KEY`, set HINDSIGHT_KEY for the command line, or open /?key=KEY.",
         )

@@ -23,7 +23,7 @@ GRACE_S = 5
 def serve(settings: Settings, ready: Callable[[str], None]) -> None:
     """Runs until it is told to stop (SIGTERM, Ctrl-C). `ready` hears the address once it answers."""
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for chatty in ("alembic", "faiss", "uvicorn"):
+    for chatty in ("alembic", "faiss", "httpx", "uvicorn"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLogger().level))
     with _signals(), contextlib.closing(listen(settings)) as listening:
         address = settings.model_copy(update={"port": listening.getsockname()[1]}).address

@@ -7,10 +7,10 @@ from collections import Counter
 from api.absence import no_footage, where
 from api.ask import Memories
 from api.find import blind, watched
-from api.highlights import TELLING, highlights
+from api.highlights import highlights, telling
 from api.schemas import HitOut, SummaryOut, Where
 from api.scope import Place
-from ingest.records import Hit, ObservationKind, Scope, StreamId
+from ingest.records import ObservationKind
 
 TOLD_PER_STRETCH = 3
 COUNTED = 5000
@@ -27,16 +27,12 @@ class Summariser:
         place = self._memories.scopes.resolve(request)
         searched = views.searched(place.rows, place.scope.span)
         gaps = views.gaps(blind(store, place))
-        hits = [self._hit(hit.stream, hit) for hit in highlights(store, place.scope, limit=limit)]
+        hits = [views.hit(hit, telling(store, hit)) for hit in highlights(store, place.scope, limit=limit)]
         if not watched(store, place):
             text = no_footage(searched, gaps)
         else:
             text = _told(hits, self._counts(place)) or f"Nothing of note in the footage of {where(searched)}."
         return SummaryOut(text=text, span=searched.span, streams=searched.streams, highlights=hits, gaps=gaps)
-
-    def _hit(self, stream: StreamId, hit: Hit) -> HitOut:
-        during = self._memories.memory.store.timeline.observations(Scope((stream,), hit.span), kinds=TELLING, limit=12)
-        return self._memories.views.hit(hit, during)
 
     def _counts(self, place: Place) -> Counter[str]:
         """How often something entered, left, was said, was read."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -78,7 +79,7 @@ def _show_around(found: Settings, address: str, name: str, source: str) -> None:
         prefix = "" if found.port == 8765 else f"HINDSIGHT_PORT={found.port} "
         output.say("Three things to try, in another terminal or on the page:")
         for command in suggestions(client, stream):
-            output.say(f"  {prefix}.venv/bin/hindsight {command}")
+            output.say(f"  {prefix}{sys.argv[0]} {command}")
         _until_read(client, stream)
     except HindsightError as error:
         output.fail(error, as_json=False)

@@ -6,8 +6,10 @@ import json
 import os
 import signal
 import socket
+import socketserver
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -221,7 +223,7 @@ def test_killed_in_the_middle_of_a_file_nothing_is_lost_or_doubled(tmp_path: Pat
     (tmp_path / "killed").mkdir()
     whole, killed = Hindsight(tmp_path / "whole"), Hindsight(tmp_path / "killed")
     for one in (whole, killed):
-        write_crossing(one.folder / "long.mp4", end=60)
+        write_crossing(one.folder / "long.mp4", end=42)
     try:
         whole.start()
         whole.json("add", "long", str(whole.folder / "long.mp4"), "--starts-at", FILMED, "--wait")
@@ -230,7 +232,7 @@ def test_killed_in_the_middle_of_a_file_nothing_is_lost_or_doubled(tmp_path: Pat
         killed.start()
         killed.json("add", "long", str(killed.folder / "long.mp4"), "--starts-at", FILMED)
         acknowledged = []
-        for least in (0.1, 0.4, 0.7):
+        for least in (0.15, 0.55):
             wait_for(lambda p=least: (killed.get("/v1/streams/long").json()["progress"] or 0) >= p, within_s=90)  # type: ignore[misc]
             killed.end(signal.SIGKILL)
             acknowledged.append(kept_frames(killed.folder / "data"))
@@ -249,6 +251,19 @@ def test_killed_in_the_middle_of_a_file_nothing_is_lost_or_doubled(tmp_path: Pat
     assert found == expected
 
 
+class WantsAnotherPassword(socketserver.StreamRequestHandler):
+    """What an RTSP camera says to wrong credentials, whatever is asked."""
+
+    def handle(self) -> None:
+        number = b"1"
+        while line := self.rfile.readline():
+            if line.lower().startswith(b"cseq:"):
+                number = line.split(b":")[1].strip()
+            if line == b"\r\n":
+                realm = b'WWW-Authenticate: Basic realm="camera"\r\n'
+                self.wfile.write(b"RTSP/1.0 401 Unauthorized\r\nCSeq: " + number + b"\r\n" + realm + b"\r\n")
+
+
 def read(answer: subprocess.CompletedProcess[str]) -> str:
     return " ".join(answer.stderr.split())
 
@@ -261,6 +276,8 @@ def test_bad_input_is_told_and_leaves_nothing(hindsight: Hindsight) -> None:
     silent = socket.socket()
     silent.bind(("127.0.0.1", 0))
     silent.listen(8)
+    locked = socketserver.ThreadingTCPServer(("127.0.0.1", 0), WantsAnotherPassword)
+    threading.Thread(target=locked.serve_forever).start()
     closed = free_port()
     hindsight.start()
     silent_url = f"http://127.0.0.1:{silent.getsockname()[1]}/cam.mp4"
@@ -270,6 +287,7 @@ def test_bad_input_is_told_and_leaves_nothing(hindsight: Hindsight) -> None:
         (str(folder / "cut.mp4"), 3, "video"),
         (silent_url, 4, ""),
         (f"rtsp://user:secret@127.0.0.1:{closed}/x", 4, "127.0.0.1"),
+        (f"rtsp://user:secret@127.0.0.1:{locked.server_address[1]}/x", 3, "password"),
         ("/etc/passwd", 3, "outside"),
         ("/dev/video99", 3, "camera"),
         ("gopher://x/y", 3, "not allowed"),
@@ -283,6 +301,8 @@ def test_bad_input_is_told_and_leaves_nothing(hindsight: Hindsight) -> None:
         assert len(answer.stderr.strip().splitlines()) >= 2, answer.stderr  # what happened, and what to do
         assert time.monotonic() - began < 40
     silent.close()
+    locked.shutdown()
+    locked.server_close()
     assert hindsight.json("streams") == []
     for arguments in (
         ("ask", "What happened?", "--stream", "nobody"),
