@@ -138,6 +138,22 @@ def read_tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
         yield from part.read(part.shapes, "cpu")
 
 
+def read_config(folder: Path, *needed: str) -> dict[str, Any]:
+    """The config.json of a published folder, with the entries `needed`. Raises `NotFound`, `WrongWeights`."""
+    file = folder / "config.json"
+    if not file.exists():
+        raise NotFound(f"There is no config.json in {folder.name}.", advice="Download the whole published folder.")
+    try:
+        published = dict(json.loads(file.read_text()))
+    except (ValueError, TypeError) as error:
+        raise WrongWeights(f"{folder.name}/config.json cannot be read.", advice="Download it again.") from error
+    if missing := [name for name in needed if name not in published]:
+        raise WrongWeights(
+            f"{folder.name}/config.json says nothing of {', '.join(missing)}.", advice="It belongs to another model."
+        )
+    return published
+
+
 def _plan(module: nn.Module, parts: Sequence[_Part], keys: KeyMap) -> tuple[dict[str, tuple[_Part, str]], set[str]]:
     """Which file's tensor each of our names takes (the last that has it), and the official names not used."""
     tensors = module.state_dict(keep_vars=True)

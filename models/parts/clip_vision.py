@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from ingest.records import Pixels
-from models.weights import KeyMap
+from models.weights import KeyMap, read_config
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -26,7 +26,8 @@ _FRAMES_AT_ONCE = 16
 
 def clip_config(folder: Path) -> CLIPVisionConfig:
     """Of the tower in a folder of CLIP's as published."""
-    return CLIPVisionConfig.from_pretrained(folder)
+    published = read_config(folder)
+    return CLIPVisionConfig(**published.get("vision_config", published))
 
 
 class ClipTower(nn.Module):

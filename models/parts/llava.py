@@ -3,7 +3,6 @@ of conversation."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache, LlamaConfig, LlamaModel
 
 from models.parts.decoding import Step
+from models.weights import read_config
 
 _SIZES = (
     "vocab_size",
@@ -26,7 +26,7 @@ _SIZES = (
 
 def llama_config(folder: Path) -> LlamaConfig:
     """From a published config.json whose model type is the authors' own and unknown to transformers."""
-    published = json.loads((folder / "config.json").read_text())
+    published = read_config(folder, "vocab_size", "hidden_size", "num_hidden_layers")
     return LlamaConfig(**{name: published[name] for name in _SIZES if name in published})
 
 

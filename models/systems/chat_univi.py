@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -28,7 +27,7 @@ from models.parts.interleave import interleave
 from models.parts.llama_tokens import BEGIN, END, LlamaTokens
 from models.parts.llava import CURIOUS_HUMAN, CURIOUS_USER, LlavaModel, hashes, llama_config, vicuna
 from models.parts.token_merging import Level, Noise, Tokens, seeded
-from models.weights import Hollow, KeyMap, LoadReport, load
+from models.weights import Hollow, KeyMap, LoadReport, load, read_config
 
 FRAMES = 64
 """At most so many frames, in training and in the published evaluation."""
@@ -167,17 +166,22 @@ def embed(model: LlavaModel, prompt: Prompt, tokens: Sequence[Tensor]) -> Tensor
     return interleave(texts, [model.project(run) for run in tokens], model.model.embed_tokens)
 
 
-class ChatUniVi:
+class ChatUniViSystem:
     """Answers about up to 64 pictures, cut into events."""
 
     id = "chat-univi"
     report: LoadReport | None = None
 
     def __init__(
-        self, model: LlavaModel, tower: ClipTower, words: LlamaTokens, merging: Merging, how: Answering | None = None
+        self,
+        model: LlavaModel,
+        tower: ClipTower,
+        words: LlamaTokens,
+        merging: Merging,
+        options: Answering | None = None,
     ) -> None:
         self.model, self.tower, self.words = model.eval(), tower.eval(), words
-        self.merging, self.how = merging, how or Answering()
+        self.merging, self.options = merging, options or Answering()
 
     @classmethod
     def load(
@@ -186,13 +190,13 @@ class ChatUniVi:
         *,
         device: str = "cpu",
         dtype: torch.dtype = torch.float32,
-        how: Answering | None = None,
-    ) -> ChatUniVi:
+        options: Answering | None = None,
+    ) -> ChatUniViSystem:
         """From the published folder (Chat-UniVi, -13B, -v1.5) with the folder of the CLIP that it names inside.
 
         The authors serve in float16 and evaluate in bfloat16.
         """
-        published = json.loads((folder / "config.json").read_text())
+        published = read_config(folder, "mm_vision_tower", "config")
         clip = folder / Path(published["mm_vision_tower"]).name
         vision = clip_config(clip)
         with Hollow():
@@ -200,7 +204,7 @@ class ChatUniVi:
         report = load(tower, [clip], CLIP_KEYS, device=device, dtype=dtype)
         report += load(model, [folder], _KEYS, device=device, dtype=dtype)
         words = LlamaTokens(folder / "tokenizer.model", {})
-        system = cls(model, tower, words, Merging.of(published["config"]), how)
+        system = cls(model, tower, words, Merging.of(published["config"]), options)
         system.report = report
         return system
 
@@ -209,12 +213,12 @@ class ChatUniVi:
 
     def _tell(self, question: str, shown: Sequence[Shot]) -> Iterator[str]:
         step = self._read(question, [shot.pixels for shot in shown])
-        said = speak(step, _MANNER, longest=self.how.longest)
+        said = speak(step, _MANNER, longest=self.options.longest)
         return spell(said, self.words, stop=CONVERSATIONS[_STYLE].stop)
 
     def _look(self, evidence: Evidence) -> list[Shot]:
-        seen = self.how.look(evidence, FRAMES)
-        if self.how.sampling == "evidence":
+        seen = self.options.look(evidence, FRAMES)
+        if self.options.sampling == "evidence":
             return seen
         return [seen[index] for index in one_per_second(len(seen), rate(seen))]
 

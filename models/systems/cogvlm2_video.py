@@ -9,7 +9,6 @@ the stream's own clock, not from the first frame of a file.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -32,7 +31,7 @@ from models.parts.exhibits import Shot, clock, shots
 from models.parts.fast_tokens import FastTokens
 from models.parts.grounding import ANSWER_LENGTH, only, when, within
 from models.parts.pixels import normalise, stack
-from models.weights import Hollow, KeyMap, LoadReport, load
+from models.weights import Hollow, KeyMap, LoadReport, load, read_config
 
 PICTURES = 24
 """At most so many pictures, as in training."""
@@ -55,10 +54,6 @@ class CogVlm2Config:
     bos: int
     eos: int
     pad: int
-
-    @classmethod
-    def read(cls, path: Path) -> CogVlm2Config:
-        return cls.of(json.loads(path.read_text()))
 
     @classmethod
     def of(cls, published: dict[str, Any]) -> CogVlm2Config:
@@ -210,7 +205,7 @@ def cog_pixels(frames: Tensor, size: int = 224) -> Tensor:
     return resized[:, :, top : top + size, left : left + size]
 
 
-class CogVlm2Video:
+class CogVlm2VideoSystem:
     """Answers about up to 24 pictures, each with its second, and says when something happens."""
 
     id = "cogvlm2-video"
@@ -222,10 +217,10 @@ class CogVlm2Video:
         words: Codec,
         config: CogVlm2Config,
         manner: Manner,
-        how: Answering | None = None,
+        options: Answering | None = None,
     ) -> None:
         self.model, self.words, self.config, self.manner = model.eval(), words, config, manner
-        self.how = how or Answering()
+        self.options = options or Answering()
 
     @classmethod
     def load(
@@ -234,29 +229,29 @@ class CogVlm2Video:
         *,
         device: str = "cpu",
         dtype: torch.dtype = torch.float32,
-        how: Answering | None = None,
-    ) -> CogVlm2Video:
+        options: Answering | None = None,
+    ) -> CogVlm2VideoSystem:
         """From a published folder: cogvlm2-video-llama3-chat, cogvlm2-llama3-caption. The authors serve in bfloat16."""
-        config = CogVlm2Config.read(folder / "config.json")
+        config = CogVlm2Config.of(read_config(folder, "vision_config", "num_multi_query_heads"))
         with Hollow():
             model = CogVlm2Model(config)
         report = load(model, [folder], KeyMap(), device=device, dtype=dtype)
-        system = cls(model, FastTokens(folder / "tokenizer.json"), config, Manner.read(folder, config.eos), how)
+        system = cls(model, FastTokens(folder / "tokenizer.json"), config, Manner.read(folder, config.eos), options)
         system.report = report
         return system
 
     def answer(self, question: str, evidence: Evidence) -> Iterator[str]:
-        shown, asked = self.how.look(evidence, PICTURES), with_material(question, evidence)
+        shown, asked = self.options.look(evidence, PICTURES), with_material(question, evidence)
         first = min(shown, key=lambda shot: shot.moment)
         zero = clock(evidence, first.stream, first.moment)
-        if self.how.sampling == "official":
+        if self.options.sampling == "official":
             shown = [shown[index] for index in each_second(seconds_of(shown, first.moment))]
         return told(lambda some: on_the_clock(self._tell(asked, some, first.moment), zero), shown)
 
     def _tell(self, asked: str, shown: Sequence[Shot], zero: Moment) -> Iterator[str]:
-        official = self.how.sampling == "official"
+        official = self.options.sampling == "official"
         seconds = range(len(shown)) if official else [round(at) for at in seconds_of(shown, zero)]
-        return self._say(asked, shown, seconds, self.how.longest)
+        return self._say(asked, shown, seconds, self.options.longest)
 
     def ground(self, event: str, evidence: Evidence) -> list[Span]:
         seen = [exhibit for exhibit in evidence.exhibits if exhibit.pictures]

@@ -9,7 +9,6 @@ trained with at two frames per second, and true also for evidence whose pictures
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -38,7 +37,7 @@ from models.parts.qwen_pixels import (
     picture_patches,
     video_patches,
 )
-from models.weights import Hollow, KeyMap, LoadReport, load
+from models.weights import Hollow, KeyMap, LoadReport, load, read_config
 
 _KEYS = KeyMap(rules=((r"^model\.visual\.", "visual."), (r"^model\.language_model\.", "model.")))
 """The published names, and those under which newer libraries save the same model."""
@@ -216,15 +215,17 @@ def real_steps(shown: Sequence[Shot]) -> tuple[int, ...]:
     return tuple(steps)
 
 
-class Qwen2Vl:
+class Qwen2VlSystem:
     """Answers about exhibits as numbered videos with their times, and says when something happens in one."""
 
     id = "qwen2-vl"
     report: LoadReport | None = None
 
-    def __init__(self, model: Qwen2VlModel, words: FastTokens, manner: Manner, how: Answering | None = None) -> None:
+    def __init__(
+        self, model: Qwen2VlModel, words: FastTokens, manner: Manner, options: Answering | None = None
+    ) -> None:
         self.model, self.words, self.manner = model.eval(), words, manner
-        self.how = how or Answering()
+        self.options = options or Answering()
 
     @classmethod
     def load(
@@ -233,25 +234,25 @@ class Qwen2Vl:
         *,
         device: str = "cpu",
         dtype: torch.dtype = torch.float32,
-        how: Answering | None = None,
-    ) -> Qwen2Vl:
+        options: Answering | None = None,
+    ) -> Qwen2VlSystem:
         """From a published folder: Qwen2-VL-2B-Instruct, 7B, 72B. The authors serve in bfloat16."""
-        config = Qwen2VLConfig(**json.loads((folder / "config.json").read_text()))
+        config = Qwen2VLConfig(**read_config(folder, "vision_config"))
         with Hollow():
             model = Qwen2VlModel(config)
         report = load(model, [folder], _KEYS, device=device, dtype=dtype)
         manner = Manner.read(folder, otherwise=config.text_config.eos_token_id)
-        system = cls(model, FastTokens(folder / "tokenizer.json"), manner, how)
+        system = cls(model, FastTokens(folder / "tokenizer.json"), manner, options)
         system.report = report
         return system
 
     def answer(self, question: str, evidence: Evidence) -> Iterator[str]:
-        shown, asked = self.how.look(evidence, PICTURES), with_material(question, evidence)
-        if self.how.sampling == "official":
+        shown, asked = self.options.look(evidence, PICTURES), with_material(question, evidence)
+        if self.options.sampling == "official":
             chosen = [shown[index] for index in FrameBudget().indices(len(shown), rate(shown))]
-            return told(lambda some: self._say([plain_video(some), asked], self.how.longest), chosen)
+            return told(lambda some: self._say([plain_video(some), asked], self.options.longest), chosen)
         parts = partial(labelled, evidence)
-        return told(lambda some: self._say([*parts(some), f"{asked}\n{_CITE}"], self.how.longest), shown)
+        return told(lambda some: self._say([*parts(some), f"{asked}\n{_CITE}"], self.options.longest), shown)
 
     def ground(self, event: str, evidence: Evidence) -> list[Span]:
         seen = [exhibit for exhibit in evidence.exhibits if exhibit.pictures]

@@ -107,15 +107,17 @@ def embed(model: LlavaModel, ids: Tensor, pooled: Tensor) -> Tensor:
     return x.masked_scatter(places[:, None], model.project(pooled).to(x.dtype))[None]
 
 
-class VideoChatGpt:
+class VideoChatGptSystem:
     """Answers about up to 100 pictures, seen as one video."""
 
     id = "video-chatgpt"
     report: LoadReport | None = None
 
-    def __init__(self, model: LlavaModel, tower: ClipTower, words: LlamaTokens, how: Answering | None = None) -> None:
+    def __init__(
+        self, model: LlavaModel, tower: ClipTower, words: LlamaTokens, options: Answering | None = None
+    ) -> None:
         self.model, self.tower, self.words = model.eval(), tower.eval(), words
-        self.how = how or Answering()
+        self.options = options or Answering()
 
     @classmethod
     def load(
@@ -124,8 +126,8 @@ class VideoChatGpt:
         *,
         device: str = "cpu",
         dtype: torch.dtype = torch.float32,
-        how: Answering | None = None,
-    ) -> VideoChatGpt:
+        options: Answering | None = None,
+    ) -> VideoChatGptSystem:
         """From a folder of the published `FILES`. The authors serve in float16."""
         base, trained, clip = (folder / name for name in FILES)
         vision, language = clip_config(clip), llama_config(base)
@@ -136,7 +138,7 @@ class VideoChatGpt:
         report = load(tower, [clip], CLIP_KEYS, device=device, dtype=dtype)
         report += load(model, [base], _BASE, device=device, dtype=dtype)
         report += load(model, [trained], _TRAINED, device=device, dtype=dtype)
-        system = cls(model, tower, LlamaTokens(base / "tokenizer.model", {}), how)
+        system = cls(model, tower, LlamaTokens(base / "tokenizer.model", {}), options)
         system.report = report
         return system
 
@@ -145,11 +147,11 @@ class VideoChatGpt:
 
     def _tell(self, question: str, shown: Sequence[Shot]) -> Iterator[str]:
         step = self._read(question, [shot.pixels for shot in shown])
-        return spell(speak(step, _MANNER, longest=self.how.longest), self.words)
+        return spell(speak(step, _MANNER, longest=self.options.longest), self.words)
 
     def _look(self, evidence: Evidence) -> list[Shot]:
-        seen = self.how.look(evidence, FRAMES)
-        if self.how.sampling == "evidence":
+        seen = self.options.look(evidence, FRAMES)
+        if self.options.sampling == "evidence":
             return seen
         return [seen[index] for index in segment_middles(len(seen))]
 

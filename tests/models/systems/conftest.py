@@ -122,7 +122,7 @@ def make_video_chatgpt(folder: Path) -> type[Any]:
     from transformers import LlamaConfig
 
     from models.parts.llava import LlavaModel
-    from models.systems.video_chatgpt import FILES, VideoChatGpt
+    from models.systems.video_chatgpt import FILES, VideoChatGptSystem
 
     base, trained, clip = (folder / name for name in FILES)
     write_clip(clip)
@@ -131,28 +131,33 @@ def make_video_chatgpt(folder: Path) -> type[Any]:
     shapes = {"embed_tokens.weight": (336, 24), "mm_projector.weight": (24, 16), "mm_projector.bias": (24,)}
     generator = torch.Generator().manual_seed(5)
     torch.save({f"model.{name}": torch.randn(shape, generator=generator) for name, shape in shapes.items()}, trained)
-    return VideoChatGpt
+    return VideoChatGptSystem
 
 
 def make_chat_univi(folder: Path) -> type[Any]:
     from transformers import LlamaConfig
 
     from models.parts.llava import LlavaModel
-    from models.systems.chat_univi import ChatUniVi
+    from models.systems.chat_univi import ChatUniViSystem
 
     merging = {f"spatial_cluster_rate{level}": 16 // 2**level for level in range(3)} | {"temporal_cluster_rate": 1 / 4}
-    config = {"model_type": "ChatUniVi", "vocab_size": 330, **LANGUAGE, "config": {"use_cluster": True, **merging}}
+    config = {
+        "model_type": "ChatUniVi",
+        "vocab_size": 330,
+        **LANGUAGE,
+        "config": {"use_cluster": True, **merging},
+    }
     config["mm_vision_tower"] = "openai/clip-vit-tiny"
     write(folder, config, LlavaModel(LlamaConfig(vocab_size=330, **LANGUAGE), 16))
     write_clip(folder / "clip-vit-tiny")
     llama_tokenizer(folder)
-    return ChatUniVi
+    return ChatUniViSystem
 
 
 def make_qwen2_vl(folder: Path) -> type[Any]:
     from transformers import Qwen2VLConfig
 
-    from models.systems.qwen2_vl import Qwen2Vl, Qwen2VlModel
+    from models.systems.qwen2_vl import Qwen2VlModel, Qwen2VlSystem
 
     marks = ["<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"]
     size = byte_tokenizer(folder, marks)
@@ -169,11 +174,11 @@ def make_qwen2_vl(folder: Path) -> type[Any]:
     } | {name: size - 4 + index for index, name in enumerate(ids)}
     write(folder, config, Qwen2VlModel(Qwen2VLConfig(**config)))
     (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [size - 5, size - 6]}))
-    return Qwen2Vl
+    return Qwen2VlSystem
 
 
 def make_cogvlm2_video(folder: Path) -> type[Any]:
-    from models.systems.cogvlm2_video import CogVlm2Config, CogVlm2Model, CogVlm2Video
+    from models.systems.cogvlm2_video import CogVlm2Config, CogVlm2Model, CogVlm2VideoSystem
 
     size = byte_tokenizer(folder, ["<|begin_of_text|>", "<|end_of_text|>", "<|reserved_special_token_0|>"])
     config = {
@@ -195,7 +200,7 @@ def make_cogvlm2_video(folder: Path) -> type[Any]:
         },
     }
     write(folder, config, CogVlm2Model(CogVlm2Config.of(config)))
-    return CogVlm2Video
+    return CogVlm2VideoSystem
 
 
 MAKERS = {
@@ -212,6 +217,6 @@ def make(tmp_path: Path) -> Callable[..., Made]:
 
     def made(name: str, how: Answering | None = None) -> Made:
         load = partial(MAKERS[name](tmp_path).load, tmp_path)
-        return Made(load(how=how or Answering(longest=12)), load)
+        return Made(load(options=how or Answering(longest=12)), load)
 
     return made

@@ -67,7 +67,7 @@ def test_no_picture_is_said_plainly(name: str, make: Make, blind: Evidence) -> N
 
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_half_precision(name: str, make: Make, evidence: Evidence) -> None:
-    system = make(name).load(dtype=torch.bfloat16, how=Answering(longest=4))
+    system = make(name).load(dtype=torch.bfloat16, options=Answering(longest=4))
     assert {parameter.dtype for parameter in system.model.parameters()} == {torch.bfloat16}
     assert all(len(digest) == 64 for _, digest in system.report.files)
     assert "".join(system.answer("What happens?", evidence))
