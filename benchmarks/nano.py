@@ -95,6 +95,22 @@ def detection_calibration(held: Held) -> None:
     )
 
 
+def report_calibration(
+    stated: NDArray[np.floating], right: NDArray[np.bool_], weights: NDArray[np.float64] | None = None
+) -> None:
+    """Over everything, and over what is claimed with a tenth or more: the many certain refusals hide the rest."""
+    claimed = stated >= 0.1
+    some = None if weights is None else weights[claimed]
+    print(
+        f"  expected calibration error: all {expected_calibration_error(stated, right, weights=weights):.3f}, ", end=""
+    )
+    if claimed.any():
+        error = expected_calibration_error(stated[claimed], right[claimed], weights=some)
+        print(f"claims of 0.1 and more {error:.3f} ({claimed.sum()} of them)")
+    else:
+        print("nothing claimed with 0.1 or more")
+
+
 def _gathered(
     found: Sequence[Boxes], truth: Sequence[Boxes], which: Sequence[int]
 ) -> tuple[Floats, NDArray[np.int64], NDArray[np.bool_]]:
@@ -227,8 +243,8 @@ def text_calibration(nano: Nano, texts: Sequence[str], vectors: Floats, right: N
         stated.append(sigmoid(slope * scaled[:, ~learn].ravel() + offset))
         correct.append(right[:, ~learn].ravel())
     p, y = np.concatenate(stated), np.concatenate(correct)
-    error = expected_calibration_error(p, y, weights=prior_weights(y))
-    print(f"  expected calibration error of text scores, one picture in ten right, cross-fitted: {error:.3f}")
+    print("  one picture in ten right, cross-fitted:")
+    report_calibration(p, y, prior_weights(y))
     wrong = sigmoid(scaled)[~right]
     kept = np.mean(sigmoid(scaled)[right] >= THRESHOLD)
     false = np.mean(wrong >= THRESHOLD)

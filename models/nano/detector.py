@@ -72,7 +72,6 @@ class Nano:
         self.text, self._picture = space
         self._judge = judge
         self.id = id_
-        self._half = torch.cpu._is_avx512_bf16_supported()  # noqa: SLF001  # no public name; bfloat16 is slow without
         assert self.text.dim == self._picture.weight.shape[1], "tower and map are of different spaces"
 
     @property
@@ -108,9 +107,9 @@ class Nano:
         """Maps per level and summary [1, F] of a canvas whose sides are multiples of 32."""
         torch = self._torch
         batch = torch.from_numpy(canvas).permute(2, 0, 1)[None].float()
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self._half):
+        with torch.inference_mode():
             seen = self._network(batch.contiguous(memory_format=torch.channels_last))
-        return [level[0].float().numpy() for level in seen.maps], seen.pooled.float().numpy()
+        return [level[0].numpy() for level in seen.maps], seen.pooled.numpy()
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """float32 [N, dim], unit length, comparable with `Sight.vector`; zeros for a text without a known word."""

@@ -83,13 +83,14 @@ def _arguments() -> tuple[Order, Recipe]:
     add("--images", type=int, default=Recipe().images, help="training pictures in the whole run, cooling down included")
     add("--seed", type=int, default=0)
     add("--threads", type=int, default=1, help="for the student; one more prepares lessons")
+    add("--bfloat16", action="store_true", help="try it: some processors train faster with it, others slower")
     given = parser.parse_args()
     order = Order(
         pictures=tuple(given.pictures), teachers=given.teachers, run=given.run, minutes=given.minutes,
         exclude=(*TESTS_ONLY, *given.exclude), threads=given.threads, sentence_teacher=given.sentence_teacher,
         sayings=sentences.read(given.captions, given.classes, given.sentences),
     )  # fmt: skip
-    return order, replace(Recipe(), images=given.images, seed=given.seed)
+    return order, replace(Recipe(), images=given.images, seed=given.seed, bfloat16=given.bfloat16)
 
 
 def run(order: Order, recipe: Recipe) -> None:

@@ -73,8 +73,7 @@ def features_of(student: Student, pictures: Sequence[NDArray[np.uint8]]) -> Floa
     rows = []
     for pixels in pictures:
         batch = torch.from_numpy(letterbox(pixels, SIDE)[0]).permute(2, 0, 1)[None].float()
-        with torch.autocast("cpu", torch.bfloat16):
-            rows.append(student(batch.contiguous(memory_format=torch.channels_last)).pooled[0].float().numpy())
+        rows.append(student(batch.contiguous(memory_format=torch.channels_last)).pooled[0].numpy())
     return np.stack(rows)
 
 

@@ -92,9 +92,8 @@ def student_boxes(student: Student, pictures: Sequence[Pixels], floor: float = 0
     for pixels in pictures:
         canvas = letterbox(pixels, SIDE)[0]
         batch = torch.from_numpy(canvas).permute(2, 0, 1)[None].float().contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16):
-            seen = student(batch)
-        result.append(suppress(decode([level[0].float().numpy() for level in seen.maps], floor)))
+        seen = student(batch)
+        result.append(suppress(decode([level[0].numpy() for level in seen.maps], floor)))
     return result
 
 

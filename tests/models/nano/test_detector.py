@@ -82,7 +82,6 @@ def test_what_is_seen_does_not_depend_on_the_batch(nano: Nano) -> None:
 def test_the_stored_student_is_the_student_up_to_half_precision(nano: Nano) -> None:
     made = finished()
     canvas = picture(96, 96)
-    nano._half = False
     maps, summary = nano._forward(canvas)
     with torch.inference_mode():
         seen = made.student(torch.from_numpy(canvas).permute(2, 0, 1)[None].float())
