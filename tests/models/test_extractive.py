@@ -1,0 +1,119 @@
+"""Answers composed from evidence: they say what is there, and nothing else."""
+
+from __future__ import annotations
+
+import pytest
+
+from ingest.records import Evidence, Exhibit, Gap, Hit, Moment, Observation, Span, StreamId
+from models.language.extractive import ExtractiveSystem
+
+YARD = StreamId("yard")
+SECOND = 1_000_000
+
+
+def span(start: float, end: float) -> Span:
+    return Span(Moment(round(start * SECOND)), Moment(round(end * SECOND)))
+
+
+def thing(name: str, when: Span, colour: str, *actions: str, label: str = "something") -> Observation:
+    return Observation(YARD, 0, name, "thing", label, when, 0.9, colour, actions)
+
+
+def event(name: str, what: str, when: Span, colour: str) -> Observation:
+    return Observation(YARD, 0, f"{name}/{what}", "event", what, when, 0.9, colour, text="something")
+
+
+SEEN = (
+    thing("a", span(4, 9), "white", "moves up"),
+    thing("b", span(14, 18), "grey", "moves down"),
+    thing("c", span(15, 19), "red", "moves up"),
+    event("a", "enters", span(4, 4.5), "white"),
+    event("c", "enters", span(15, 15.4), "red"),
+    event("c", "leaves", span(18.4, 19), "red"),
+    Observation(YARD, 0, "t", "read", "text", span(2, 6), 0.95, text="SCRAMBLED EGGS"),
+    Observation(YARD, 0, "s", "heard", "speech", span(7, 9), 0.7, text="one of the largest clean rooms"),
+)
+
+
+def answer(
+    question: str, *, seen: tuple[Observation, ...] = SEEN, hits: tuple[Span, ...] = (), **fields: object
+) -> str:
+    exhibits = tuple(Exhibit(n, Hit(YARD, one, 0.9, one.start)) for n, one in enumerate(hits, 1))
+    given: dict[str, object] = {"searched": ((YARD, span(0, 30)),), "origins": ((YARD, Moment(0)),), **fields}
+    return "".join(ExtractiveSystem().answer(question, Evidence(exhibits, seen, **given)))  # type: ignore[arg-type] # by name
+
+
+def test_counts_distinct_things() -> None:
+    assert answer("How many things moved?").startswith("3 different things moved: something white moves up")
+    assert answer("How many red things moved?").startswith("1 different red thing moved")
+    assert answer("How many times did something enter?").startswith("Something enters 2 times")
+
+
+def test_a_later_observation_of_a_thing_does_not_count_twice() -> None:
+    assert "1 different thing moved" in answer("How many things moved?", seen=(SEEN[0], SEEN[0]))
+
+
+def test_colours_also_of_what_is_beside() -> None:
+    assert "white" in answer("What colours moved?")
+    beside = answer("What colour is the thing beside the grey one?")
+    assert "red (00:00:15–00:00:19)" in beside
+    assert "white" not in beside
+
+
+def test_times_are_the_files_and_cite() -> None:
+    assert answer("When did something red move?", hits=(span(15, 19),)) == "At 00:00:15–00:00:19 [1]."
+    assert answer("When did something red leave?", hits=(span(18, 19),)) == (
+        "Something red leaves (00:00:18–00:00:19 [1])."
+    )
+    assert answer("How long did something red move?", hits=(span(15, 19),)).startswith("4 seconds in all")
+
+
+def test_live_times_are_utc() -> None:
+    when = Span(Moment(1_700_000_000 * SECOND), Moment(1_700_000_004 * SECOND))
+    told = answer("When did something red move?", seen=(), hits=(when,), origins=())
+    assert told == "At 2023-11-14 22:13:20–22:13:24 UTC [1]."
+
+
+def test_yes_no_and_cannot_tell() -> None:
+    assert answer("Did something red move?", hits=(span(15, 19),)).startswith("Yes: 00:00:15–00:00:19 [1].")
+    assert answer("Did something blue move?") == "I found nothing like that in yard, 00:00:00–00:00:30."
+    assert answer("Is there a dog?", seen=()).startswith("I cannot recognise “dog” in the picture.")
+    assert "Yes" not in answer("Is there a dog?")
+
+
+def test_what_was_read_and_said() -> None:
+    assert "“SCRAMBLED EGGS” (00:00:02–00:00:06)" in answer("What text is shown?")
+    assert "“one of the largest clean rooms”" in answer("What was said?")
+    assert answer("What text is shown?", seen=()) == "I read no text in that footage."
+    assert answer("What was said?", seen=()) == "I heard no speech in that footage."
+    assert "“one of the largest clean rooms” was heard" in answer("Which room is it?")
+    assert "SCRAMBLED EGGS" in answer("What dish is being made?")
+
+
+def test_what_happened_tells_everything() -> None:
+    told = answer("What happened?")
+    for fact in ("3 things moved", "something red leaves", "SCRAMBLED EGGS", "clean rooms"):
+        assert fact.lower() in told.lower()
+
+
+@pytest.mark.parametrize(
+    "question", ["What happened?", "How many things moved?", "Is there a dog?", "When did it rain?"]
+)
+def test_blindness_is_said(question: str) -> None:
+    told = answer(question, seen=(), gaps=(Gap(YARD, span(10, 14), "offline"),))
+    assert "There was no video 00:00:10–00:00:14 (offline)." in told
+
+
+def test_an_encoder_that_names_things_is_believed() -> None:
+    seen = (thing("p", span(1, 5), "blue", "moves left", label="person"),)
+    told = answer("How many persons are there?", seen=seen)
+    assert "cannot recognise" not in told
+    assert "a blue person moves left" in told
+
+
+def test_several_streams_are_told_apart() -> None:
+    hall = StreamId("hall")
+    other = Observation(hall, 0, "z", "thing", "something", span(3, 8), 0.9, "blue", ("moves left",))
+    told = answer("How many things moved?", seen=(*SEEN, other), searched=((YARD, span(0, 9)), (hall, span(0, 9))))
+    assert "on hall" in told
+    assert "on yard" in told

@@ -1,0 +1,76 @@
+"""The encode and hear stages, and the registry that names their models."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from ingest.bus import FEATURES, FRAMES, SOUNDS
+from ingest.errors import Invalid, NotFound
+from ingest.records import SAMPLE_RATE, Ended, Feature, Frame, Moment, Sound, StreamId
+from models import registry
+from models.encode import EncodeStage
+from models.fake import FakeEncoder, FakeTranscriber
+from models.hear import HearStage
+
+YARD = StreamId("yard")
+
+
+def frame(pts: int) -> Frame:
+    return Frame(YARD, 0, pts, Moment(pts), np.full((8, 8, 3), 90, np.uint8))
+
+
+def test_frames_become_features_and_the_end_keeps_its_place() -> None:
+    stage = EncodeStage(FakeEncoder())
+    end = Ended(YARD, 0, Moment(2))
+    results = stage.handle([frame(0), frame(1), end, frame(5)])
+    assert [type(one) for one in results] == [Feature, Feature, Ended, Feature]
+    assert results[2] is end
+    assert [one.pts for one in results if isinstance(one, Feature)] == [0, 1, 5]
+    assert stage.handle([end]) == [end]
+    assert (stage.consumes, stage.produces) == ((FRAMES,), FEATURES)
+
+
+def test_sounds_become_features_of_what_was_said() -> None:
+    stage = HearStage(FakeTranscriber(), FakeEncoder())
+    loud = np.ones(SAMPLE_RATE, np.float32)
+    sounds = [Sound(YARD, 0, at, Moment(at), loud * level) for at, level in ((0, 0.0), (1, 0.9))]
+    (feature,) = stage.handle(sounds)
+    assert isinstance(feature, Feature)
+    assert (feature.origin, feature.pts) == ("sound", 1)
+    assert stage.handle(sounds[:1]) == []
+    assert (stage.consumes, stage.produces) == ((SOUNDS,), FEATURES)
+
+
+def test_profiles_name_models_that_exist() -> None:
+    for profile in registry.PROFILES.values():
+        assert profile.encoder in registry._ENCODERS
+        assert profile.transcriber is None or profile.transcriber in registry._TRANSCRIBERS
+        assert profile.system in registry._SYSTEMS
+    embedded = registry.profile("embedded")
+    assert registry.encoder(embedded.encoder).id == "embedded-1"
+    assert registry.system(embedded.system).id == "extractive"
+
+
+def test_unknown_names_and_options_are_told() -> None:
+    with pytest.raises(NotFound, match="no profile 'huge'"):
+        registry.profile("huge")
+    with pytest.raises(NotFound, match="Choose one of"):
+        registry.system("oracle")
+    with pytest.raises(Invalid, match="cannot be made with"):
+        registry.encoder("embedded", {"sharpness": 3})
+
+
+def test_naming_models_loads_none_of_their_libraries() -> None:
+    heavy = ("torch", "cv2", "transformers", "onnxruntime", "rapidocr", "pocketsphinx")
+    script = (
+        "import sys, models.registry, models.runtime, models.encode, models.hear, models.speech, models.fake\n"
+        "import models.embedded.encoder, models.language.extractive, models.language.openai_compatible\n"
+        "import models.language.transformers_local, models.encoders.clip\n"
+        f"print([name for name in {heavy!r} if name in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "[]"
