@@ -117,6 +117,9 @@ def test_find_marks_the_timeline(page: Any, address: str, world: Any) -> None:
     assert "90 %" in page.locator("#panel-find .hit").first.inner_text()
     page.locator(".mark.found").click()
     until(page, f"Math.abs(document.querySelector('video').currentTime - {span.start / 1e6}) < 6")
+    page.get_by_role("button", name="Tell me next time").click()
+    assert page.get_by_label("Tell me when").input_value() == "a red car"
+    page.keyboard.press("Escape")
     page.get_by_role("button", name="Clear").click()
     assert page.locator(".mark.found").count() == 0
 

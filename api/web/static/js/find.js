@@ -3,6 +3,7 @@
 import { post, searchPicture } from "./api.js";
 import { el, icon } from "./dom.js";
 import { finePrint, hitCard, whereFields } from "./results.js";
+import { openRule } from "./rules.js";
 import { set, state } from "./state.js";
 import { problemBox } from "./toast.js";
 
@@ -49,7 +50,7 @@ export function mountFind(root) {
     const count = found.hits.length;
     const head = count ? `${count === 1 ? "Once" : `${count} times`}: “${found.event}”` : `“${found.event}” was not found.`;
     results.replaceChildren(
-      el("div", { class: "results-head" }, el("h3", {}, head), count ? clear : null),
+      el("div", { class: "results-head" }, el("h3", {}, head), el("span", { class: "results-acts" }, words.value ? el("button", { type: "button", class: "chip", onclick: () => openRule(found.event) }, "Tell me next time") : null, count ? clear : null)),
       found.note ? el("p", { class: "note" }, found.note) : "",
       el("div", { class: "hits" }, found.hits.map((hit) => hitCard(hit))),
       finePrint(found));
