@@ -116,14 +116,13 @@ class Memory:
 
     def look(self, bank: Bank, layer: int, current: Tensor, project: Project) -> tuple[Tensor, Tensor]:
         """Keys and values of everything in `bank`, whose newest entry is `current`, for one layer."""
-        names = f"keys.{layer}", f"values.{layer}"
-        if names[0] in bank.tracks:
-            keys, values = (bank.carry(name, part) for name, part in zip(names, project(current), strict=True))
+        name = f"projected.{layer}"  # keys and values side by side
+        if name in bank.tracks:
+            keys, values = bank.carry(name, torch.cat(project(current), dim=-1)).chunk(2, dim=-1)
             return keys, values
         keys, values = project(bank.flat().squeeze(1))
         if self._affordable(keys, bank):
-            bank.fill(names[0], keys)
-            bank.fill(names[1], values)
+            bank.fill(name, torch.cat([keys, values], dim=-1))
         return keys, values
 
     def _affordable(self, keys: Tensor, bank: Bank) -> bool:

@@ -106,16 +106,27 @@ class Bank:
         keep = self.order.gather(1, first.unsqueeze(1)).squeeze(1)
         drop = self.order.gather(1, first.unsqueeze(1) + 1).squeeze(1)
         kept, dropped = (self.size.gather(1, slot.unsqueeze(1)).squeeze(1) for slot in (keep, drop))
-        for name in self.tracks:
-            ours, theirs = (self._read(name, slot) for slot in (keep, drop))
-            both = ours * kept[:, None, :, None] + theirs * dropped[:, None, :, None]
-            self._write(name, keep, both.div_((kept + dropped)[:, None, :, None]).to(ours.dtype))
+        ours, theirs = self._read("entry", keep), self._read("entry", drop)
+        both = ours * kept[:, None, :, None] + theirs * dropped[:, None, :, None]
+        self._write("entry", keep, (both / (kept + dropped)[:, None, :, None]).to(ours.dtype))
+        self._merge_projected(keep, drop, (dropped / (kept + dropped))[:, None, :, None])
         self.size.scatter_(1, keep.unsqueeze(1), (kept + dropped).unsqueeze(1))
         self.size.scatter_(1, drop.unsqueeze(1), 0.0)
         self.order = _without(self.order, first + 1)
         self.similarity = _without(self.similarity, first)
         self._compare(first)
         self.free = drop
+
+    def _merge_projected(self, keep: Tensor, drop: Tensor, share: Tensor) -> None:
+        """The same for copies, where the last bit decides nothing: `share` [B, 1, N, 1] of the mean is `drop`'s."""
+        rows: dict[int, tuple[Tensor, Tensor]] = {}
+        for track in (track for name, track in self.tracks.items() if name != "entry"):
+            groups, width = track.shape[1], track.shape[-1]
+            if groups not in rows:
+                rows[groups] = self._rows(groups, keep), self._rows(groups, drop)
+            ours, theirs = (track.view(-1, width).index_select(0, some) for some in rows[groups])
+            weight = share.to(track.dtype).expand(-1, groups, -1, -1).reshape(-1, 1)
+            track.view(-1, width).index_copy_(0, rows[groups][0], ours.lerp_(theirs, weight))
 
     def _compare(self, merged: Tensor) -> None:
         """Renew the similarities of the entries at positions `merged` [B, N] with their neighbours."""

@@ -71,7 +71,8 @@ class QFormer(nn.Module):
     ) -> Tensor:
         """`past` is asked for self-attention's keys and values, `sight` for cross-attention's."""
         rows: Tensor = self.bert.embeddings(queries, text)
-        bias = None if text is None else _bias(text.mask, queries.shape[1], rows.dtype)
+        padded = text is not None and not bool(text.mask.all())
+        bias = _bias(text.mask, queries.shape[1], rows.dtype) if text is not None and padded else None
         for index, layer in enumerate(self.bert.encoder.layer):
             rows = layer(rows, queries.shape[1], _Surroundings(index, visual, bias, past, sight))
         return rows
