@@ -60,6 +60,7 @@ def _overlapping(segments: Sequence[Segment], span: Span) -> list[Segment]:
 
 
 def still_job(details: Mapping[str, Any], limits: Limits, emit: Emit) -> Picture:
+    """The child's side of `still`: the last picture that was shown at or before the moment."""
     from ingest import pictures
 
     segment, moment = details["segment"], details["moment"]
@@ -76,6 +77,7 @@ def still_job(details: Mapping[str, Any], limits: Limits, emit: Emit) -> Picture
 
 
 def cut_job(details: Mapping[str, Any], limits: Limits, emit: Emit) -> Span:
+    """The child's side of `cut`."""
     from ingest.cutting import Cutting
 
     with ExitStack() as stack:

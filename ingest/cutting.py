@@ -103,10 +103,11 @@ class _Track:
         Pictures shown before one that is wanted may be sent behind it (B-frames): they belong to the clip too.
         """
         shown = moment_of(segment, packet.pts, packet.time_base)
-        if shown >= self._span.end and self._highest is not None and shown > self._highest:
-            return self._highest >= self._span.end or not self._is_video
-        self._highest = max(shown, self._highest if self._highest is not None else shown)
-        return False
+        before, end = self._highest, self._span.end
+        if not self._is_video:
+            return shown >= end
+        self._highest = shown if before is None else max(before, shown)
+        return before is not None and before >= end and shown > before
 
     def add(self, packet: Packet, segment: Segment) -> None:
         raise NotImplementedError

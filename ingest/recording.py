@@ -92,7 +92,6 @@ class Recorder:
     def __init__(self, opened: Opened, folder: str, stream: StreamId, segment_s: float) -> None:
         self._opened, self._folder, self._stream = opened, Path(folder), stream
         self._length = seconds(segment_s)
-        self._folder.mkdir(parents=True, exist_ok=True)
         self._ticks: dict[int, Ticks] = {}
         self._open: _Open | None = None
         self._last = 0
@@ -166,6 +165,7 @@ class Recorder:
         import av
 
         assert line.offset is not None
+        self._folder.mkdir(parents=True, exist_ok=True)
         name = f"{line.epoch:05d}-{pts + line.offset}-{pts - dts}.mp4{PART}"
         path = self._folder / name
         container = av.open(str(path), "w", format="mp4", options=_MUXING)

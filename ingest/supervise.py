@@ -20,6 +20,7 @@ from ingest.probe import MediaInfo, checked
 from ingest.records import Frame, GapReason, Mark, Moment, Record, Segment, Sound, StateChange, StreamState
 
 _JOIN_S: Final = 15.0
+_UNRECORDED: Final = "Not being recorded:"
 _FAREWELL_S: Final = 1.0
 """Silence after which a live child that was asked to end is ended."""
 
@@ -159,13 +160,15 @@ class Supervisor(ABC):
                 self._publish(SOUNDS, message, self._policy)
             case Segment():
                 self._journal(message)
+                if self._status.detail.startswith(_UNRECORDED):
+                    self._say(self._status.state)
             case ("open", info):
                 self._opened(MediaInfo(**info))
             case ("beat", epoch, pts, moment):
                 self._set(last_frame=moment)
                 self._beaten(Beat(epoch, pts, moment))
             case ("unrecorded", why):
-                self._say(self._status.state, f"Not being recorded: {why}")
+                self._say(self._status.state, f"{_UNRECORDED} {why}")
 
     def _go_on(self) -> None:
         if self._stopping.is_set():

@@ -164,6 +164,49 @@ def test_a_truncated_file_is_read_as_far_as_it_goes(tmp_path: Path, harvest: Cal
     assert made.of(Coverage)[-1].span.end == gap.span.start == made.of(Ended)[0].moment
 
 
+def joined(path: Path, first_start: float, second_start: float) -> Path:
+    """Two recordings of five seconds in one MPEG-TS, the clock of the second beginning where it likes."""
+    parts = [
+        make(path.with_suffix(f".{n}.ts"), Clip(seconds=5, start_s=start, b_frames=0))
+        for n, start in enumerate((first_start, second_start))
+    ]
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    return path
+
+
+@pytest.mark.parametrize("second_start", [0.0, 100.0, 5000.0])
+def test_a_clock_that_jumps_inside_a_file_begins_an_epoch_and_loses_nothing(
+    second_start: float, tmp_path: Path, harvest: Callable[..., Harvest]
+) -> None:
+    path = joined(tmp_path / "joined.ts", 30.0, second_start)
+    made = harvest()
+    made.finish(plan(path, sampling=EVERY))
+    frames = made.of(Frame)
+    assert {frame.epoch for frame in frames} == {0, 1}
+    assert len(frames) == pytest.approx(50, abs=3)
+    for frame in frames:
+        place = number_in(frame.pixels) + (125 if frame.epoch else 0)
+        assert frame.moment - START == pytest.approx(place * 40_000, abs=100_000)
+    moments = [frame.moment for frame in frames]
+    assert moments == sorted(set(moments))
+    later = [frame for frame in frames if frame.epoch == 1][10]
+    again = harvest()
+    again.finish(plan(path, sampling=EVERY, resume=Mark(1, later.pts, later.moment)))
+    assert {f.key for f in again.of(Frame)} >= {f.key for f in frames if (f.epoch, f.pts) > (1, later.pts)}
+
+
+def test_a_clock_that_wraps_inside_a_file_runs_on(tmp_path: Path, harvest: Callable[..., Harvest]) -> None:
+    """33 bits at 90 kHz end after 26.5 hours: five seconds before that and five behind, in one file."""
+    turn = (1 << 33) / 90_000
+    path = joined(tmp_path / "wrap.ts", round(turn - 6.4), 0.0)
+    made = harvest()
+    made.finish(plan(path, sampling=EVERY))
+    moments = [frame.moment for frame in made.of(Frame)]
+    assert len(moments) == pytest.approx(50, abs=3)
+    assert moments == sorted(set(moments))
+    assert moments[-1] - moments[0] < 12 * MICROSECONDS
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
