@@ -167,3 +167,31 @@ def test_absent_files_and_broken_indices_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / "m.safetensors.index.json").write_text("[]")
     with pytest.raises(WrongWeights, match="not a shard index"):
         load(hollow(), [tmp_path], KeyMap())
+
+
+def resident_bytes() -> int:
+    """What this process holds in memory, files mapped into it included."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(("RssAnon", "RssFile")))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc to see what is in memory")
+def test_a_full_size_q_former_is_never_in_memory_twice(tmp_path: Path) -> None:
+    from models.parts.qformer import QFormer, QFormerConfig
+
+    with torch.device("meta"):
+        shapes = {name: tensor.shape for name, tensor in QFormer(QFormerConfig()).state_dict().items()}
+    positions = {"bert.embeddings.position_ids": torch.arange(512)[None]}
+    weights = {name: torch.full(shape, 0.5) for name, shape in shapes.items() if name not in positions}
+    save_file(weights | positions, tmp_path / "qformer.safetensors")
+    size = sum(tensor.nbytes for tensor in weights.values())
+    assert size > 700_000_000
+    del weights
+    before = resident_bytes()
+    with Hollow():
+        module = QFormer(QFormerConfig())
+    load(module, [tmp_path / "qformer.safetensors"], KeyMap())
+    total = sum(float(parameter.detach().sum()) for parameter in module.parameters())
+    assert total == pytest.approx(size / 4 * 0.5)
+    assert resident_bytes() - before < 1.2 * size

@@ -107,7 +107,8 @@ def assert_banks(golden: Any, memory: Memory, at: str, queries: int) -> None:
             continue
         sizes, expected = bank.sizes(), tensors[f"{at}{name}_size"]
         assert torch.equal(sizes.sum(1), expected.sum(1))
-        if name != "layer0.query":  # rows that are the same at every frame merge by chance
+        stable = golden.meta.get("draw_index", 0) >= 0  # the set's maker found no draw without near ties otherwise
+        if name != "layer0.query" and stable:  # rows that are the same at every frame merge by chance
             rows = queries if name == "layer1.query" else sizes.shape[2]
             assert torch.equal(sizes[..., :rows], expected[..., :rows])
 
