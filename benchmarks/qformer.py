@@ -2,7 +2,9 @@
 
 12 layers of 768, 32 queries and 12 tokens of text, 257 x 1408 visual tokens per frame, random weights, one process,
 the two ways in turn, the least of several frames. "Again" is the way of the authors' code: all entries of all banks
-are projected at every frame, attention is written out, banks are compressed whole. `python benchmarks/qformer.py [--length 20 100] [--threads 1] [--device cpu]`
+are projected at every frame, attention is written out, banks are compressed whole.
+
+    python benchmarks/qformer.py [--length 20 100] [--threads 1] [--device cpu] [--cache-mib 300]
 """
 
 from __future__ import annotations
@@ -40,9 +42,9 @@ class Frames:
         return torch.randn(shape, generator=self.random, device=self.device)
 
 
-def full_banks(length: int, layers: int, frames: Frames) -> tuple[ReprojectingMemory, Memory]:
+def full_banks(length: int, layers: int, frames: Frames, cache: int | None) -> tuple[ReprojectingMemory, Memory]:
     """The same two memories, full, so that every further frame costs what it will cost for ever."""
-    plain, cached = ReprojectingMemory(length), Memory(length)
+    plain, cached = ReprojectingMemory(length), Memory(length, cache_bytes=cache)
     cached.queries = {layer: Bank(length) for layer in range(layers)}
     for _ in range(length):
         visual = frames()
@@ -67,8 +69,9 @@ def timed(work: Callable[[], torch.Tensor], device: str) -> tuple[float, float, 
 
 
 @torch.no_grad()
-def compare(former: QFormer, length: int, repeats: int, device: str) -> None:
+def compare(former: QFormer, length: int, options: argparse.Namespace) -> None:
     """One row of the table: least CPU and wall time per frame of both ways, interleaved, and how far they differ."""
+    device: str = options.device
     frames = Frames(device)
     queries = frames.rows()[:, :_QUERIES]
     words = torch.randint(0, 30522, (1, _WORDS), device=device)
@@ -84,12 +87,14 @@ def compare(former: QFormer, length: int, repeats: int, device: str) -> None:
         memory.settle()
         return rows
 
-    plain, cached = full_banks(length, len(former.bert.encoder.layer), frames)
+    plain, cached = full_banks(
+        length, len(former.bert.encoder.layer), frames, options.cache_mib and options.cache_mib * 2**20
+    )
     visual = frames()
     again(plain, visual)
     look(cached, visual)  # fills the cache
     plain_times, cached_times, apart = [], [], 0.0
-    for _ in range(repeats):
+    for _ in range(options.repeats):
         visual = frames()
         *plain_time, expected = timed(lambda: again(plain, visual), device)  # noqa: B023  # called at once
         *cached_time, rows = timed(lambda: look(cached, visual), device)  # noqa: B023
@@ -107,10 +112,11 @@ def compare(former: QFormer, length: int, repeats: int, device: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--length", type=int, nargs="+", default=[20, 100], help="bank lengths")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--cache-mib", type=int, help="bound of the projected copies; all when not given")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -123,7 +129,7 @@ def main() -> None:
           "| projected copies | apart |")  # fmt: skip
     print("|---|---|---|---|---|---|---|---|---|")
     for length in options.length:
-        compare(former, length, options.repeats, options.device)
+        compare(former, length, options)
 
 
 if __name__ == "__main__":
