@@ -95,9 +95,9 @@ DEMONSTRATION = Film(
         Shot("room", STREET_END, END, _room(), "CAM 2  ROOM", ((0.0, 1.0), (198.0, 1.0), (198.4, 0.0))),
     ),
     lines=(
-        Line(50.6, "Good morning, how are you today?"),
-        Line(163.4, "I am going to the office tomorrow morning."),
-        Line(187.0, "Good night, see you tomorrow morning."),
+        Line(50.6, "We will see you tomorrow morning."),
+        Line(163.4, "I will see you in the office tomorrow."),
+        Line(187.0, "We need more money for the house."),
     ),
     told=(
         Told("a white van stops", ((44.0, 57.0),), colour="white"),
@@ -125,7 +125,7 @@ DEMONSTRATION = Film(
         ("What is the name on the shop?", "BAKERY"),
         ("How many cars pass?", "2"),
         ("What is left behind in the room?", "a black bag"),
-        ("Where will someone go tomorrow morning, according to what is said?", "to the office"),
+        ("Where will someone be tomorrow, according to what is said?", "in the office"),
         ("When does the white van stop?", "from 0:44 to 0:57"),
         ("Was a yellow car seen?", "no"),
     ),

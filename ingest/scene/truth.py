@@ -142,4 +142,4 @@ def _exact(spans: Iterable[tuple[float, float]]) -> tuple[Span, ...]:
 
 def _length(text: str) -> float:
     """About how long a calm voice takes."""
-    return 0.4 + 0.065 * len(text)
+    return 0.75 + 0.058 * len(text)

@@ -34,7 +34,7 @@ def track(lines: Sequence[Line], duration: float) -> tuple[NDArray[np.int16], bo
 def _speak(program: str, text: str) -> NDArray[np.int16]:
     """`text` as mono int16 at RATE, its leading silence cut off."""
     done = subprocess.run(
-        [program, "--stdout", "-v", "en-us", "-s", "140", text], capture_output=True, check=True, timeout=30
+        [program, "--stdout", "-v", "en-us", "-s", "120", "-g", "2", text], capture_output=True, check=True, timeout=30
     )
     with wave.open(io.BytesIO(done.stdout)) as sound:
         if sound.getframerate() != RATE or sound.getnchannels() != 1:

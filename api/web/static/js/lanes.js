@@ -8,13 +8,14 @@ export const LANES = [
   { id: "watched", label: "Watched", height: 18 },
   { id: "seen", label: "Seen", height: 26 },
   { id: "events", label: "Events", height: 20 },
-  { id: "words", label: "Words", height: 20 },
+  { id: "read", label: "Read", height: 18 },
+  { id: "heard", label: "Heard", height: 18 },
   { id: "alerts", label: "Alerts", height: 20 },
   { id: "found", label: "Found", height: 20 },
 ];
 export const HEIGHT = LANES.reduce((sum, lane) => sum + lane.height + 4, AXIS + 4);
 
-const LANE_OF = { thing: "seen", event: "events", scene: "events", read: "words", heard: "words" };
+const LANE_OF = { thing: "seen", event: "events", scene: "events", read: "read", heard: "heard" };
 const NAMED = new Set(["red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white", "grey", "gray"]);
 
 export function top(id) {
