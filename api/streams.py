@@ -15,7 +15,7 @@ from api.views import Views
 from ingest.bus_memory import MemoryBus
 from ingest.capture import CapturePlan, Fleet, Recording
 from ingest.clock import Clock
-from ingest.errors import Conflict, DeadlineExceeded, Invalid, NotFound, SourceUnavailable
+from ingest.errors import Conflict, DeadlineExceeded, HindsightError, Invalid, NotFound, SourceUnavailable
 from ingest.guard import Guard
 from ingest.ledger import Ledger
 from ingest.probe import MediaInfo, probe
@@ -98,8 +98,12 @@ class Streams:
     def restart_all(self) -> None:
         """After a start of the service: every stream from where it is remembered."""
         for row in self._store.streams.all():
-            if not row.paused and not self._remembered_whole(row):
+            if row.paused or self._remembered_whole(row):
+                continue
+            try:
                 self._start(row)
+            except HindsightError as error:  # a source that is no longer allowed must not keep the others down
+                self._store.streams.set_state(StateChange(row.id, "failed", self._clock.now(), str(error)))
 
     def _remembered_whole(self, row: StreamRow) -> bool:
         """A file that was read to its end, and whose end is in memory and not only on its way there."""

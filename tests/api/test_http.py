@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.api.conftest import FILMED, add, ask
+from tests.api.conftest import FILMED, add, ask, wait_for
 
 RED = (4.0, 7.0)
 SLACK = 0.55
@@ -221,3 +221,24 @@ def test_every_error_is_a_problem(
     problem = answer.json()
     assert (answer.status_code, problem["status"], problem["type"]) == (status, status, f"urn:hindsight:{code}")
     assert problem["detail"]
+
+
+def test_a_file_is_paused_and_resumed_where_it_was(http: httpx.Client, films: Path) -> None:
+    http.post("/v1/streams", json={"name": "door", "source": str(films / "two.mp4"), "starts_at": FILMED})
+    paused = http.post("/v1/streams/door/pause").json()
+    assert paused["state"] == "paused"
+    assert http.post("/v1/streams/door/pause").json()["state"] == "paused"
+    http.post("/v1/streams/door/resume")
+    wait_for(lambda: http.get("/v1/streams/door").json()["state"] == "finished")
+    assert len(http.post("/v1/find", json={"event": "red"}).json()["hits"]) == 2
+    assert http.post("/v1/streams/door/pause").status_code == 409
+
+
+def test_removed_while_it_is_read_nothing_comes_back(http: httpx.Client, films: Path) -> None:
+    http.post("/v1/streams", json={"name": "door", "source": str(films / "two.mp4"), "starts_at": FILMED})
+    assert http.delete("/v1/streams/door").status_code == 200
+    add(http, "yard", films / "red.mp4")  # what was under way of the other has passed by now
+    assert [stream["name"] for stream in http.get("/v1/streams").json()] == ["yard"]
+    assert {hit["stream_name"] for hit in http.post("/v1/find", json={"event": "red"}).json()["hits"]} == {"yard"}
+    assert http.get("/v1/health").json()["ok"]
+    assert all(check["ok"] for check in http.post("/v1/doctor").json())

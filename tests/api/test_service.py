@@ -345,11 +345,3 @@ def test_a_full_disk_is_told_and_survived(tmp_path: Path) -> None:
     finally:
         if hindsight.process is not None and hindsight.process.poll() is None:
             hindsight.end(signal.SIGKILL)
-
-
-def test_completion_and_help_are_there(hindsight: Hindsight) -> None:
-    listed = hindsight.run("--help")
-    assert listed.returncode == 0
-    for command in ("serve", "add", "ask", "find", "search", "rule", "alerts", "clip", "doctor", "erase", "demo"):
-        assert command in listed.stdout
-        assert hindsight.run(command, "--help").returncode == 0
