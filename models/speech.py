@@ -145,7 +145,9 @@ class WhisperTranscriber:
             )
             confidence = self._confidence(heard, tokens)
         length = len(stretch.samples) * MICROSECONDS // SAMPLE_RATE
-        decoded = self._processor.tokenizer.decode(tokens[0], output_offsets=True, skip_special_tokens=True)
+        decoded = self._processor.tokenizer.decode(
+            tokens[0].cpu().numpy(), output_offsets=True, skip_special_tokens=True
+        )
         for piece in decoded["offsets"]:
             text = piece["text"].strip()
             first, last = piece["timestamp"]

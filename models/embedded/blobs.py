@@ -78,6 +78,11 @@ class Stillness:
         still = differing & (self._seconds >= needed_s) & (self._differs_s >= needed_s)
         return still & ~_touching(still, differing & ~still)
 
+    def changing(self, where: Mask) -> float:
+        """Share of `where` that changed since the picture before."""
+        assert self._seconds is not None
+        return float((self._seconds[where] == 0.0).mean())
+
     def crept(self, where: Mask) -> bool:
         """Whether `where` came to differ without ever changing visibly: light that moves on, not a thing."""
         assert self._seconds is not None

@@ -45,7 +45,7 @@ def concepts_of(motion: Motion, look: Look, text: bool, passages: Sequence[Passa
 
 
 def _moving_things(found: dict[int, float], motion: Motion, passages: Sequence[Passage]) -> None:
-    moving = [track for track in motion.tracks if track.rests_since is None]
+    moving = [track for track in motion.tracks if track.rests_since is None and track.stirs]
     for track in motion.tracks:
         _bind(found, _doings(track), strengths(track.colours))
     for passage in passages:
@@ -64,7 +64,7 @@ def _moving_things(found: dict[int, float], motion: Motion, passages: Sequence[P
 
 
 def _doings(track: Track) -> dict[str, float]:
-    if track.rests_since is not None:
+    if track.rests_since is not None or not track.stirs:
         return {"present": 1.0, "stays": 1.0}
     doings = {"present": 1.0, "moves": 1.0, **track.directions()}
     if leaving(track):

@@ -19,6 +19,8 @@ from models.embedded.tracking import SLOWEST, WENT_SOMEWHERE, Passage, Track, Tr
 WIDTH = 256
 """Motion is judged in pictures of this width."""
 _REST_S = 0.7
+_STIRRING = 0.12
+"""A thing that goes nowhere still moves when this share of it changes from picture to picture."""
 _PARKED_US = 4 * MICROSECONDS
 _REMEMBERED_US = 600 * MICROSECONDS
 _MOST_RESTING = 16
@@ -105,6 +107,9 @@ class MotionReader:
         passages += self._vacated(moving, image, moment, birth)
         quiet = moment - self._started < MICROSECONDS
         sighting = self._tracker.follow([*moving, *parked], moment, birth, quiet)
+        for track in sighting.seen:
+            blob = next(one for one in (*moving, *parked) if one.box == track.box)
+            track.stirs = track.pace > SLOWEST or self._stillness.changing(blob.mask) > _STIRRING
         self._resume(moment)
         self._note_rest(parked, sighting.seen, moment, image)
         self._resting = [thing for thing in self._resting if moment - thing.since < _REMEMBERED_US][-_MOST_RESTING:]

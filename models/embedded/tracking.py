@@ -50,6 +50,8 @@ class Track:
     told: bool = False
     """Its arrival has been told."""
     rests_since: Moment | None = None
+    stirs: bool = True
+    """It moves, or moves in its place."""
     path: deque[tuple[Moment, tuple[float, float, float, float]]] = field(default_factory=deque)
 
     @property
@@ -79,6 +81,14 @@ class Track:
     def speed(self) -> float:
         """Fractions of the picture a second."""
         return float(np.hypot(*self.velocity()))
+
+    @property
+    def pace(self) -> float:
+        """The same, in its last step alone."""
+        if len(self.path) < 2:
+            return self.speed
+        (start, old), (end, new) = self.path[-2], self.path[-1]
+        return float(np.hypot(_shift(old, new, 0), _shift(old, new, 1))) * MICROSECONDS / max(end - start, 1)
 
     def growth(self) -> float:
         """How much larger per second, as a ratio; 1 for the same size. Judged only when clear of the edges."""
