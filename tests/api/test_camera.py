@@ -1,0 +1,69 @@
+"""A camera over real RTSP through the whole service: watched, lost, found again, and honest about the time between."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from api.settings import Settings
+from tests.api.conftest import ask, running, wait_for
+from tests.ingest.conftest import RtspServer, rtsp
+
+__all__ = ["rtsp"]
+
+pytestmark = [pytest.mark.service, pytest.mark.slow]
+
+
+def test_a_camera_that_goes_and_comes_back(
+    settings: Settings,
+    rtsp: Callable[..., RtspServer],  # the fixture
+) -> None:
+    camera = rtsp()
+    with running(settings) as (_, http):
+        added = http.post("/v1/streams", json={"name": "door", "source": camera.url()})
+        assert (added.status_code, added.json()["kind"]) == (201, "live"), added.text
+
+        def state() -> dict[str, Any]:
+            found: dict[str, Any] = http.get("/v1/streams/door").json()
+            return found
+
+        wait_for(lambda: state()["state"] == "live" and state()["counters"]["stored"] > 8)
+        assert state()["last_frame_age_s"] < 10
+        newest = http.get("/v1/streams/door/frame", params={"at": "now"})
+        assert (
+            newest.headers["content-type"] == "image/jpeg" or newest.status_code == 404
+        )  # the fake keeps no thumbnail
+        time.sleep(2)
+        camera.kill()
+        wait_for(lambda: state()["state"] == "offline")
+        time.sleep(6)
+        camera.start()
+        wait_for(lambda: state()["state"] == "live", within_s=60)
+        [gap] = wait_for(lambda: http.get("/v1/streams/door/coverage").json()["gaps"])
+        start, end = (datetime.fromisoformat(gap["span"][edge]) for edge in ("start", "end"))
+        assert gap["reason"] in ("offline", "stalled")
+        assert end - start >= timedelta(seconds=5)
+
+        inside = {"from": (start + timedelta(seconds=1)).isoformat(), "to": (end - timedelta(seconds=1)).isoformat()}
+        answer = ask(http, "what happened?", streams=["door"], **inside)
+        assert "no video of door" in answer["text"]
+        assert gap["reason"] in answer["text"]
+        assert [one["reason"] for one in answer["gaps"]] == [gap["reason"]]
+
+        assert http.post("/v1/streams/door/pause").json()["state"] == "paused"
+        clip = http.get(
+            "/v1/streams/door/clip",
+            params={"from": (start - timedelta(seconds=2)).isoformat(), "to": start.isoformat()},
+        )
+        assert (clip.status_code, clip.headers["content-type"]) == (200, "video/mp4"), clip.text
+        time.sleep(1)
+        http.post("/v1/streams/door/resume")
+        wait_for(lambda: state()["state"] == "live")
+        wait_for(lambda: "paused" in [one["reason"] for one in http.get("/v1/streams/door/coverage").json()["gaps"]])
+        counters = state()["counters"]
+        lost = sum(counters["dropped"].values()) + sum(counters["parked"].values())
+        assert counters["captured"] == counters["stored"] + lost + counters["in_flight"]
