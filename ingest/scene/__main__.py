@@ -12,6 +12,7 @@ from ingest.scene import render, truth
 
 
 def main() -> int:
+    """The exit status: 2 when there is no such folder."""
     parser = argparse.ArgumentParser(prog="python -m ingest.scene", description="Render the demonstration film.")
     parser.add_argument("out", type=Path, help="where to write the MP4")
     parser.add_argument("--seed", type=int, default=0, help="varies sky, textures and grain, never what happens")
