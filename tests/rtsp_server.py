@@ -19,7 +19,9 @@ VIDEO = (
     "videotestsrc is-live=true pattern={pattern} ! video/x-raw,width={width},height={height},framerate=25/1 "
     "! x264enc speed-preset=ultrafast tune=zerolatency key-int-max=25 bitrate=1500 ! rtph264pay name=pay0 pt=96"
 )
-AAC = "audiotestsrc is-live=true wave=ticks ! audio/x-raw,rate=16000,channels=1 ! avenc_aac ! rtpmp4gpay name=pay1 pt=97"
+AAC = (
+    "audiotestsrc is-live=true wave=ticks ! audio/x-raw,rate=16000,channels=1 ! avenc_aac ! rtpmp4gpay name=pay1 pt=97"
+)
 MULAW = "audiotestsrc is-live=true ! audio/x-raw,rate=8000,channels=1 ! mulawenc ! rtppcmupay name=pay1 pt=0"
 
 
@@ -34,7 +36,11 @@ def main() -> None:
     server.set_address("127.0.0.1")
     server.set_service(str(options.port))
     width, height = options.size.split("x")
-    sound = AAC if Gst.ElementFactory.find("avenc_aac") else "audiotestsrc is-live=true ! voaacenc ! rtpmp4gpay name=pay1 pt=97"
+    sound = (
+        AAC
+        if Gst.ElementFactory.find("avenc_aac")
+        else "audiotestsrc is-live=true ! voaacenc ! rtpmp4gpay name=pay1 pt=97"
+    )
     video = VIDEO.format(pattern="ball", width=width, height=height)
     for path, launch in {"/cam": f"{video} {sound}", "/mulaw": f"{video} {MULAW}", "/silent": video}.items():
         factory = GstRtspServer.RTSPMediaFactory.new()
