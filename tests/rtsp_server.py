@@ -52,7 +52,8 @@ def main() -> None:
     if options.login:
         server.set_auth(login(*options.login.split(":")))
     server.attach(None)
-    print("ready", flush=True)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
     GLib.MainLoop().run()
 
 
