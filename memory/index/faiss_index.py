@@ -24,8 +24,6 @@ from memory.index.shard import Columns, Shard
 
 _TAIL = 4096
 """Entries of a stream that are scanned before they become a shard."""
-_FULL = 65_536
-"""A shard of this size is not merged with later ones any more."""
 _MANIFEST = "manifest.json"
 
 
@@ -184,10 +182,10 @@ class Lane:
         if self._tail:
             tail = self._joined_tail()
             columns, vectors = tail.columns, tail.vectors
-            if self.shards and len(self.shards[-1].columns) + len(columns) <= _FULL:
+            if self.shards and not self.shards[-1].inverted:
                 last = self.shards.pop()
                 columns = Columns.joined([last.columns, columns])
-                vectors = np.concatenate([last.faiss.reconstruct_n(0, last.faiss.ntotal), vectors])
+                vectors = np.concatenate([last.vectors(), vectors])
             self.shards.append(Shard.build(columns, vectors))
             self._tail = []
         return list(self.shards)

@@ -12,12 +12,16 @@ import pytest
 
 from ingest.errors import StoreCorrupt
 from ingest.records import Moment, Scope, Span, StreamId
-from memory.index import BruteIndex, Entries, VectorIndex
+from memory.index import BruteIndex, Entries, VectorIndex, faiss_index, shard
 from memory.index.faiss_index import FaissIndex
 
 DIM = 24
 STREAMS = [StreamId("a"), StreamId("b"), StreamId("c")]
-MAKERS: dict[str, Callable[[], VectorIndex]] = {"brute": BruteIndex, "faiss": lambda: FaissIndex(DIM)}
+MAKERS: dict[str, Callable[[], VectorIndex]] = {
+    "brute": BruteIndex,
+    "faiss": lambda: FaissIndex(DIM),
+    "faiss, inverted": lambda: FaissIndex(DIM),
+}
 
 
 def entries(owner: str, stream: StreamId, start: int, count: int, rng: np.random.Generator) -> Entries:
@@ -37,7 +41,11 @@ def filled(index: VectorIndex, rng: np.random.Generator, chapters: int = 40, siz
 
 
 @pytest.fixture(params=sorted(MAKERS))
-def index(request: pytest.FixtureRequest) -> VectorIndex:
+def index(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> VectorIndex:
+    if request.param == "faiss, inverted":  # as large shards are, at a size that tests can afford
+        monkeypatch.setattr(faiss_index, "_TAIL", 700)
+        for name, value in {"LARGE": 1500, "CELLS": 16, "PROBES": 14}.items():
+            monkeypatch.setattr(shard, name, value)
     return MAKERS[request.param]()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -82,6 +84,17 @@ def ledger() -> Ledger:
 
 
 @pytest.fixture
+def swift_path(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory where there is one: for tests that write for minutes what no power cut will try."""
+    shared = Path("/dev/shm")
+    if not os.access(shared, os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=shared) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
 def open_memory(tmp_path: Path, clock: FakeClock, ledger: Ledger) -> Iterator[OpenMemory]:
     """Opens the memory of this test, again if asked again; streams "door" and "yard" exist."""
     opened: list[Memory] = []
@@ -90,8 +103,9 @@ def open_memory(tmp_path: Path, clock: FakeClock, ledger: Ledger) -> Iterator[Op
         for memory in opened:
             memory.close()
         opened.clear()
+        folder = Path(str(options.pop("folder", tmp_path / "data")))
         settings = MemoryOptions(**{"chapter_s": 60.0, "bank_length": 8, **options})  # type: ignore[arg-type]
-        memory = Memory.open(tmp_path / "data", encoder="test-1", dim=DIM, ledger=ledger, clock=clock, options=settings)
+        memory = Memory.open(folder, encoder="test-1", dim=DIM, ledger=ledger, clock=clock, options=settings)
         opened.append(memory)
         known = {row.id for row in memory.store.streams.all()}
         for stream in {DOOR, StreamId("yard")} - known:

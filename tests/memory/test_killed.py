@@ -17,8 +17,8 @@ KILLS = 20
 
 @pytest.mark.slow
 @pytest.mark.parametrize("point", POINTS)
-def test_nothing_acknowledged_is_lost(tmp_path: Path, point: str) -> None:
-    command = [sys.executable, "-m", "tests.memory.killing", str(tmp_path), point, str(KILLS)]
+def test_nothing_acknowledged_is_lost(swift_path: Path, point: str) -> None:
+    command = [sys.executable, "-m", "tests.memory.killing", str(swift_path), point, str(KILLS)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         command,

@@ -15,7 +15,7 @@ from ingest.timeline import MPEGTS_WRAP, Ticks
 from memory.bank import JointBank
 from memory.memory import Memory
 from memory.pyramid import DAY, HOUR
-from tests.memory.conftest import DIM, DOOR, START, OpenMemory, direction, feature, frames_of, query, seen, span
+from tests.memory.conftest import DIM, DOOR, START, OpenMemory, direction, feature, frames_of, query, span
 
 MIDNIGHT = START // DAY * DAY + DAY
 
@@ -54,7 +54,7 @@ def test_hours_fold_from_chapters_with_the_same_merge(open_memory: OpenMemory) -
             bank.append(vector, Span(Moment(start), Moment(end)), count=count, peak=peak)
     ((_, slots),) = chapters.slots([first.id])
     assert slots.counts.tolist() == bank.counts
-    assert [(s.start, s.end) for s in bank.spans] == slots.times[:, :2].tolist() or list(map(tuple, slots.times[:, :2]))
+    assert [(s.start, s.end) for s in bank.spans] == list(map(tuple, slots.times[:, :2].tolist()))
     np.testing.assert_allclose(slots.vectors, bank.features(), atol=1e-3)
     assert frames_of(memory) == memory.store.streams.frames(DOOR) == 60
 
@@ -63,10 +63,10 @@ def test_a_day_folds_from_its_hours(open_memory: OpenMemory) -> None:
     memory = open_memory(chapter_s=3600.0)
     hours(memory, 50, per_hour=4)
     days = memory.store.chapters.all(levels=["day"])
-    assert sum(day.frames for day in days) == 4 * (48 - (MIDNIGHT - START) // HOUR + (MIDNIGHT - START) // HOUR) or days
+    assert 1 <= len(days) <= 2
     for day in days:
         assert day.frames == sum(hour.frames for hour in memory.store.chapters.children(day.id))
-        assert (day.span.end - 1) // DAY == day.span.start // DAY or day.span.duration <= DAY + HOUR
+        assert all(hour.span.start // DAY == day.span.start // DAY for hour in memory.store.chapters.children(day.id))
     assert frames_of(memory) == 200
 
 
@@ -75,8 +75,8 @@ def test_detail_goes_oldest_first_and_summaries_stay(open_memory: OpenMemory) ->
     hours(memory, 30)
     report = memory.budget(DOOR)
     assert report.total <= 60_000
-    assert report.reach["hour"].start == START or report.reach["day"].start == START
-    assert report.reach["fine"].start > report.reach["chapter"].start or "chapter" not in report.reach
+    assert min(reach.start for reach in report.reach.values()) == START
+    assert START < report.reach["chapter"].start <= report.reach["fine"].start
     assert report.reach["fine"].end >= START + 29 * HOUR
     assert frames_of(memory) == memory.store.streams.frames(DOOR) == 600
     assert leaves_tile(memory)
@@ -183,10 +183,12 @@ def test_a_clock_that_keeps_step_is_believed_again(open_memory: OpenMemory, tmp_
 
 
 @pytest.mark.slow
-def test_four_hundred_days_stay_within_the_budget(open_memory: OpenMemory, clock: FakeClock) -> None:
+@pytest.mark.timeout(900)
+def test_four_hundred_days_stay_within_the_budget(open_memory: OpenMemory, clock: FakeClock, swift_path: Path) -> None:
     """Four hundred days through the real code: raw timestamps that wrap, chapters, hours, days, a budget."""
     budget, per_day, days = 1_500_000, 72, 400
-    memory = open_memory(chapter_s=6 * 3600.0, hour_slots=8, day_slots=16, bank_length=8, budget_bytes=budget)
+    lengths = {"chapter_s": 6 * 3600.0, "hour_slots": 8, "day_slots": 16, "bank_length": 8}
+    memory = open_memory(**lengths, budget_bytes=budget, folder=swift_path)
     ticks, last, wraps = Ticks(Fraction(1, 90_000), MPEGTS_WRAP), -1, 0
     rng = np.random.default_rng(4)
     remembered = 0
@@ -213,9 +215,8 @@ def test_four_hundred_days_stay_within_the_budget(open_memory: OpenMemory, clock
             assert frames_of(memory) == remembered
             assert leaves_tile(memory)
     assert wraps >= 300
-    assert report.reach["day"].start == START
+    assert report.reach["day"].start < START + seconds(20)
     assert report.reach["day"].duration > seconds(398 * 86_400)
     assert report.reach["fine"].start > report.reach["day"].start
-    assert seen(0, 1).span.duration == seconds(1)
     assert len(memory.index.owners()) == len(memory.store.chapters.all(leaves=True))
     assert all(finding.ok for finding in memory.examine())
