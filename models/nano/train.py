@@ -3,7 +3,8 @@
     python -m models.nano.train --pictures FOLDER --teachers FOLDER --run FOLDER --minutes 60
 
 The same command again goes on where it stopped. Pictures may be folders, tar archives and videos, one's own as well.
-With a sentence teacher the text space is fitted too, and `weights.safetensors` in the run's folder is ready to use.
+`weights.safetensors` in the run's folder is the result. Without captions the box teacher describes the pictures, and
+without a sentence teacher the words are those of the weights that ship.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ import torch
 
 from ingest.clock import SystemClock
 from ingest.errors import Invalid, NotFound
-from models.nano.boxes import Boxes
-from models.nano.detector import WEIGHTS
+from models.nano.boxes import NONE, Boxes
+from models.nano.coco import NAMES
+from models.nano.detector import WEIGHTS, Nano
 from models.nano.text import TextTower
 from models.nano.training import export, sentences
 from models.nano.training import labels as labelling
@@ -111,8 +113,7 @@ def run(order: Order, recipe: Recipe) -> None:
     _train(trainer, order, material)
     trainer.save(order.run / LATEST)
     _note(order.run, trainer, material)
-    if order.sentence_teacher is not None:
-        _finish(order, trainer, material)
+    _finish(order, trainer, material, teacher)
 
 
 def _labels(order: Order, recipe: Recipe, examples: list[Example], teacher: BoxTeacher) -> Labels:
@@ -167,11 +168,12 @@ def _note(folder: Path, trainer: Trainer, material: Material) -> None:
         file.write(json.dumps(line) + "\n")
 
 
-def _finish(order: Order, trainer: Trainer, material: Material) -> None:
+def _finish(order: Order, trainer: Trainer, material: Material, teacher: BoxTeacher) -> None:
     """Fit the text space and the calibrations to the averaged student, and write everything as one file."""
     space = SpaceRecipe(seed=trainer.recipe.seed)
     tower = _tower(order, space)
-    paired = export.pair(trainer.average, material.everything, order.sayings)
+    sayings = order.sayings if order.sayings.captions else _described(order.sayings, material, teacher)
+    paired = export.pair(trainer.average, material.everything, sayings)
     picture = export.map_of(tower, paired, space)
     fresh = paired.held & paired.captioned
     finished = export.Finished(
@@ -182,13 +184,24 @@ def _finish(order: Order, trainer: Trainer, material: Material) -> None:
     export.write(finished, order.run / WEIGHTS)
 
 
+def _described(sayings: Sayings, material: Material, teacher: BoxTeacher) -> Sayings:
+    """For pictures nobody has described: the names of what the box teacher is confident of."""
+    captions: dict[str, tuple[str, ...]] = {}
+    for example in material.everything:
+        (boxes,) = teacher_truth(teacher, [example.pixels]) if example.origin == "picture" else (NONE,)
+        if len(boxes):
+            captions[example.name] = tuple(NAMES[category] for category in dict.fromkeys(boxes.categories.tolist()))
+    return replace(sayings, captions=captions)
+
+
 def _tower(order: Order, space: SpaceRecipe) -> TextTower:
-    """The text tower, which does not depend on the student: fitted once a run."""
+    """The text tower, which does not depend on the student: fitted once a run, or the one that ships."""
     stored = order.run / "tower.npz"
     if stored.exists():
         with np.load(stored) as file:
             return TextTower([str(word) for word in file["words"]], file["table"])
-    assert order.sentence_teacher is not None
+    if order.sentence_teacher is None:
+        return Nano.load().text
     tower = export.tower_of(order.sayings, SentenceTeacher(order.sentence_teacher), space)
     np.savez(stored, words=np.array(tower.words), table=tower.table)
     return tower

@@ -81,9 +81,9 @@ def pair(student: Student, examples: Sequence[Example], sayings: Sayings) -> Pai
     """Every photograph something is said about. Tiles were tried too and taught the map nothing."""
     told = [(example, sayings.about(example)) for example in examples if example.origin == "picture"]
     told = [(example, texts) for example, texts in told if texts]
-    captioned = np.array([len(texts) > 1 for _, texts in told], bool)
+    captioned = np.array([example.name in sayings.captions for example, _ in told], bool)
     if not captioned.any():
-        raise Invalid("nothing is said about the pictures", advice="Give captions with --captions.")
+        raise Invalid("nothing is known about any picture", advice="Give captions with --captions, or more pictures.")
     return Paired(
         features=features_of(student, [example.pixels for example, _ in told]),
         texts=tuple(texts for _, texts in told), captioned=captioned,
