@@ -90,9 +90,7 @@ def detection_calibration(held: Held) -> None:
         test = _gathered(found, held.truth, judge)
         stated.append(fit_by_category(*fit, 80)(test[0], test[1]))
         right.append(test[2])
-    print(
-        f"  expected calibration error {expected_calibration_error(np.concatenate(stated), np.concatenate(right)):.3f}"
-    )
+    report_calibration(np.concatenate(stated), np.concatenate(right))
 
 
 def report_calibration(

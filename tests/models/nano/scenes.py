@@ -8,8 +8,9 @@ import torch
 from ingest.records import Pixels
 from models.nano.boxes import STRIDES, Boxes
 from models.nano.training.loss import Lesson
-from models.nano.training.targets import maps_of
 from models.nano.training.teachers import NECK_CHANNELS
+
+from .targets import maps_of
 
 COLOURS = {0: (230, 40, 40), 2: (40, 60, 230), 16: (30, 200, 60)}
 """The category a rectangle of each colour stands for."""

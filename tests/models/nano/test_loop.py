@@ -17,9 +17,9 @@ from models.nano.training.loop import Recipe, Trainer
 from models.nano.training.loss import Lesson, Weights, box_loss, flatten
 from models.nano.training.measure import average_precision
 from models.nano.training.muon import orthogonalised
-from models.nano.training.targets import maps_of
 
 from .scenes import lesson, scene
+from .targets import maps_of
 
 TINY = Size(widths=(8, 8, 16, 16, 16), depths=(1, 1, 1, 1), neck=16, head=16)
 RECIPE = Recipe(batch=4, images=10_000, warm_up=40, bfloat16=False, gist=6, size=TINY, weights=Weights(hint=0.0))

@@ -1,4 +1,4 @@
-"""Teacher maps made from known boxes: for pictures whose truth is known, such as rendered or annotated ones."""
+"""Teacher maps made from known boxes: for pictures whose truth is known."""
 
 from __future__ import annotations
 
