@@ -10,31 +10,12 @@ down_revision = None
 
 
 def upgrade() -> None:
-    op.create_table(
-        "erasures",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
-        sa.Column("stream", sa.String(), nullable=False),
-        sa.Column("start", sa.BigInteger(), nullable=True),
-        sa.Column("end", sa.BigInteger(), nullable=True),
-        sa.Column("asked", sa.BigInteger(), nullable=False),
-        sa.Column("done", sa.Boolean(), nullable=False),
-        sa.PrimaryKeyConstraint("id"),
-    )
-    op.create_index("erasures_by_stream", "erasures", ["stream"], unique=False)
-    op.create_table(
-        "facts",
-        sa.Column("name", sa.String(), nullable=False),
-        sa.Column("value", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("name"),
-    )
-    op.create_table(
-        "rules",
-        sa.Column("id", sa.String(), nullable=False),
-        sa.Column("name", sa.String(), nullable=False),
-        sa.Column("body", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("name"),
-    )
+    _streams()
+    _memory()
+    _watching()
+
+
+def _streams() -> None:
     op.create_table(
         "streams",
         sa.Column("id", sa.String(), nullable=False),
@@ -54,21 +35,69 @@ def upgrade() -> None:
         sa.UniqueConstraint("name"),
     )
     op.create_table(
-        "alerts",
-        sa.Column("key", sa.String(), nullable=False),
-        sa.Column("sequence", sa.BigInteger(), nullable=False),
-        sa.Column("rule", sa.String(), nullable=False),
+        "coverage",
+        sa.Column("stream", sa.String(), nullable=False),
+        sa.Column("epoch", sa.Integer(), nullable=False),
+        sa.Column("start", sa.BigInteger(), nullable=False),
+        sa.Column("end", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["stream"], ["streams.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("stream", "epoch"),
+    )
+    op.create_table(
+        "gaps",
         sa.Column("stream", sa.String(), nullable=False),
         sa.Column("start", sa.BigInteger(), nullable=False),
         sa.Column("end", sa.BigInteger(), nullable=False),
-        sa.Column("score", sa.Float(), nullable=False),
-        sa.Column("peak", sa.BigInteger(), nullable=False),
-        sa.Column("why", sa.Text(), nullable=False),
+        sa.Column("reason", sa.String(), nullable=False),
+        sa.Column("detail", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["stream"], ["streams.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("stream", "start"),
+    )
+    op.create_table(
+        "marks",
+        sa.Column("stream", sa.String(), nullable=False),
+        sa.Column("origin", sa.String(), nullable=False),
+        sa.Column("epoch", sa.Integer(), nullable=False),
+        sa.Column("pts", sa.BigInteger(), nullable=False),
+        sa.Column("moment", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["stream"], ["streams.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("stream", "origin"),
+    )
+    op.create_table(
+        "segments",
+        sa.Column("key", sa.String(), nullable=False),
+        sa.Column("stream", sa.String(), nullable=False),
+        sa.Column("epoch", sa.Integer(), nullable=False),
+        sa.Column("start", sa.BigInteger(), nullable=False),
+        sa.Column("end", sa.BigInteger(), nullable=False),
+        sa.Column("path", sa.Text(), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("first_pts", sa.BigInteger(), nullable=False),
+        sa.Column("owned", sa.Boolean(), nullable=False),
         sa.ForeignKeyConstraint(["stream"], ["streams.id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("key"),
-        sa.UniqueConstraint("sequence"),
     )
-    op.create_index("alerts_by_time", "alerts", ["stream", "start"], unique=False)
+    op.create_index("segments_by_time", "segments", ["stream", "start"], unique=False)
+
+
+def _memory() -> None:
+    op.create_table(
+        "erasures",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("stream", sa.String(), nullable=False),
+        sa.Column("start", sa.BigInteger(), nullable=True),
+        sa.Column("end", sa.BigInteger(), nullable=True),
+        sa.Column("asked", sa.BigInteger(), nullable=False),
+        sa.Column("done", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("erasures_by_stream", "erasures", ["stream"], unique=False)
+    op.create_table(
+        "facts",
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+    )
     op.create_table(
         "chapters",
         sa.Column("id", sa.String(), nullable=False),
@@ -93,15 +122,6 @@ def upgrade() -> None:
     op.create_index("chapters_by_parent", "chapters", ["parent"], unique=False)
     op.create_index("chapters_by_time", "chapters", ["stream", "level", "start"], unique=False)
     op.create_table(
-        "coverage",
-        sa.Column("stream", sa.String(), nullable=False),
-        sa.Column("epoch", sa.Integer(), nullable=False),
-        sa.Column("start", sa.BigInteger(), nullable=False),
-        sa.Column("end", sa.BigInteger(), nullable=False),
-        sa.ForeignKeyConstraint(["stream"], ["streams.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("stream", "epoch"),
-    )
-    op.create_table(
         "features",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("stream", sa.String(), nullable=False),
@@ -117,26 +137,6 @@ def upgrade() -> None:
         sa.UniqueConstraint("stream", "origin", "epoch", "pts", name="features_once"),
     )
     op.create_index("features_by_time", "features", ["stream", "start"], unique=False)
-    op.create_table(
-        "gaps",
-        sa.Column("stream", sa.String(), nullable=False),
-        sa.Column("start", sa.BigInteger(), nullable=False),
-        sa.Column("end", sa.BigInteger(), nullable=False),
-        sa.Column("reason", sa.String(), nullable=False),
-        sa.Column("detail", sa.Text(), nullable=False),
-        sa.ForeignKeyConstraint(["stream"], ["streams.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("stream", "start"),
-    )
-    op.create_table(
-        "marks",
-        sa.Column("stream", sa.String(), nullable=False),
-        sa.Column("origin", sa.String(), nullable=False),
-        sa.Column("epoch", sa.Integer(), nullable=False),
-        sa.Column("pts", sa.BigInteger(), nullable=False),
-        sa.Column("moment", sa.BigInteger(), nullable=False),
-        sa.ForeignKeyConstraint(["stream"], ["streams.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("stream", "origin"),
-    )
     op.create_table(
         "observations",
         sa.Column("key", sa.String(), nullable=False),
@@ -156,6 +156,33 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("key"),
     )
     op.create_index("observations_by_time", "observations", ["stream", "start"], unique=False)
+
+
+def _watching() -> None:
+    op.create_table(
+        "rules",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("name"),
+    )
+    op.create_table(
+        "alerts",
+        sa.Column("key", sa.String(), nullable=False),
+        sa.Column("sequence", sa.BigInteger(), nullable=False),
+        sa.Column("rule", sa.String(), nullable=False),
+        sa.Column("stream", sa.String(), nullable=False),
+        sa.Column("start", sa.BigInteger(), nullable=False),
+        sa.Column("end", sa.BigInteger(), nullable=False),
+        sa.Column("score", sa.Float(), nullable=False),
+        sa.Column("peak", sa.BigInteger(), nullable=False),
+        sa.Column("why", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["stream"], ["streams.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("key"),
+        sa.UniqueConstraint("sequence"),
+    )
+    op.create_index("alerts_by_time", "alerts", ["stream", "start"], unique=False)
     op.create_table(
         "progress",
         sa.Column("rule", sa.String(), nullable=False),
@@ -167,21 +194,6 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["stream"], ["streams.id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("rule", "stream"),
     )
-    op.create_table(
-        "segments",
-        sa.Column("key", sa.String(), nullable=False),
-        sa.Column("stream", sa.String(), nullable=False),
-        sa.Column("epoch", sa.Integer(), nullable=False),
-        sa.Column("start", sa.BigInteger(), nullable=False),
-        sa.Column("end", sa.BigInteger(), nullable=False),
-        sa.Column("path", sa.Text(), nullable=False),
-        sa.Column("size", sa.BigInteger(), nullable=False),
-        sa.Column("first_pts", sa.BigInteger(), nullable=False),
-        sa.Column("owned", sa.Boolean(), nullable=False),
-        sa.ForeignKeyConstraint(["stream"], ["streams.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("key"),
-    )
-    op.create_index("segments_by_time", "segments", ["stream", "start"], unique=False)
     op.create_table(
         "outbox",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
