@@ -184,7 +184,7 @@ def test_a_clock_that_keeps_step_is_believed_again(open_memory: OpenMemory, tmp_
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_four_hundred_days_stay_within_the_budget(open_memory: OpenMemory, clock: FakeClock, swift_path: Path) -> None:
+def test_four_hundred_days_stay_within_the_budget(swift_path: Path, open_memory: OpenMemory, clock: FakeClock) -> None:
     """Four hundred days through the real code: raw timestamps that wrap, chapters, hours, days, a budget."""
     budget, per_day, days = 1_500_000, 72, 400
     lengths = {"chapter_s": 6 * 3600.0, "hour_slots": 8, "day_slots": 16, "bank_length": 8}
