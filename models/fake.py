@@ -90,8 +90,18 @@ class FakeSystem:
 
     id = "fake-1"
 
+    def __init__(self, *, dies_at: str = "", hangs_at: str = "", fails_at: str = "") -> None:
+        """Faults to rehearse after the first piece, by the question: ending the process, never going on, raising."""
+        self._dies_at, self._hangs_at, self._fails_at = dies_at, hangs_at, fails_at
+
     def answer(self, question: str, evidence: Evidence) -> Iterator[str]:
         yield f"You asked: {question}"
+        if question and question == self._dies_at:
+            os._exit(9)
+        if question and question == self._hangs_at:
+            threading.Event().wait()
+        if question and question == self._fails_at:
+            raise ArithmeticError(f"a fault was asked for at {question}")
         for exhibit in evidence.exhibits:
             yield f" [{exhibit.number}]"
 

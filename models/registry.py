@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
 
 from ingest.errors import Invalid, NotFound
 from models.protocols import FrameEncoder, Transcriber, VideoSystem
+from models.systems.opening import SYSTEMS, open_system
 
 Options = Mapping[str, Any]
 """Plain values for a factory: `checkpoint`, `device`, `language`, …"""
@@ -131,16 +133,20 @@ def _openai(**options: Any) -> VideoSystem:
     return OpenAiSystem(**options)
 
 
-def _transformers(**options: Any) -> VideoSystem:
+def _transformers(*, folder: str = "", checkpoint: str = "", **options: Any) -> VideoSystem:
+    """From a folder, or by its name on the hub; on a GPU where there is one."""
+    from torch import cuda
+
     from models.language.transformers_local import TransformersSystem
 
-    return TransformersSystem(**options)
+    place = {"device": "cuda" if cuda.is_available() else "cpu"}
+    return TransformersSystem(folder or checkpoint, **(place | options))
 
 
-def _fake_system() -> VideoSystem:
+def _fake_system(**options: Any) -> VideoSystem:
     from models.fake import FakeSystem
 
-    return FakeSystem()
+    return FakeSystem(**options)
 
 
 _ENCODERS: Final[Mapping[str, Callable[..., FrameEncoder]]] = {
@@ -153,7 +159,11 @@ _TRANSCRIBERS: Final[Mapping[str, Callable[..., Transcriber]]] = {
     "whisper": _whisper,
     "fake": _fake_transcriber,
 }
+IN_A_CHILD: Final = frozenset({"transformers", *SYSTEMS})
+"""Systems so heavy that they live in a process of their own, where one can be given a folder."""
+
 _SYSTEMS: Final[Mapping[str, Callable[..., VideoSystem]]] = {
+    **{name: partial(open_system, name, device="auto", dtype="auto") for name in SYSTEMS},
     "extractive": _extractive,
     "openai": _openai,
     "transformers": _transformers,

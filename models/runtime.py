@@ -14,14 +14,14 @@ import sys
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any, Final, Literal, NoReturn, TypeVar
 
 from ingest import wire
 from ingest.clock import Clock, SystemClock
-from ingest.errors import Busy, DeadlineExceeded, Fatal, Poison, by_code
-from ingest.records import Feature, Frame, Pixels, Query, Sound, Utterance
+from ingest.errors import Busy, DeadlineExceeded, Fatal, HindsightError, Poison, by_code
+from ingest.records import Evidence, Feature, Frame, Pixels, Query, Sound, Utterance
 
 _BATCH: Final = 4
 """Frames a call: small, so that a question need not wait long for its turn."""
@@ -32,19 +32,25 @@ _R = TypeVar("_R")
 
 @dataclass(frozen=True)
 class RuntimeOptions:
-    """Seconds to start and to answer, and how often within how many seconds a child may be started again."""
+    """Seconds to start, for a call, and for all pieces of an answer; and how often within how many seconds a child may
+    be started again."""
 
     start_s: float = 120.0
     call_s: float = 60.0
+    answer_s: float = 900.0
     restarts: int = 5
     within_s: float = 60.0
+
+
+PATIENT: Final = RuntimeOptions(start_s=1800.0, call_s=600.0)
+"""For large models: their weights are read from disk, and on a CPU the first word takes minutes."""
 
 
 @dataclass(frozen=True)
 class ModelSpec:
     """Which model: its kind, its name in `registry`, and plain options for its factory."""
 
-    kind: Literal["encoder", "transcriber"]
+    kind: Literal["encoder", "transcriber", "system"]
     name: str
     options: Mapping[str, object] = field(default_factory=dict)
 
@@ -63,6 +69,7 @@ class ModelProcess:
         self._options = options
         self._clock = clock or SystemClock()
         self._turns = _Turns()
+        self._telling = threading.Lock()
         self._child: _Child | None = None
         self._deaths: deque[float] = deque()
         self._about: Mapping[str, Any] | None = None
@@ -70,7 +77,7 @@ class ModelProcess:
 
     @property
     def about(self) -> Mapping[str, Any]:
-        """What the model says of itself: `id` and `dim`. Starts the child at the first call."""
+        """What the model says of itself: `id`, `dim`, and `files` with their SHA-256. Starts the child if need be."""
         if self._about is None:
             with self._turns:
                 self._running()
@@ -97,6 +104,32 @@ class ModelProcess:
             except (ChildDied, DeadlineExceeded):
                 self._bury()
                 raise
+
+    def stream(self, *argument: object) -> Iterator[str]:
+        """What a system answers to `argument`, each piece computed when it is asked for. One answer at a time.
+
+        Closing the iterator ends the work in the child. Raises like `call`, also when all of it takes too long.
+        """
+        end = self._clock.monotonic() + self._options.answer_s
+        if not self._telling.acquire(timeout=self._options.answer_s):
+            raise Busy("The model is still answering another question.", advice="Ask again in a while.")
+        piece: str | None = ""
+        try:
+            piece = self.call("begin", argument)
+            while piece is not None:
+                yield piece
+                if self._clock.monotonic() > end:
+                    raise DeadlineExceeded(f"The answer was not finished in {self._options.answer_s:.0f} s.")
+                piece = self.call("next", None)
+        finally:
+            if piece is not None and self._child is not None:
+                with contextlib.suppress(HindsightError):
+                    self.call("stop", None)
+            self._telling.release()
+
+    def telling(self) -> bool:
+        """Whether it is in the middle of an answer."""
+        return self._telling.locked()
 
     def check(self) -> str:
         """Have the model really infer something small; what came of it in words. Raises like `call`."""
@@ -196,6 +229,29 @@ class RemoteTranscriber:
 
     def _hear(self, sound: Sound) -> list[Utterance]:
         return list(self._process.call("transcribe", [sound]))
+
+
+class RemoteSystem:
+    """A `VideoSystem` whose model lives in a child process."""
+
+    def __init__(self, process: ModelProcess) -> None:
+        self._process = process
+        self.id: str = process.about["id"]
+
+    @property
+    def files(self) -> list[tuple[str, str]]:
+        """What was loaded: file names with their SHA-256."""
+        return [(name, digest) for name, digest in self._process.about["files"]]
+
+    def answer(self, question: str, evidence: Evidence) -> Iterator[str]:
+        return self._process.stream(question, evidence)
+
+    def check(self) -> str:
+        """Shows it a picture, unless it is at work for somebody."""
+        return "it is answering a question" if self._process.telling() else self._process.check()
+
+    def close(self) -> None:
+        self._process.close()
 
 
 def _in_batches(items: Sequence[_T], call: Callable[[Sequence[_T]], list[_R]]) -> list[_R]:

@@ -3,28 +3,49 @@
 parent: {"model": ["encoder", name], "options": {...}, "parent": pid}    child: ("ready", {"id": ..., ...})
 parent: (method, argument)                                               child: ("ok", result)
                                                                          or     ("error", code, message, advice)
+
+A system's answer is asked for piece by piece: "begin" (question, evidence) and every "next" give a piece, None at the
+end; "stop" ends it early.
 """
 
 from __future__ import annotations
 
+import io
 import itertools
 import os
 import sys
 import threading
 import time
 import traceback
+from collections.abc import Generator, Iterator
+from itertools import islice
 from typing import Any, BinaryIO, Final
 
 import numpy as np
 
 from ingest import wire
 from ingest.errors import HindsightError, Poison
-from ingest.records import SAMPLE_RATE, Frame, Moment, Sound, StreamId
+from ingest.records import (
+    MICROSECONDS,
+    SAMPLE_RATE,
+    Evidence,
+    Exhibit,
+    Frame,
+    Hit,
+    Moment,
+    Picture,
+    Pixels,
+    Sound,
+    Span,
+    StreamId,
+)
 
 _METHODS: Final = {
     "encoder": ("encode", "encode_utterances", "encode_queries"),
     "transcriber": ("transcribe",),
+    "system": (),
 }
+_ANSWERING: Final = ("begin", "next", "stop")
 _CHECK: Final = StreamId("check")
 _CHECKS: Final = itertools.count()
 
@@ -41,11 +62,14 @@ def main() -> None:
     except HindsightError as error:
         wire.write(replies, ("error", error.code, error.message, error.advice))
         return
-    wire.write(replies, ("ready", {"id": model.id, "dim": getattr(model, "dim", 0)}))
+    report = getattr(model, "report", None)
+    files = [list(file) for file in report.files] if report is not None else []
+    wire.write(replies, ("ready", {"id": model.id, "dim": getattr(model, "dim", 0), "files": files}))
+    served = _Served(model, kind)
     try:
         while True:
             method, argument = wire.read(sys.stdin.buffer)
-            _reply(replies, model, kind, method, argument)
+            _reply(replies, served, method, argument)
     except (EOFError, BrokenPipeError):
         return
 
@@ -56,18 +80,45 @@ def _build(kind: str, name: str, options: dict[str, Any]) -> Any:
     from models import registry
 
     cv2.setNumThreads(1)
-    return registry.encoder(name, options) if kind == "encoder" else registry.transcriber(name, options)
+    factories = {"encoder": registry.encoder, "transcriber": registry.transcriber, "system": registry.system}
+    return factories[kind](name, options)
 
 
-def _reply(replies: BinaryIO, model: Any, kind: str, method: str, argument: Any) -> None:
-    try:
+class _Served:
+    """The model and, of a system, the answer it is in the middle of."""
+
+    def __init__(self, model: Any, kind: str) -> None:
+        self._model = model
+        self._kind = kind
+        self._answer: Iterator[str] | None = None
+
+    def do(self, method: str, argument: Any) -> Any:
         if method == "check":
-            result = _check(model, kind)
-        elif method in _METHODS[kind]:
-            result = getattr(model, method)(argument)
-        else:
-            raise Poison(f"A {kind} has no {method}.")
-        answer: Any = ("ok", result)
+            return _check(self._model, self._kind)
+        if self._kind == "system" and method in _ANSWERING:
+            return self._go_on(method, argument)
+        if method not in _METHODS[self._kind]:
+            raise Poison(f"A {self._kind} has no {method}.")
+        return getattr(self._model, method)(argument)
+
+    def _go_on(self, method: str, argument: Any) -> str | None:
+        """The answer's next piece, None at its end; "begin" and "stop" close the one before."""
+        if method != "next":
+            _close(self._answer)
+            self._answer = self._model.answer(*argument) if method == "begin" else None
+        elif self._answer is None:
+            raise Poison("An answer was to go on of which nothing is left.", advice="Ask again.")
+        return None if self._answer is None else next(self._answer, None)
+
+
+def _close(answer: Iterator[str] | None) -> None:
+    if isinstance(answer, Generator):
+        answer.close()
+
+
+def _reply(replies: BinaryIO, served: _Served, method: str, argument: Any) -> None:
+    try:
+        answer: Any = ("ok", served.do(method, argument))
     except HindsightError as error:
         answer = ("error", error.code, error.message, error.advice)
     except Exception as error:  # the border of the process: whatever a model raises is told to the parent
@@ -83,12 +134,30 @@ def _check(model: Any, kind: str) -> str:
         heard = model.transcribe([Sound(_CHECK, 0, 0, Moment(0), noise)])
         return f"{len(heard)} utterances in a second of noise"
     picture = np.random.default_rng(0).integers(0, 255, (64, 96, 3), dtype=np.uint8)
+    if kind == "system":
+        return _check_system(model, picture)
     (feature,) = model.encode([Frame(_CHECK, 0, at := 1_000_000 * next(_CHECKS), Moment(at), picture)])
     (query,) = model.encode_queries(["something moves"])
     score = float(query.probability(np.asarray(feature.vector @ query.vector)))
     if not np.isfinite(score):
         raise Poison("The model gives numbers that are not numbers.")
     return f"a picture became {len(feature.vector)} numbers"
+
+
+def _check_system(model: Any, picture: Pixels) -> str:
+    """One frame, and the first piece of an answer: a token, or as many as it takes to spell a letter."""
+    from PIL import Image
+
+    jpeg = io.BytesIO()
+    Image.fromarray(picture).save(jpeg, "JPEG")
+    span = Span(Moment(0), Moment(MICROSECONDS))
+    exhibit = Exhibit(1, Hit(_CHECK, span, 1.0, span.start), (Picture(span.start, jpeg.getvalue()),))
+    answer = model.answer("What is in the picture?", Evidence((exhibit,)))
+    said = "".join(islice(answer, 1))
+    _close(answer)
+    if not said:
+        raise Poison("The model was shown a picture and said nothing.")
+    return f"it saw a picture and began to answer: {said.strip()!r}"
 
 
 def _follow(parent: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from ingest.errors import Invalid, NotFound
 from models.protocols import VideoSystem
@@ -20,12 +20,22 @@ SYSTEMS: Final = {
 }
 """Where each is; nothing is imported before it is asked for."""
 
-DTYPES: Final = ("float32", "bfloat16", "float16")
+DTYPES: Final = ("auto", "float32", "bfloat16", "float16")
+
+SIZES: Final = "sizes.json"
+"""What differs from the published sizes, beside checkpoints that have no config.json of their own."""
+
+_CONFIGS: Final = {
+    "ma-lmm": "MaLmmConfig",
+    "minigpt4-video": "MiniGpt4VideoConfig",
+    "video-llama": "VideoLlamaConfig",
+}
 
 
 def open_system(name: str, folder: str, *, device: str = "cpu", dtype: str = "float32") -> VideoSystem:
     """The system called `name` from its published files in `folder`.
 
+    "auto" is the GPU where there is one, and bfloat16 on it; else the CPU and float32.
     Raises `NotFound` for a name or a file that is not there, `Invalid` for weights or a dtype that do not fit.
     """
     if name not in SYSTEMS:
@@ -36,8 +46,28 @@ def open_system(name: str, folder: str, *, device: str = "cpu", dtype: str = "fl
         raise NotFound(f"There is no folder {folder}.", advice="`hindsight models show` tells what belongs in it.")
     import torch
 
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if dtype == "auto":
+        dtype = "bfloat16" if device.startswith("cuda") else "float32"
     module, kind = SYSTEMS[name]
-    system: VideoSystem = getattr(import_module(module), kind).load(
-        Path(folder), device=device, dtype=getattr(torch, dtype)
-    )
+    found = import_module(module)
+    sized = {"config": _sizes(getattr(found, _CONFIGS[name]), Path(folder) / SIZES)} if name in _CONFIGS else {}
+    system: VideoSystem = getattr(found, kind).load(Path(folder), device=device, dtype=getattr(torch, dtype), **sized)
     return system
+
+
+def _sizes(kind: type[Any], file: Path) -> Any:
+    """The configuration in `file`, whose entries are those of `kind`; the published one when there is none."""
+    from pydantic import TypeAdapter, ValidationError
+
+    if not file.exists():
+        return kind()
+    try:
+        return TypeAdapter(kind).validate_json(file.read_bytes())
+    except ValidationError as error:
+        place = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise Invalid(
+            f"{file.name} cannot be read: {place} {error.errors()[0]['msg']}.".replace("  ", " "),
+            advice="Without this file the published sizes hold.",
+        ) from error

@@ -105,16 +105,21 @@ def write_language(folder: Path, language: dict[str, torch.Tensor], tokenizer: s
 
 @pytest.fixture
 def ma_lmm(tmp_path: Path) -> Path:
+    return write_ma_lmm(tmp_path)
+
+
+def write_ma_lmm(folder: Path) -> Path:
+    """A small MA-LMM as it is published."""
     state = scrambled(MaLmm(MA_LMM))
-    write_vit(tmp_path, state)
+    write_vit(folder, state)
     language = under(state, "llm_model.", strip="llm_model.")
-    write_language(tmp_path / "llm" / "vicuna-7b", language, "ma_lmm/tokenizer/llama_tokenizer.model")
-    bert = tmp_path / "bert-base-uncased"
+    write_language(folder / "llm" / "vicuna-7b", language, "ma_lmm/tokenizer/llama_tokenizer.model")
+    bert = folder / "bert-base-uncased"
     bert.mkdir()
     shutil.copyfile(_TOKENIZERS / "ma_lmm/tokenizer/bert_vocab.txt", bert / "vocab.txt")
     trained = under(state, "Qformer.", "query_tokens", "ln_vision.", "llm_proj.")
-    torch.save({"model": trained}, tmp_path / "instruct_blip_vicuna7b_trimmed.pth")
-    return tmp_path
+    torch.save({"model": trained}, folder / "instruct_blip_vicuna7b_trimmed.pth")
+    return folder
 
 
 @pytest.fixture

@@ -9,15 +9,24 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 
 import numpy as np
 import pytest
 
 from ingest.clock import FakeClock, SystemClock
 from ingest.errors import Busy, DeadlineExceeded, Invalid, NotFound, Poison
-from ingest.records import SAMPLE_RATE, Frame, Moment, Sound, StreamId
-from models.fake import FakeEncoder
-from models.runtime import ChildDied, ModelProcess, ModelSpec, RemoteEncoder, RemoteTranscriber, RuntimeOptions
+from ingest.records import SAMPLE_RATE, Evidence, Exhibit, Frame, Hit, Moment, Sound, Span, StreamId
+from models.fake import FakeEncoder, FakeSystem
+from models.runtime import (
+    ChildDied,
+    ModelProcess,
+    ModelSpec,
+    RemoteEncoder,
+    RemoteSystem,
+    RemoteTranscriber,
+    RuntimeOptions,
+)
 
 
 class Stopwatch(SystemClock):
@@ -212,3 +221,60 @@ def _gone(pid: int, *, within_s: float) -> bool:
                 return True
         time.sleep(0.1)
     return False
+
+
+def system(options: Mapping[str, object] | None = None, **limits: float) -> ModelProcess:
+    return ModelProcess(ModelSpec("system", "fake", options or {}), RuntimeOptions(**limits), Stopwatch())  # type: ignore[arg-type] # numbers only
+
+
+def two_exhibits() -> Evidence:
+    span = Span(Moment(0), Moment(9))
+    return Evidence(tuple(Exhibit(number, Hit(StreamId("yard"), span, 0.5, Moment(0))) for number in (1, 2)))
+
+
+def test_a_system_answers_piece_by_piece() -> None:
+    with closing(system()) as process:
+        remote = RemoteSystem(process)
+        assert remote.id == FakeSystem.id
+        assert list(remote.answer("who?", two_exhibits())) == list(FakeSystem().answer("who?", two_exhibits()))
+        assert "it saw a picture" in remote.check()
+
+
+def test_an_answer_nobody_wants_any_more_is_ended() -> None:
+    with closing(system()) as process:
+        remote = RemoteSystem(process)
+        answer = remote.answer("who?", two_exhibits())
+        assert next(answer) == "You asked: who?"
+        assert remote.check() == "it is answering a question"
+        pid = process.pid
+        answer.close()
+        assert not process.telling()
+        with pytest.raises(Poison, match="nothing is left"):
+            process.call("next", None)
+        assert "".join(remote.answer("again?", two_exhibits())) == "You asked: again? [1] [2]"
+        assert process.pid == pid
+
+
+def test_a_system_that_dies_hangs_or_fails_ends_one_answer_only() -> None:
+    faults = {"dies_at": "die", "hangs_at": "hang", "fails_at": "fail"}
+    with closing(system(faults, call_s=2.0)) as process:
+        remote = RemoteSystem(process)
+        for question, error in (("die", ChildDied), ("hang", DeadlineExceeded), ("fail", Poison)):
+            answer = remote.answer(question, two_exhibits())
+            assert next(answer) == f"You asked: {question}"
+            with pytest.raises(error):
+                list(answer)
+            assert "".join(remote.answer("still there?", two_exhibits())) == "You asked: still there? [1] [2]"
+
+
+def test_an_answer_has_so_much_time_and_the_next_one_waits_no_longer() -> None:
+    process = system(answer_s=0.3)
+    with closing(process):
+        remote = RemoteSystem(process)
+        first = remote.answer("who?", two_exhibits())
+        next(first)
+        with pytest.raises(Busy, match="another question"):
+            next(remote.answer("and who else?", two_exhibits()))
+        with pytest.raises(DeadlineExceeded, match="not finished"):
+            next(first)
+        assert not process.telling()
