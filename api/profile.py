@@ -15,7 +15,7 @@ from models.encode import EncodeStage
 from models.hear import HearStage
 from models.protocols import FrameEncoder, Transcriber, VideoSystem
 from models.registry import Profile
-from models.runtime import ModelProcess, ModelSpec, RemoteEncoder, RemoteTranscriber
+from models.runtime import PATIENT, ModelProcess, ModelSpec, RemoteEncoder, RemoteSystem, RemoteTranscriber
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,8 @@ class Models:
 
 
 def chosen(settings: Settings, guard: Guard) -> Models:
-    """The models of the configured profile: encoder and speech in child processes; a language model over HTTP when
-    one is configured."""
+    """The models of the configured profile, in child processes; what answers may be chosen by itself, or be a language
+    model over HTTP."""
     profile = registry.profile(settings.profile)
     with ExitStack() as starting:
         encoder = RemoteEncoder(ModelProcess(_spec("encoder", profile.encoder, profile)))
@@ -53,8 +53,25 @@ def chosen(settings: Settings, guard: Guard) -> Models:
             starting.callback(transcriber.close)
             checks["speech"] = transcriber.check
         system = _system(settings, profile, guard)
+        if isinstance(system, RemoteSystem):
+            starting.callback(system.close)
+            checks["system"] = system.check
         return Models(encoder, system, transcriber, checks, starting.pop_all())
     raise AssertionError("unreachable")
+
+
+def local_system(name: str, settings: Settings, options: registry.Options) -> RemoteSystem:
+    """A system from its folder, in a process of its own. Without a folder `options` say which."""
+    folder = settings.folder_of(name)
+    given = {**options, "dtype": settings.system_dtype}
+    if settings.system_folder is not None or "checkpoint" not in options:
+        given["folder"] = str(folder)
+    process = ModelProcess(ModelSpec("system", name, given), PATIENT)
+    try:
+        return RemoteSystem(process)
+    except BaseException:
+        process.close()
+        raise
 
 
 def _spec(kind: Literal["encoder", "transcriber"], name: str, profile: Profile) -> ModelSpec:
@@ -62,8 +79,11 @@ def _spec(kind: Literal["encoder", "transcriber"], name: str, profile: Profile) 
 
 
 def _system(settings: Settings, profile: Profile, guard: Guard) -> VideoSystem:
-    if not settings.llm_url:
-        return registry.system(profile.system, profile.options.get(profile.system, {}))
+    name = settings.system or ("openai" if settings.llm_url else profile.system)
+    if name in registry.IN_A_CHILD:
+        return local_system(name, settings, profile.options.get(name, {}))
+    if name != "openai":
+        return registry.system(name, profile.options.get(name, {}))
     return registry.system(
         "openai",
         {

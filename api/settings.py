@@ -28,6 +28,11 @@ class Settings(BaseSettings):
 
     profile: str = Field("embedded", description="Named choice of models: embedded, standard, full.")
     threshold: float | None = Field(None, ge=0, le=1, description="Least probability of a hit; the profile's if unset.")
+    system: str = Field("", description="What writes the answers, see `hindsight models list`; the profile's if empty.")
+    system_folder: Path | None = Field(
+        None, description="Folder of its files; models/NAME in the data folder if unset."
+    )
+    system_dtype: str = Field("auto", description="Its numbers: auto, float32, bfloat16, float16.")
     llm_url: str = Field("", description="Base URL of an OpenAI-compatible endpoint that writes the answers.")
     llm_model: str = Field("", description="Name of the model at that endpoint.")
     llm_key: SecretStr = Field(SecretStr(""), description="Key for that endpoint.")
@@ -75,6 +80,10 @@ class Settings(BaseSettings):
     def readable(self) -> tuple[Path, ...]:
         """Where files may be read: the roots, and what was uploaded."""
         return (*(root.expanduser().absolute() for root in self.roots), self.folder / "uploads")
+
+    def folder_of(self, system: str) -> Path:
+        """Where the files of a video-language system are."""
+        return (self.system_folder or self.folder / "models" / system).expanduser().absolute()
 
     @property
     def zone(self) -> ZoneInfo:

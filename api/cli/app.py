@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from api.cli import alerts, demo, footage, house, questions, rules, serve, streams
+from api.cli import alerts, demo, footage, house, models, questions, rules, serve, streams
 from ingest.errors import Fatal, HindsightError, Transient
 
 _HELP = "Connect a camera. Ask what happened. Get told when it happens again."
@@ -34,6 +34,7 @@ app.command("find")(questions.find)
 app.command("search")(questions.search)
 app.command("summary")(questions.summary)
 app.add_typer(rules.app, name="rule")
+app.add_typer(models.app, name="models")
 app.command("alerts")(alerts.alerts)
 app.command("clip")(footage.clip)
 app.command("frame")(footage.frame)
