@@ -84,6 +84,7 @@ class ChapterFiles:
 
 
 def encode(log: FineLog) -> bytes:
+    """A fine log as safetensors: vectors as int8 with a float32 scale per row, thumbnails end to end."""
     from safetensors.numpy import save
 
     peak = np.abs(log.vectors).max(axis=1, initial=0.0)
@@ -103,6 +104,7 @@ def encode(log: FineLog) -> bytes:
 
 
 def decode(data: bytes) -> FineLog:
+    """What `encode` wrote. Raises `StoreCorrupt` on anything else."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
 

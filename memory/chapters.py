@@ -24,6 +24,8 @@ KEY_FRAME_EVERY = seconds(10)
 
 
 class Sealer:
+    """Turns open chapters into sealed ones: file first, then one transaction."""
+
     def __init__(self, store: Store, files: ChapterFiles, bank_length: int) -> None:
         self._store = store
         self._files = files

@@ -27,6 +27,8 @@ class Finding:
 
 
 class Doctor:
+    """Compares database, chapter files, recordings and index."""
+
     def __init__(self, store: Store, files: ChapterFiles, detail: Detail, indexing: Indexing) -> None:
         self._store = store
         self._files = files

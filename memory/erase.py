@@ -76,6 +76,8 @@ class Rebuilding:
 
 
 class Eraser:
+    """The only delete path: notes the wish, fulfils it, looks again, gives a receipt."""
+
     def __init__(
         self,
         store: Store,

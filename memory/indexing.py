@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 
 
 class Indexing:
+    """Owns the index: loads or rebuilds it, refreshes it from the database, saves it when due."""
+
     def __init__(self, store: Store, folder: Path, dim: int, every: int) -> None:
         """`every`: a snapshot is due after so many new entries."""
         self._store = store

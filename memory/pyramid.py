@@ -39,6 +39,8 @@ class Step:
 
 
 class Pyramid:
+    """Folds what a stream has left behind."""
+
     def __init__(self, store: Store, files: ChapterFiles, detail: Detail, hour_slots: int, day_slots: int) -> None:
         self._store = store
         self._files = files

@@ -56,6 +56,8 @@ class FeatureBlock:
 
 
 class Recall:
+    """Finds footage for queries, and gathers what an answer may cite."""
+
     def __init__(self, store: Store, index: VectorIndex, detail: Detail) -> None:
         self._store = store
         self._index = index

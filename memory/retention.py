@@ -93,6 +93,8 @@ class Bounds:
 
 
 class Retention:
+    """Keeps streams within their age and their bytes, oldest detail first."""
+
     def __init__(self, store: Store, files: ChapterFiles, pyramid: Pyramid, clock: Clock, bounds: Bounds) -> None:
         self._store = store
         self._files = files

@@ -13,6 +13,8 @@ from memory.index.protocol import Entries, Match
 
 
 class BruteIndex:
+    """`VectorIndex` without an index."""
+
     def __init__(self) -> None:
         self._entries: dict[str, Entries] = {}
         self._lock = Lock()

@@ -28,6 +28,8 @@ _MANIFEST = "manifest.json"
 
 
 class FaissIndex:
+    """`VectorIndex` in immutable shards, one lane per stream."""
+
     def __init__(self, dim: int, probe: Callable[[str], None] = lambda _point: None) -> None:
         self._dim = dim
         self._probe = probe

@@ -19,6 +19,8 @@ from memory.store.timeline import EVERYWHERE, within
 
 
 class Rules:
+    """Standing questions."""
+
     def __init__(self, database: Database) -> None:
         self._database = database
 
@@ -55,6 +57,8 @@ class Rules:
 
 
 class Alerts:
+    """Alerts with the order in which they changed, and how far each rule has judged each stream."""
+
     def __init__(self, database: Database) -> None:
         self._database = database
 

@@ -19,6 +19,8 @@ _BRIEF = [column for column in _table.columns if column.name not in {"vectors", 
 
 
 class Chapters:
+    """Sealed chapters, hours and days, with their slots."""
+
     def __init__(self, database: Database, width: int) -> None:
         """`width`: dimensions of a vector."""
         self._database = database

@@ -35,6 +35,8 @@ class Erasure:
 
 
 class Erasures:
+    """Wishes to forget, so that an interrupted one is finished."""
+
     def __init__(self, database: Database) -> None:
         self._database = database
 

@@ -16,6 +16,8 @@ Origin = Literal["frame", "sound"]
 
 
 class Streams:
+    """Streams, their states and how far they are remembered."""
+
     def __init__(self, database: Database) -> None:
         self._database = database
 

@@ -30,6 +30,8 @@ class Thumbnails(Protocol):
 
 
 class Timeline:
+    """When streams were watched and when not, their recordings, and what was observed."""
+
     def __init__(self, database: Database, pictures: Thumbnails) -> None:
         self._database = database
         self._pictures = pictures

@@ -64,6 +64,7 @@ class Question:
 
 
 def take_apart(text: str) -> Question:
+    """What a question asks for, and about what."""
     lowered = text.lower()
     aim: Aim = next((aim for aim, pattern in _AIMS if re.search(pattern, lowered)), "whether")
     if _SIGN.search(lowered):

@@ -68,12 +68,14 @@ def test_protocols_have_few_verbs() -> None:
 
 
 def test_broad_excepts_stay_at_borders() -> None:
+    """Tidying up and raising again swallows nothing, so it does not count."""
     broad = [
         f"{path.relative_to(ROOT)}:{node.lineno}"
         for path, tree in trees()
         for node in ast.walk(tree)
         if isinstance(node, ast.ExceptHandler)
         and (node.type is None or (isinstance(node.type, ast.Name) and node.type.id in ("Exception", "BaseException")))
+        and ast.unparse(node.body[-1]) != "raise"
     ]
     assert len(broad) <= BROAD_EXCEPTS, broad
 

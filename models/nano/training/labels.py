@@ -37,6 +37,7 @@ class Labels:
 
 
 def prepare(examples: Sequence[Example], boxes: BoxTeacher, gists: GistTeacher | None, dim: int) -> Labels:
+    """Ask the teachers once about every picture, before training."""
     content = np.zeros(len(examples), np.float32)
     tiles = [i for i, example in enumerate(examples) if example.origin == "tile"]
     for index, example in enumerate(examples):
