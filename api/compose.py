@@ -67,7 +67,7 @@ class Service:
 
         self.scopes = Scopes(store, clock, settings)
         views = Views(store, clock, self.scopes)
-        capturing = Capturing(self._fleet, self.guard, self._ledger, self.bus)
+        capturing = Capturing(self._fleet, self.guard, self._ledger, self.models.transcriber is not None)
         self.streams = Streams(store, capturing, self.scopes, views, clock, settings)
         self.uploads = Uploads(self.streams, clock, settings)
         self.footage = Footage(store, settings)

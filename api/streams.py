@@ -12,7 +12,6 @@ from api.schemas import StreamIn, StreamOut
 from api.scope import Scopes
 from api.settings import Settings
 from api.views import Views
-from ingest.bus_memory import MemoryBus
 from ingest.capture import CapturePlan, Fleet, Recording
 from ingest.clock import Clock
 from ingest.errors import Conflict, DeadlineExceeded, HindsightError, Invalid, NotFound, SourceUnavailable
@@ -30,16 +29,12 @@ EARLIEST = Moment(seconds(315_532_800))
 
 @dataclass(frozen=True, slots=True)
 class Capturing:
-    """What turns a source into frames."""
+    """What turns a source into frames. `listened`: whether anything turns its sound into words."""
 
     fleet: Fleet
     guard: Guard
     ledger: Ledger
-    bus: MemoryBus
-
-    def under_way(self) -> bool:
-        """Whether anything heard or seen is still on its way into memory."""
-        return any(self.bus.depth().values())
+    listened: bool
 
 
 class Streams:
@@ -54,7 +49,6 @@ class Streams:
         self._views = views
         self._clock = clock
         self._settings = settings
-        self._settled: set[StreamId] = set()
 
     def add(self, request: StreamIn) -> StreamOut:
         """Opens the source before anything is written: what cannot be opened leaves no trace."""
@@ -91,27 +85,20 @@ class Streams:
         row = self._store.streams.get(id_or_name)
         if row.paused:
             self._store.streams.set_paused(row.id, False)
-            self._store.streams.set_state(StateChange(row.id, "connecting", self._clock.now()))
-            self._start(row, "paused")
+            if row.state != "finished":
+                self._store.streams.set_state(StateChange(row.id, "connecting", self._clock.now()))
+                self._start(row, "paused")
         return self.get(row.id)
 
     def restart_all(self) -> None:
         """After a start of the service: every stream from where it is remembered."""
         for row in self._store.streams.all():
-            if row.paused or self._remembered_whole(row):
+            if row.paused or row.state == "finished":
                 continue
             try:
                 self._start(row)
             except HindsightError as error:  # a source that is no longer allowed must not keep the others down
                 self._store.streams.set_state(StateChange(row.id, "failed", self._clock.now(), str(error)))
-
-    def _remembered_whole(self, row: StreamRow) -> bool:
-        """A file that was read to its end, and whose end is in memory and not only on its way there."""
-        mark = self._store.streams.mark(row.id)
-        if row.state != "finished" or mark is None or row.origin is None or row.duration_us is None:
-            return False
-        between_frames = seconds(1 + 1 / self._settings.sample_floor_hz)
-        return mark.moment + between_frames >= row.origin + row.duration_us
 
     def _free(self, name: str) -> None:
         try:
@@ -172,6 +159,8 @@ class Streams:
             sampling=sampling,
             recording=Recording(settings.folder / "recordings" / row.id) if records else None,
             resume=self._store.streams.mark(row.id),
+            heard=self._store.streams.mark(row.id, "sound"),
+            listened=self._capturing.listened,
             audio=settings.audio,
             blind_because=blind_because,
         )
@@ -179,10 +168,7 @@ class Streams:
 
     def _shown(self, row: StreamRow) -> StreamOut:
         status = None if row.paused else self._capturing.fleet.status(row.id)
-        counts = self._capturing.ledger.counts(row.id)
-        if row.state == "finished" and not counts.in_flight and not self._capturing.under_way():
-            self._settled.add(row.id)
-        return self._views.stream(row, status, counts, settled=row.id in self._settled)
+        return self._views.stream(row, status, self._capturing.ledger.counts(row.id))
 
 
 def checked_name(name: str) -> str:

@@ -39,16 +39,12 @@ class Views:
             label=label(span, calendar),
         )
 
-    def stream(
-        self, row: StreamRow, status: CaptureStatus | None, counts: Counts, *, settled: bool
-    ) -> schemas.StreamOut:
-        """`settled`: nothing of a file that was read is still on its way into memory."""
+    def stream(self, row: StreamRow, status: CaptureStatus | None, counts: Counts) -> schemas.StreamOut:
+        """What capture says of it now, unless it is finished: then all of it is remembered, and capture is over."""
         extent = self._store.streams.extent(row.id)
         age = (self._clock.now() - status.last_frame) / MICROSECONDS if status and status.last_frame else None
-        finished = row.kind == "file" and row.state == "finished" and settled
+        finished = row.state == "finished"
         state, detail = (row.state, row.detail) if status is None or finished else (status.state, status.detail)
-        if state == "finished" and not finished:
-            state = "reading"  # decoded to its end; some of it is still on its way into memory
         return schemas.StreamOut(
             id=row.id,
             name=row.name,

@@ -132,7 +132,7 @@ class Watch:
         marks: dict[StreamId, Mark] = {}
         for record in batch:
             if isinstance(record, Ended):
-                self._machine(armed.rule, record.stream, "frame").state = State()
+                self._machine(armed.rule, record.stream, record.origin).state = State()
             if not isinstance(record, Feature) or not _watches(armed.rule, record.stream):
                 continue
             for alert in self._alerts(armed, record):

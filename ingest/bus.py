@@ -11,11 +11,11 @@ from ingest.records import Record
 FRAMES: Final = "frames"
 """`Frame` and `Ended`, from capture to the encode stage."""
 SOUNDS: Final = "sounds"
-"""`Sound`, from capture to the hear stage."""
+"""`Sound` and `Ended`, from capture to the hear stage."""
 JOURNAL: Final = "journal"
 """`Segment`, `Coverage`, `Gap`, `StateChange`: what capture did, for the record stage."""
 FEATURES: Final = "features"
-"""`Feature` and `Ended`, from the encode and hear stages to the remember and watch stages."""
+"""`Feature`, `Heard` and `Ended`, from the encode and hear stages to the remember and watch stages."""
 
 
 class Policy(Enum):

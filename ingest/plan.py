@@ -15,7 +15,9 @@ class CapturePlan:
     """What to capture and from where on.
 
     `starts_at`: moment of a file's first picture (None: now). `recording`: for live streams and remote files.
-    `resume`: how far the stream is remembered. `blind_because`: why nothing was seen between `resume` and now.
+    `resume`: how far the stream's pictures are remembered; `heard`: how far its sound was listened to. `listened`:
+    whether anyone listens, so that a file has ended only when its sound has, too. `blind_because`: why nothing was
+    seen between `resume` and now.
     """
 
     stream: StreamId
@@ -24,6 +26,8 @@ class CapturePlan:
     sampling: Sampling = field(default_factory=Sampling)
     recording: Recording | None = None
     resume: Mark | None = None
+    heard: Mark | None = None
+    listened: bool = True
     audio: bool = True
     blind_because: GapReason = "service stopped"
 

@@ -46,7 +46,8 @@ _SHORT: Final = seconds(2)
 @dataclass(frozen=True, slots=True)
 class Task:
     """What the supervisor asks for. `starts_at`: moment of a file's first picture, and the
-    earliest moment that a live one may have. `skip`: nothing up to this pts, it kills its decoder."""
+    earliest moment that a live one may have. `resume`: the frame that reading goes on from; `heard`: the end of the
+    sound that was listened to. `skip`: nothing up to this pts, it kills its decoder."""
 
     stream: str
     live: bool
@@ -55,6 +56,7 @@ class Task:
     sampling: Sampling
     audio: bool
     resume: Mark | None
+    heard: Mark | None
     skip: int | None
     folder: str | None
     segment_s: float
@@ -151,7 +153,12 @@ class Reader:
         mark = self._task.resume
         if self._task.live or mark is None or mark.epoch or not self._opened.seekable:
             return None
-        return mark.pts - LEAD if self._task.skip is None else self._task.skip
+        if self._task.skip is not None:
+            return self._task.skip
+        if self._opened.audio is None or not self._task.audio:
+            return mark.pts - LEAD
+        heard = self._task.heard
+        return min(mark.pts, heard.pts) - LEAD if heard is not None else None
 
     def _publish_from(self) -> tuple[int, int]:
         """(epoch, pts) of the first frame to publish."""
@@ -268,9 +275,12 @@ class Reader:
             self._emit_sound(start, samples)
 
     def _emit_sound(self, pts: int, samples: Any) -> None:
-        offset, skip = self._line.offset, self._task.skip
-        if offset is not None and (skip is None or pts > skip):
-            self._emit(Sound(self._stream, self._line.epoch, pts, Moment(pts + offset), samples))
+        offset, skip, heard = self._line.offset, self._task.skip, self._task.heard
+        if offset is None or (skip is not None and pts <= skip):
+            return
+        sound = Sound(self._stream, self._line.epoch, pts, Moment(pts + offset), samples)
+        if heard is None or (sound.epoch, sound.end.pts) > (heard.epoch, heard.pts):
+            self._emit(sound)
 
     # --- recording and the end ---------------------------------------------------------------------------------
 

@@ -134,6 +134,11 @@ class Sound:
     def span(self) -> Span:
         return Span(self.moment, Moment(self.moment + len(self.samples) * MICROSECONDS // SAMPLE_RATE))
 
+    @property
+    def end(self) -> Mark:
+        """Where it is over."""
+        return Mark(self.epoch, self.pts + self.span.duration, self.span.end)
+
 
 @dataclass(frozen=True, slots=True)
 class Segment:
@@ -197,15 +202,36 @@ class StateChange:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A file was read to its end. Travels behind its frames, so whoever receives it has received them all."""
+    """A file was read to its end. Travels behind its frames, so whoever receives it has received them all.
+
+    Where its sound is listened to, a second one of origin "sound" travels behind the sounds, and both say `twofold`:
+    the file is remembered to its end once both have come. `detail` says in words what is wrong with the end.
+    """
 
     stream: StreamId
     epoch: int
     moment: Moment
+    origin: Literal["frame", "sound"] = "frame"
+    twofold: bool = False
+    detail: str = ""
 
     @property
     def key(self) -> str:
-        return f"{self.stream}/{self.epoch}/ended"
+        return f"{self.stream}/{self.epoch}/ended/{self.origin}"
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """Everything that sounded up to `pts` was listened to, whether or not someone spoke."""
+
+    stream: StreamId
+    epoch: int
+    pts: int
+    moment: Moment
+
+    @property
+    def key(self) -> str:
+        return f"{self.stream}/{self.epoch}/{self.pts}/heard"
 
 
 # --- what a model makes of it ----------------------------------------------------------------------------------
@@ -426,12 +452,12 @@ class Alert:
 
 
 Record: TypeAlias = (
-    Frame | Sound | Segment | Coverage | Gap | StateChange | Ended | Utterance | Feature | Observation | Alert
+    Frame | Sound | Segment | Coverage | Gap | StateChange | Ended | Heard | Utterance | Feature | Observation | Alert
 )
 """Everything that may travel on the bus."""
 
 RECORD_TYPES: tuple[type[Any], ...] = (
-    Span, Box, Mark, Frame, Sound, Segment, Coverage, Gap, StateChange, Ended, Observation, Word, Utterance, Feature, Query,
-    Scope, Hit, Picture, Exhibit, Evidence, Schedule, Rule, Alert,
+    Span, Box, Mark, Frame, Sound, Segment, Coverage, Gap, StateChange, Ended, Heard, Observation, Word, Utterance,
+    Feature, Query, Scope, Hit, Picture, Exhibit, Evidence, Schedule, Rule, Alert,
 )  # fmt: skip
 """Every record `wire` may carry."""

@@ -17,7 +17,7 @@ from ingest.ledger import Ledger
 from ingest.limits import Limits
 from ingest.plan import CapturePlan, CaptureStatus
 from ingest.probe import MediaInfo, checked
-from ingest.records import Frame, GapReason, Mark, Moment, Record, Segment, Sound, StateChange, StreamState
+from ingest.records import Ended, Frame, GapReason, Mark, Moment, Record, Segment, Sound, StateChange, StreamState
 
 _JOIN_S: Final = 15.0
 _UNRECORDED: Final = "Not being recorded:"
@@ -57,6 +57,8 @@ class Supervisor(ABC):
         self._clock, self._limits = around.clock, around.limits
         self._reached: Mark | None = plan.resume
         """The newest frame that was published, or what was remembered before."""
+        self._heard_to: Mark | None = plan.heard
+        """The end of the newest sound that was published, or what was heard before."""
         self._stopping = threading.Event()
         self._reason: GapReason = "service stopped"
         self._decoder: Decoder | None = None
@@ -158,6 +160,7 @@ class Supervisor(ABC):
                 self._set(last_frame=message.moment)
             case Sound():
                 self._publish(SOUNDS, message, self._policy)
+                self._heard_to = message.end
             case Segment():
                 self._journal(message)
                 if self._status.detail.startswith(_UNRECORDED):
@@ -189,6 +192,15 @@ class Supervisor(ABC):
                     return False
             else:
                 return True
+
+    def _ended(self, epoch: int, moment: Moment, detail: str = "") -> None:
+        """Behind the last picture and the last sound: the stream is finished once both are remembered."""
+        twofold = self.plan.audio and self.plan.listened
+        ended = Ended(self.plan.stream, epoch, moment, twofold=twofold, detail=detail)
+        self._set(progress=1.0, detail=detail)
+        self._publish(FRAMES, ended, Policy.BLOCK)
+        if twofold:
+            self._publish(SOUNDS, replace(ended, origin="sound"), Policy.BLOCK)
 
     def _journal(self, record: Record) -> None:
         self._publish(JOURNAL, record, Policy.BLOCK)

@@ -6,12 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 from ingest.backoff import Backoff
-from ingest.bus import FRAMES, Policy
+from ingest.bus import Policy
 from ingest.child import DecoderDied
 from ingest.errors import DeadlineExceeded, HindsightError, Transient
 from ingest.plan import CapturePlan
 from ingest.probe import MediaInfo
-from ingest.records import Coverage, Ended, Gap, Mark, Moment, Segment, Span, seconds
+from ingest.records import Coverage, Gap, Mark, Moment, Segment, Span, seconds
 from ingest.supervise import Beat, Supervisor, Surroundings
 
 
@@ -51,7 +51,7 @@ class FileSupervisor(Supervisor):
         return None
 
     def _task(self) -> dict[str, Any]:
-        return {"live": False, "epoch": 0, "resume": self._reached, "skip": self._skip}
+        return {"live": False, "epoch": 0, "resume": self._reached, "heard": self._heard_to, "skip": self._skip}
 
     # --- what comes --------------------------------------------------------------------------------------------
 
@@ -140,9 +140,7 @@ class FileSupervisor(Supervisor):
         self._cover(end)
         if detail:
             self._blind(end, Moment(promised), detail)
-        self._set(progress=1.0)
-        self._publish(FRAMES, Ended(self.plan.stream, epoch, end), Policy.BLOCK)
-        self._say("finished", detail)
+        self._ended(epoch, end, detail)
 
     def _stopped(self) -> None:
         self._say("paused")

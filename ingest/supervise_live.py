@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ingest.backoff import Backoff
-from ingest.bus import FRAMES, Policy
+from ingest.bus import Policy
 from ingest.child import Decoder, Message
 from ingest.errors import DeadlineExceeded, Denied, HindsightError, NotFound, NotVideo
 from ingest.plan import CapturePlan
 from ingest.probe import MediaInfo
-from ingest.records import Coverage, Ended, Frame, Gap, GapReason, Moment, Segment, Span, StreamState, seconds
+from ingest.records import Coverage, Frame, Gap, GapReason, Moment, Segment, Span, StreamState, seconds
 from ingest.supervise import Beat, Supervisor, Surroundings
 
 _STEADY_S: Final = 10.0
@@ -63,7 +63,8 @@ class LiveSupervisor(Supervisor):
 
     def _task(self) -> dict[str, Any]:
         self._epoch += 1
-        return {"live": True, "epoch": self._epoch, "resume": None, "skip": None, "starts_at": self._seen}
+        anew = dict.fromkeys(("resume", "heard", "skip"))
+        return {"live": True, "epoch": self._epoch, "starts_at": self._seen, **anew}
 
     def _patience(self) -> float:
         """Seconds of silence: longer while it is being opened."""
@@ -140,9 +141,7 @@ class LiveSupervisor(Supervisor):
     def _finished(self) -> None:
         """A stream that has an end, such as a finished HLS recording."""
         self._tell_coverage()
-        self._set(progress=1.0)
-        self._publish(FRAMES, Ended(self.plan.stream, self._epoch, self._seen), Policy.BLOCK)
-        self._say("finished")
+        self._ended(self._epoch, self._seen)
 
     def _stopped(self) -> None:
         self._tell_coverage()

@@ -37,7 +37,7 @@ class Sealer:
         log = self._store.features.log(stream)
         if len(log) == 0:
             return None
-        log = shown(log, self._store.timeline.gaps(stream, log.span))
+        log = shown(log, self._store.timeline.gaps(stream, log.span), self._store.streams.end(stream))
         first = 0 if log.sounds.all() else int(np.argmin(log.sounds))
         identity = f"{stream}/{log.epochs[first]}/{log.pts[first]}/{'sound' if log.sounds[first] else 'frame'}"
         row = ChapterRow(identity, stream, "chapter", log.span, 0, 0)
@@ -61,11 +61,11 @@ class Sealer:
         ), slots  # fmt: skip
 
 
-def shown(log: FineLog, gaps: tuple[Gap, ...]) -> FineLog:
+def shown(log: FineLog, gaps: tuple[Gap, ...], until: Moment | None) -> FineLog:
     """The log with every frame lasting until the next, as far as sampling explains it."""
     frames = ~log.sounds
     ends = log.ends.copy()
-    ends[frames] = continuous(log.starts[frames], log.ends[frames], log.epochs[frames], gaps).ends
+    ends[frames] = continuous(log.starts[frames], log.ends[frames], log.epochs[frames], gaps, until).ends
     return FineLog(log.vectors, log.starts, ends, log.epochs, log.pts, log.sounds, log.thumbnails)
 
 

@@ -29,7 +29,6 @@ from memory.store import Database, Store, no_probe
 from memory.store.chapters import Chapters
 from memory.store.database import Probe
 from memory.store.features import Features
-from memory.store.rows import ChapterRow
 
 if TYPE_CHECKING:
     from ingest.ledger import Ledger
@@ -88,9 +87,9 @@ class Memory:
         self._indexing = Indexing(store, folder / "index", plan.dim, options.snapshot_entries)
         self.index = self._indexing.index
         self.recall = Recall(store, self.index, detail)
-        sealer = Sealer(store, files, options.bank_length)
+        self._sealer = sealer = Sealer(store, files, options.bank_length)
         cut = Cut(seconds(options.chapter_s), options.chapter_max_frames)
-        self.remember = RememberStage(store, sealer, ledger, cut, self._lock, self._sealed)
+        self.remember = RememberStage(store, self._seal, ledger, cut, self._lock, clock)
         pyramid = Pyramid(store, files, detail, options.hour_slots, options.day_slots)
         self._retention = Retention(store, files, pyramid, clock, options.bounds)
         self._eraser = Eraser(store, Rebuilding(store, files, detail, sealer, pyramid), self._lock, self._changed)
@@ -159,7 +158,10 @@ class Memory:
             self.store.database.close()
             self._guard.close()
 
-    def _sealed(self, row: ChapterRow) -> None:
+    def _seal(self, stream: StreamId) -> None:
+        row = self._sealer.seal(stream)
+        if row is None:
+            return
         self._indexing.add([row])
         if self._retention.fit(row.stream):
             self._indexing.refresh()

@@ -155,7 +155,7 @@ class Recall:
 
     def _track(self, stream: StreamId, frames: FineLog) -> Track:
         gaps = self._store.timeline.gaps(stream, frames.span) if len(frames) else ()
-        return continuous(frames.starts, frames.ends, frames.epochs, gaps)
+        return continuous(frames.starts, frames.ends, frames.epochs, gaps, self._store.streams.end(stream))
 
     def _exhibit(self, number: int, hit: Hit) -> Exhibit:
         around = Scope((hit.stream,), Span(hit.span.start, Moment(max(hit.span.end, hit.span.start + 1))))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,8 @@ from ingest.records import (
     Ended,
     Feature,
     Gap,
+    Heard,
+    Moment,
     Observation,
     Record,
     Segment,
@@ -24,15 +26,14 @@ from ingest.records import (
     seconds,
 )
 from memory import durable
-from memory.chapters import Sealer
 from memory.store.features import Open
-from memory.store.rows import ChapterRow
 from memory.store.store import Store
-from memory.store.streams import record_state
+from memory.store.streams import read_end, record_state
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from ingest.clock import Clock
     from ingest.ledger import Ledger
     from memory.store.streams import Origin
 
@@ -63,25 +64,29 @@ class RememberStage:
     """Writes features and the journal. Handling the same batch twice has the effect of once."""
 
     name = "remember"
-    consumes = (FEATURES, JOURNAL)
+    consumes = (JOURNAL, FEATURES)
+    """The journal first: what capture told before a picture is known before what was made of the picture."""
     produces = None
 
     def __init__(
         self,
         store: Store,
-        sealer: Sealer,
+        seal: Callable[[StreamId], None],
         ledger: Ledger,
         cut: Cut,
         lock: threading.RLock,
-        sealed: Callable[[ChapterRow], None],
+        clock: Clock,
     ) -> None:
+        """`seal` closes a stream's open chapter."""
         self._store = store
-        self._sealer = sealer
+        self._close = seal
         self._ledger = ledger
         self._cut = cut
         self._lock = lock
-        self._sealed = sealed
+        self._clock = clock
         self._open: dict[StreamId, Open | None] = {}
+        self._ended: dict[StreamId, set[Origin]] = defaultdict(set)
+        """Which tracks of a stream have come to their end."""
 
     def handle(self, batch: Sequence[Record]) -> Sequence[Record]:
         with self._lock:
@@ -96,6 +101,7 @@ class RememberStage:
         """The stream's open chapter was changed by someone else."""
         with self._lock:
             self._open.pop(stream, None)
+            self._ended.pop(stream, None)
 
     def _handle(self, batch: Sequence[Record]) -> None:
         pending: list[Record] = []
@@ -122,7 +128,8 @@ class RememberStage:
     def _is_new(self, feature: Feature, pending: Sequence[Record]) -> bool:
         """Whether a feature lies behind everything remembered: what comes again must not cut a chapter."""
         mark = self._store.streams.mark(feature.stream)
-        waiting = [(r.epoch, r.pts) for r in pending if isinstance(r, Feature) and r.stream == feature.stream]
+        frames = (r for r in pending if isinstance(r, Feature) and r.origin == "frame" and r.stream == feature.stream)
+        waiting = [(frame.epoch, frame.pts) for frame in frames]
         known = max([*waiting, *([(mark.epoch, mark.pts)] if mark else [])], default=(-1, -1))
         return (feature.epoch, feature.pts) > known
 
@@ -135,14 +142,18 @@ class RememberStage:
                 self._open[feature.stream] = Open(opened.epoch, opened.start, opened.frames + 1)
 
     def _seal(self, stream: StreamId) -> None:
-        row = self._sealer.seal(stream)
+        self._close(stream)
         self._open[stream] = None
-        if row is not None:
-            self._sealed(row)
 
     def _end(self, ended: Ended) -> None:
+        """Finished is what is remembered to its end: its pictures, and its sound where someone listens."""
+        tracks = self._ended[ended.stream]
+        tracks.add(ended.origin)
+        if ended.twofold and len(tracks) < 2:
+            return
         self._seal(ended.stream)
-        self._store.streams.set_state(StateChange(ended.stream, "finished", ended.moment, "Read to its end."))
+        self._store.streams.set_state(StateChange(ended.stream, "finished", self._clock.now(), ended.detail))
+        del self._ended[ended.stream]
 
     def _write(self, records: Sequence[Record]) -> None:
         """One transaction for everything; the ledger learns of it only once it is committed."""
@@ -154,16 +165,18 @@ class RememberStage:
         self._store.database.probe("before rows")
         with self._store.database.write() as connection:
             known: dict[StreamId, list[Span] | None] = {}
+            ends: dict[StreamId, Moment | None] = {}
             features: dict[tuple[StreamId, Origin], list[Feature]] = defaultdict(list)
             for record in records:
                 if record.stream not in known:
                     known[record.stream] = self._forgotten(connection, record.stream)
+                    ends[record.stream] = read_end(connection, record.stream)
                 erased = known[record.stream]
                 reason = _unwanted(record, erased)
                 if reason and isinstance(record, Segment) and record.owned:
                     unwanted.append(Path(record.path))
                 if not reason and isinstance(record, Feature):
-                    features[record.stream, record.origin].append(record)
+                    features[record.stream, record.origin].append(_within(record, ends[record.stream]))
                 elif not reason:
                     self._journal(connection, record)
                 elif isinstance(record, Feature) and record.origin == "frame":
@@ -174,6 +187,9 @@ class RememberStage:
                 if origin == "frame":
                     stored[stream] += new
                     dropped[stream, "already remembered"] += len(some) - new
+            for record in records:
+                if isinstance(record, Heard) and known[record.stream] is not None:
+                    self._store.features.hear(connection, record)
         for path in unwanted:
             durable.delete(path)
         self._count(stored, dropped)
@@ -193,7 +209,7 @@ class RememberStage:
             case Observation():
                 self._store.timeline.observe(connection, [record])
             case _:
-                pass  # `Ended` is told by the seal that follows
+                pass  # `Ended` is told by the seal that follows, `Heard` once the features are written
 
     def _count(self, stored: dict[StreamId, int], dropped: dict[tuple[StreamId, str], int]) -> None:
         for stream, count in stored.items():
@@ -202,6 +218,18 @@ class RememberStage:
         for (stream, reason), count in dropped.items():
             if count:
                 self._ledger.dropped(stream, reason, count)
+
+
+def _within(feature: Feature, end: Moment | None) -> Feature:
+    """A file's last picture is not shown beyond the file's end."""
+    if end is None or not feature.span.start < end < feature.span.end:
+        return feature
+
+    def cut(span: Span) -> Span:
+        return Span(span.start, end) if span.start < end < span.end else span
+
+    observations = tuple(replace(seen, span=cut(seen.span)) for seen in feature.observations)
+    return replace(feature, span=cut(feature.span), observations=observations)
 
 
 def _unwanted(record: Record, erased: list[Span] | None) -> str:

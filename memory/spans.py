@@ -34,8 +34,9 @@ class Track:
     step: int
 
 
-def continuous(starts: Times, ends: Times, epochs: Times, gaps: Sequence[Gap]) -> Track:
-    """Let every frame last until the next, as far as sampling explains it; never over a gap or into another epoch."""
+def continuous(starts: Times, ends: Times, epochs: Times, gaps: Sequence[Gap], until: Moment | None = None) -> Track:
+    """Let every frame last until the next, as far as sampling explains it; never over a gap, into another epoch, or
+    beyond `until`, where the stream ends."""
     if len(starts) == 0:
         return Track(starts, ends, np.empty(0, np.bool_), 0)
     after, same = starts[1:], epochs[1:] == epochs[:-1]
@@ -49,6 +50,8 @@ def continuous(starts: Times, ends: Times, epochs: Times, gaps: Sequence[Gap]) -
         joined &= ~((starts[:-1] < gap.span.end) & (after > gap.span.start))
         within = (starts < gap.span.start) & (last > gap.span.start)
         last[within] = gap.span.start
+    if until is not None:
+        last[(starts < until) & (last > until)] = until
     last[:-1] = np.where(joined, after, np.minimum(last[:-1], np.maximum(after, starts[:-1])))
     return Track(starts, np.maximum(last, starts), np.append(~joined, True), step)
 

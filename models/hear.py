@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ingest.bus import FEATURES, SOUNDS
-from ingest.records import Record, Sound
+from ingest.records import Ended, Heard, Record, Sound, StreamId
 from models.protocols import FrameEncoder, Transcriber
 
 
 class HearStage:
-    """Sounds to utterances to features of origin "sound"."""
+    """Sounds to utterances to features of origin "sound"; then how far was listened, then `Ended` passed through."""
 
     name = "hear"
     consumes: tuple[str, ...] = (SOUNDS,)
@@ -23,4 +23,11 @@ class HearStage:
     def handle(self, batch: Sequence[Record]) -> Sequence[Record]:
         sounds = [record for record in batch if isinstance(record, Sound)]
         utterances = self._transcriber.transcribe(sounds) if sounds else []
-        return list(self._encoder.encode_utterances(utterances)) if utterances else []
+        features = self._encoder.encode_utterances(utterances) if utterances else []
+        return [*features, *_heard(sounds), *(record for record in batch if isinstance(record, Ended))]
+
+
+def _heard(sounds: Sequence[Sound]) -> list[Heard]:
+    """How far each stream was listened to."""
+    last: dict[StreamId, Sound] = {sound.stream: sound for sound in sounds}
+    return [Heard(stream, sound.end.epoch, sound.end.pts, sound.end.moment) for stream, sound in last.items()]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from sqlalchemy import Connection, delete, func, literal, select, update
 
-from ingest.records import Feature, Mark, Moment, Picture, Span, StreamId
+from ingest.records import Feature, Heard, Mark, Moment, Picture, Span, StreamId
 from memory.store import schema
 from memory.store.database import Database
 from memory.store.streams import Origin, read_mark
@@ -26,6 +26,8 @@ class Open:
 
 
 class Features:
+    """Features of open chapters, and the mark up to which each stream is remembered."""
+
     def __init__(self, database: Database, dim: int) -> None:
         self._database = database
         self._dim = dim
@@ -50,6 +52,12 @@ class Features:
     def move_mark(self, connection: Connection, stream: StreamId, origin: Origin, mark: Mark) -> None:
         row = {"stream": stream, "origin": origin, "epoch": mark.epoch, "pts": mark.pts, "moment": mark.moment}
         self._database.upsert(connection, schema.marks, [row], update=("epoch", "pts", "moment"))
+
+    def hear(self, connection: Connection, heard: Heard) -> None:
+        """The stream was listened to so far: what is still to come lies behind."""
+        before = read_mark(connection, heard.stream, "sound")
+        if before is None or (heard.epoch, heard.pts) > (before.epoch, before.pts):
+            self.move_mark(connection, heard.stream, "sound", Mark(heard.epoch, heard.pts, heard.moment))
 
     def opened(self, stream: StreamId) -> Open | None:
         table = schema.features

@@ -80,11 +80,23 @@ class Streams:
         known = [Span(start, end) for start, end in ranges if start is not None]
         return Span(min(s.start for s in known), max(s.end for s in known)) if known else None
 
+    def end(self, stream: StreamId) -> Moment | None:
+        """Where a file ends, as far as it said so; None for what goes on."""
+        with self._database.read() as connection:
+            return read_end(connection, stream)
+
     def frames(self, stream: StreamId) -> int:
         """How many frames are remembered, merged or not."""
         with self._database.read() as connection:
             found = connection.scalar(select(schema.streams.c.frames).where(schema.streams.c.id == stream))
         return int(found or 0)
+
+
+def read_end(connection: Connection, stream: StreamId) -> Moment | None:
+    table = schema.streams
+    wanted = select(table.c.origin + table.c.duration_us).where(table.c.id == stream)
+    end = connection.scalar(wanted)
+    return None if end is None else Moment(int(end))
 
 
 def record_state(connection: Connection, change: StateChange) -> None:

@@ -68,11 +68,15 @@ class Harvest:
             )
             time.sleep(0.02)
 
+    def ended(self) -> bool:
+        """Whether the end of the pictures has come and, where it is announced, that of the sound."""
+        ends = self.of(Ended)
+        return bool(ends) and len(ends) == 1 + ends[0].twofold
+
     def finish(self, plan: CapturePlan, seconds: float = 30) -> None:
         """Capture a file to its end."""
         self.fleet.start(plan)
-        self.wait(lambda: {"finished", "failed"} & set(self.states()), seconds)
-        self.wait(lambda: "failed" in self.states() or self.of(Ended), 5)
+        self.wait(lambda: "failed" in self.states() or self.ended(), seconds)
         self.wait(lambda: not any(self.bus.depth().values()), 5)
 
     def halt(self) -> None:

@@ -58,16 +58,18 @@ def test_every_container_gives_the_same_pictures_at_the_same_moments(
     assert segment.span.start == START
     assert segment.span.duration == pytest.approx(10 * MICROSECONDS, abs=150_000)
     assert made.of(Coverage)[-1].span == Span(START, Moment(START + 10 * MICROSECONDS))
-    (ended,) = made.of(Ended)
+    ended, silent = made.of(Ended)
+    assert ({ended.origin, silent.origin}, ended.twofold, silent.twofold) == ({"frame", "sound"}, True, True)
     assert ended.moment == START + 10 * MICROSECONDS
-    assert made.states() == ["reading", "finished"]
+    assert made.states() == ["reading"]  # finished is what is remembered
 
 
 def test_ended_comes_behind_every_frame(clips: Path, harvest: Callable[..., Harvest]) -> None:
     made = harvest()
     made.finish(plan(clips / "ten.mp4"))
-    kinds = [type(record) for record in made.records if isinstance(record, Frame | Ended)]
-    assert kinds.index(Ended) == len(kinds) - 1
+    for kind, origin in ((Frame, "frame"), (Sound, "sound")):
+        [end] = [at for at, record in enumerate(made.records) if isinstance(record, Ended) and record.origin == origin]
+        assert end > max(at for at, record in enumerate(made.records) if isinstance(record, kind))
 
 
 def test_scene_cuts_and_movement_are_kept_with_their_reasons(clips: Path, harvest: Callable[..., Harvest]) -> None:
@@ -95,7 +97,6 @@ def test_a_file_with_sound_alone_is_a_stream(clips: Path, harvest: Callable[...,
     made.finish(plan(clips / "sound.flac"))
     assert made.of(Frame) == []
     assert sum(len(sound.samples) for sound in made.of(Sound)) == pytest.approx(23 * SAMPLE_RATE, abs=300)
-    assert made.states()[-1] == "finished"
     assert made.of(Ended)[0].moment == pytest.approx(START + 23 * MICROSECONDS, abs=200_000)
 
 
@@ -160,7 +161,7 @@ def test_a_truncated_file_is_read_as_far_as_it_goes(tmp_path: Path, harvest: Cal
     (gap,) = made.of(Gap)
     assert gap.reason == "broken video"
     assert gap.span.end == pytest.approx(START + 20 * MICROSECONDS, abs=100_000)
-    assert "missing" in made.of(StateChange)[-1].detail
+    assert "missing" in made.of(Ended)[0].detail
     assert made.of(Coverage)[-1].span.end == gap.span.start == made.of(Ended)[0].moment
 
 
@@ -247,6 +248,27 @@ def test_a_child_killed_again_and_again_loses_nothing(clips: Path, harvest: Call
     assert made.of(Gap) == []
 
 
+@pytest.mark.parametrize("heard_s", [None, 12.0])
+def test_sound_that_was_not_listened_to_is_read_again(
+    heard_s: float | None, clips: Path, harvest: Callable[..., Harvest]
+) -> None:
+    """Its pictures were all remembered, its sound in part: what was not heard comes again, in the same pieces."""
+    whole = harvest()
+    whole.finish(plan(clips / "long.mp4"))
+    pieces = {sound.key: sound.samples for sound in whole.of(Sound)}
+    last = whole.of(Frame)[-1]
+    heard = next((s.end for s in whole.of(Sound) if heard_s and s.end.pts > heard_s * MICROSECONDS), None)
+    resume = Mark(0, last.pts, last.moment)
+    again = harvest()
+    again.finish(plan(clips / "long.mp4", resume=resume, heard=heard))
+    assert {frame.key for frame in again.of(Frame)} < {frame.key for frame in whole.of(Frame)}
+    expected = [sound.key for sound in whole.of(Sound) if heard is None or sound.pts >= heard.pts]
+    assert expected
+    assert [sound.key for sound in again.of(Sound)] == expected
+    for sound in again.of(Sound):
+        assert len(sound.samples) == pytest.approx(len(pieces[sound.key]), abs=32)
+
+
 def test_a_picture_that_always_kills_its_decoder_is_skipped(clips: Path, harvest: Callable[..., Harvest]) -> None:
     """Ten deaths near the same place: the stretch is told as a gap and the rest of the file is read."""
     made = harvest(capacity=1, pace_s=0.02)
@@ -264,8 +286,7 @@ def test_a_picture_that_always_kills_its_decoder_is_skipped(clips: Path, harvest
     assert gaps
     assert {gap.reason for gap in gaps} == {"broken video"}
     assert made.of(Frame)[-1].moment > START + 30 * MICROSECONDS
-    made.wait(lambda: made.states()[-1] != "reading")
-    assert made.states()[-1] == "finished"
+    made.wait(made.ended)
 
 
 def test_stopping_is_quick_and_leaves_no_child(clips: Path, harvest: Callable[..., Harvest]) -> None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from ingest.clock import FakeClock
 from ingest.errors import Busy, Conflict
 from ingest.ledger import Ledger
 from ingest.records import (
     Coverage,
     Ended,
     Gap,
+    Heard,
     Moment,
     Scope,
     Segment,
@@ -93,6 +96,28 @@ def test_sounds_are_remembered_beside_frames(memory: Memory) -> None:
     assert row.frames == memory.store.streams.frames(DOOR) == 3
     assert slots.sounds.sum() == 1
     assert memory.store.streams.mark(DOOR, "sound") == mark(4)
+
+
+def test_a_file_is_finished_once_its_sound_is_remembered_too(memory: Memory, clock: FakeClock) -> None:
+    seen_to_its_end = Ended(DOOR, 0, Moment(START + seconds(13)), twofold=True, detail="Cut off.")
+    memory.remember.handle([StateChange(DOOR, "reading", Moment(clock.now() + 5)), feature(12), seen_to_its_end])
+    assert memory.store.streams.get("door").state == "reading"
+    clock.sleep(60)
+    memory.remember.handle([feature(4, 3, origin="sound"), replace(seen_to_its_end, origin="sound")])
+    row = memory.store.streams.get("door")
+    assert (row.state, row.detail) == ("finished", "Cut off.")
+    assert len(memory.store.chapters.all()) == 1
+    memory.remember.handle([StateChange(DOOR, "reading", Moment(START + 6))])  # late on its way
+    assert memory.store.streams.get("door").state == "finished"
+
+
+def test_what_was_listened_to_is_marked_even_when_nobody_spoke(memory: Memory) -> None:
+    memory.remember.handle([Heard(DOOR, 0, seconds(20), Moment(START + seconds(20))), feature(4, origin="sound")])
+    assert memory.store.streams.mark(DOOR, "sound") == mark(20)
+    memory.remember.handle([feature(4, origin="sound"), Heard(DOOR, 0, seconds(9), Moment(START + seconds(9)))])
+    assert memory.store.streams.mark(DOOR, "sound") == mark(20)
+    assert memory.store.features.log(DOOR).sounds.sum() == 1
+    assert memory.store.streams.mark(DOOR) is None
 
 
 def test_the_journal_is_kept(memory: Memory) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from ingest.bus import FEATURES, FRAMES, SOUNDS
 from ingest.errors import Invalid, NotFound
-from ingest.records import SAMPLE_RATE, Ended, Feature, Frame, Moment, Sound, StreamId
+from ingest.records import SAMPLE_RATE, Ended, Feature, Frame, Heard, Moment, Sound, StreamId
 from models import registry
 from models.encode import EncodeStage
 from models.fake import FakeEncoder, FakeTranscriber
@@ -38,10 +38,13 @@ def test_sounds_become_features_of_what_was_said() -> None:
     stage = HearStage(FakeTranscriber(), FakeEncoder())
     loud = np.ones(SAMPLE_RATE, np.float32)
     sounds = [Sound(YARD, 0, at, Moment(at), loud * level) for at, level in ((0, 0.0), (1, 0.9))]
-    (feature,) = stage.handle(sounds)
+    end = Ended(YARD, 0, Moment(SAMPLE_RATE), "sound", twofold=True)
+    feature, heard, passed = stage.handle([*sounds, end])
     assert isinstance(feature, Feature)
+    assert heard == Heard(YARD, 0, 1_000_001, Moment(1_000_001))
+    assert passed is end
     assert (feature.origin, feature.pts) == ("sound", 1)
-    assert stage.handle(sounds[:1]) == []
+    assert stage.handle(sounds[:1]) == [Heard(YARD, 0, 1_000_000, Moment(1_000_000))]
     assert (stage.consumes, stage.produces) == ((SOUNDS,), FEATURES)
 
 
