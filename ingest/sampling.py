@@ -1,7 +1,8 @@
 """Which decoded pictures become frames.
 
 Time is divided into cells of 1/ceiling seconds on the source's own clock; the first picture of each cell is a
-candidate, and each candidate is judged against the one before it. So what is kept depends on the footage near it and
+candidate, and each candidate is judged against the one before it; for a moment after something moved every candidate
+is kept, so that the end of a movement is seen as sharply as its beginning. So what is kept depends on the footage near it and
 not on where decoding began, and reading the same stretch again gives the same frames.
 """
 
@@ -26,6 +27,8 @@ NOISE: Final = 7.5
 """Times the median difference by which it must differ: five standard deviations of normal noise."""
 MOVING: Final = 4
 """Cells that must differ: a person 30 m away in a wide picture covers about eight."""
+LINGER: Final = MICROSECONDS
+"""Time after a movement in which all is kept."""
 CUT_SHARE: Final = 0.5
 """Share of cells that differ at a cut."""
 
@@ -50,6 +53,7 @@ class Sampler:
         self._cell: int | None = None
         self._floor: int | None = None
         self._grey: Grey | None = None
+        self._moved: int | None = None
 
     def wants(self, pts: int) -> bool:
         """Whether the picture at `pts` (microseconds) is a candidate: the first of its cell."""
@@ -69,13 +73,18 @@ class Sampler:
         difference = _difference(before, grey)
         if self._sampling.scene_cuts and np.count_nonzero(difference > CHANGED) > CUT_SHARE * grey.size:
             return "scene"
-        if due:
-            return "rate"
-        return "motion" if self._sampling.motion and _moves(difference) else None
+        stirs = self._sampling.motion and self._stirs(pts, difference)
+        return "rate" if due else "motion" if stirs else None
+
+    def _stirs(self, pts: int, difference: Grey) -> bool:
+        """Whether something moves, or did a moment ago."""
+        if _moves(difference):
+            self._moved = pts
+        return self._moved is not None and pts - self._moved <= LINGER
 
     def forget(self) -> None:
         """A new epoch: nothing before it is comparable."""
-        self._cell = self._floor = self._grey = None
+        self._cell = self._floor = self._grey = self._moved = None
 
 
 def _cell(pts: int, rate: float) -> int:

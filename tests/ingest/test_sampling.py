@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.records import MICROSECONDS, SampleReason
-from ingest.sampling import HEIGHT, WIDTH, Grey, Sampler, Sampling, shrink
+from ingest.sampling import HEIGHT, LINGER, WIDTH, Grey, Sampler, Sampling, shrink
 
 FPS = 25
 
@@ -33,13 +33,15 @@ def test_a_still_scene_costs_the_floor() -> None:
     assert set(kept.values()) == {"rate"}
 
 
-def test_movement_is_sampled_at_the_ceiling_and_only_while_it_lasts() -> None:
+def test_movement_is_sampled_at_the_ceiling_and_until_it_is_seen_to_have_ended() -> None:
     pictures = [grey(90, 10 + max(0, min(n, 250) - 125) // 4) for n in range(500)]
     kept = sample(pictures, Sampling(floor_hz=0.5, ceiling_hz=4))
     moving = [n for n, reason in kept.items() if reason == "motion"]
     assert 125 <= moving[0] <= 135
-    assert 240 <= moving[-1] <= 260
-    assert 0.7 * 4 * 5 <= len(moving) <= 4 * 5 + 1
+    assert 255 <= moving[-1] <= 285
+    assert 0.7 * 4 * 6 <= len(moving) <= 4 * 6 + 1
+    kept_after = [n for n in kept if 250 < n <= 275]
+    assert len(kept_after) >= 4, "the second after a movement is seen as finely as the movement"
 
 
 def test_noise_is_not_movement() -> None:
@@ -74,10 +76,10 @@ def test_key_frames_are_all_kept_up_to_the_ceiling() -> None:
 def test_what_is_kept_does_not_depend_on_where_reading_began(
     squares: list[int], first: int, pts0: int, ceiling: float
 ) -> None:
-    """A cell behind the point where reading begins, the samples are the same ones for the same reasons."""
+    """A moment behind the point where reading begins, the samples are the same ones for the same reasons."""
     pictures = [grey(90, square) for square in squares]
     sampling = Sampling(ceiling_hz=ceiling)
-    settled = first + 2 * round(FPS / ceiling) + 1
+    settled = first + 2 * round(FPS / ceiling) + 1 + round(LINGER / MICROSECONDS * FPS)
     whole, late = sample(pictures, sampling, 0, pts0), sample(pictures, sampling, first, pts0)
     assert {n: r for n, r in whole.items() if n > settled} == {n: r for n, r in late.items() if n > settled}
 
