@@ -16,8 +16,12 @@ from models.embedded.pictures import Image, Mask, Plane, brightness, strongest
 
 @dataclass(frozen=True)
 class BackgroundOptions:
+    """How the background is learned and what stands out from it."""
+
     learn_s: float = 8.0
     """Time constant of pixels that show the scene."""
+    relearn_s: float = 1.0
+    """The same of pixels in another light."""
     settle_s: float = 1.0
     """Everything is learnt quickly at first: whatever stands still for this long is the scene."""
     darkest_shadow: float = 0.5
@@ -53,6 +57,11 @@ class Background:
         lit: Image = np.clip(self._mean * self._gain, 0, 255)
         return lit
 
+    @property
+    def light(self) -> float:
+        """Logarithm of the present light relative to the light the scene was learnt in."""
+        return float(np.log(self._gain.mean()))
+
     def reset(self, image: Image) -> None:
         """Forget everything; `image` is the scene."""
         self._mean = image.copy()
@@ -77,13 +86,15 @@ class Background:
         other_texture = np.abs(_contrast(luma) - _contrast(scene_luma)) * lit > options.texture
         return _tidy(changed & (other_colour | other_light | other_texture))
 
-    def learn(self, image: Image, things: Mask, seconds: float) -> None:
-        """Take `image` in, except where `things` are; early on, everywhere."""
+    def learn(self, image: Image, things: Mask, other_light: Mask | None, seconds: float) -> None:
+        """Take `image` in, except where `things` are; early on, everywhere. `other_light` is learnt faster."""
         assert self._mean is not None
         assert self._deviation is not None
         rate = 1.0 - float(np.exp(-seconds / self._options.learn_s))
         self._age_s += seconds
         weight = np.where(things, 0.0, rate).astype(np.float32)
+        if other_light is not None:
+            weight[other_light] = 1.0 - float(np.exp(-seconds / self._options.relearn_s))
         if self._age_s <= self._options.settle_s:
             weight = np.maximum(weight, np.float32(0.3))
         inverse = image / self._gain
@@ -106,7 +117,7 @@ class Background:
             return
         ratios = image[::2, ::2][bright[::2, ::2]] / self._mean[::2, ::2][bright[::2, ::2]]
         if len(ratios):
-            self._gain = np.clip(np.median(ratios, axis=0), 0.4, 2.5).astype(np.float32)
+            self._gain = np.clip(np.median(ratios, axis=0), 0.1, 8.0).astype(np.float32)
 
 
 def _chromaticity(image: Image) -> Image:

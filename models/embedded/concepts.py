@@ -49,6 +49,9 @@ def _moving_things(found: dict[int, float], motion: Motion, passages: Sequence[P
     for track in motion.tracks:
         _bind(found, _doings(track), strengths(track.colours))
     for passage in passages:
+        # A thing was seen on its way out: in the frames in which it is gone, it no longer leaves.
+        if passage.what == "leaves" and passage.seen_leaving:
+            continue
         _bind(found, {passage.what: 1.0, "present": 1.0}, strengths(passage.colours))
     for thing in motion.resting:
         rested = motion.moment - thing.since

@@ -13,7 +13,7 @@ from models.embedded.background import Background
 from models.embedded.blobs import Blob, Stillness, find_blobs
 from models.embedded.colours import name_pixels, shares
 from models.embedded.pictures import Image, Mask, brightness, shrink
-from models.embedded.steadiness import Steadiness, camera_moved
+from models.embedded.steadiness import LightMeter, Steadiness, camera_moved
 from models.embedded.tracking import SLOWEST, WENT_SOMEWHERE, Passage, Track, Tracker, overlap
 
 WIDTH = 256
@@ -60,6 +60,8 @@ class MotionReader:
         self._background = Background()
         self._stillness = Stillness()
         self._steadiness = Steadiness()
+        self._light = LightMeter()
+        self._light_changed: Moment | None = None
         self._tracker = Tracker()
         self._resting: list[Resting] = []
         self._started: Moment | None = None
@@ -80,13 +82,27 @@ class MotionReader:
         camera_moves = not cut and camera_moved(self._background.mean, image)
         if self._started is None or cut or camera_moves or changed > _NEW_SCENE:
             return self._begin_scene(image, moment, cut, camera_moves)
+        light_changes = self._light.changes(self._background.light, moment)
+        self._light_changed = moment if light_changes else self._light_changed
         motion = self._follow(image, name_pixels(small), differing, seconds, (moment, birth))
-        self._background.learn(image, differing, seconds)
+        other_light = differing & ~self._covered(differing.shape) if light_changes else None
+        self._background.learn(image, differing, other_light, seconds)
         return motion
+
+    def _covered(self, shape: tuple[int, ...]) -> Mask:
+        """Where the things that are known to move are."""
+        covered = np.zeros(shape, dtype=bool)
+        for track in self._tracker.tracks:
+            if track.proven:
+                left, top, right, bottom = track.box
+                rows = slice(int(top * shape[0]), int(np.ceil(bottom * shape[0])))
+                covered[rows, int(left * shape[1]) : int(np.ceil(right * shape[1]))] = True
+        return covered
 
     def _begin_scene(self, image: Image, moment: Moment, cut: bool, camera_moves: bool) -> Motion:
         self._background.reset(image)
         self._stillness.reset()
+        self._light.reset()
         self._tracker.forget()
         self._resting.clear()
         self._left.clear()
@@ -110,13 +126,17 @@ class MotionReader:
         for track in sighting.seen:
             blob = next(one for one in (*moving, *parked) if one.box == track.box)
             track.stirs = track.pace > SLOWEST or self._stillness.changing(blob.mask) > _STIRRING
+            if self._light_changed == moment:
+                track.in_other_light = track.in_other_light or not track.proven
+            elif track.stirs:
+                track.stirred_us += round(seconds * MICROSECONDS)
         self._resume(moment)
         self._note_rest(parked, sighting.seen, moment, image)
         self._resting = [thing for thing in self._resting if moment - thing.since < _REMEMBERED_US][-_MOST_RESTING:]
         return Motion(
             moment,
             judged=True,
-            tracks=sighting.seen,
+            tracks=tuple(track for track in sighting.seen if track.proven),
             resting=tuple(self._resting),
             passages=(*passages, *sighting.passages),
         )
@@ -167,7 +187,8 @@ class MotionReader:
         self._settled = [one for one in self._settled if moment - one[0] < 2 * MICROSECONDS]
         rest_of_it = any(removed == hole and _belongs(blob.box, box) for _, hole, box in self._settled)
         self._settled.append((moment, removed, blob.box))
-        if rest_of_it:
+        other_light = self._light_changed is not None and begin <= self._light_changed
+        if rest_of_it or other_light:
             return Passage("", birth, blob.colours, span, blob.box)
         if not removed:
             name = owner.id if owner is not None else birth

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import numpy as np
 from numpy.typing import NDArray
 
+from ingest.records import MICROSECONDS, Moment
 from models.embedded.pictures import Image, Mask, Plane, brightness, shrink
 
 _TILE = 24
@@ -16,6 +19,27 @@ _GONE = 0.4
 _FEWEST_TILES = 6
 _MOST = 0.6
 _SAME_LIGHT = 1.3
+_LIGHT_US = 5 * MICROSECONDS
+_OTHER_LIGHT = 0.1
+"""Change of the light (as a logarithm) within `_LIGHT_US` that is more than a passing thing makes."""
+
+
+class LightMeter:
+    """Whether the light of a stream has been changing: dusk, a dimmer, a camera that adapts."""
+
+    def __init__(self) -> None:
+        self._levels: deque[tuple[Moment, float]] = deque()
+
+    def reset(self) -> None:
+        self._levels.clear()
+
+    def changes(self, level: float, moment: Moment) -> bool:
+        """Take in the logarithm of the light at `moment`; true while it differs from that of the last seconds."""
+        self._levels.append((moment, level))
+        while self._levels[0][0] < moment - _LIGHT_US:
+            self._levels.popleft()
+        levels = [level for _, level in self._levels]
+        return max(levels) - min(levels) > _OTHER_LIGHT
 
 
 class Steadiness:

@@ -26,6 +26,13 @@ _LEAST_SIGHTINGS = 2
 _SURE_AGE_US = 900_000
 """Things that turn up in mid-picture must last this long to have appeared."""
 WENT_SOMEWHERE = 0.04
+_TRAVELLED = 0.03
+"""A thing that travelled this far, as a whole, is one that moves: light and noise grow, but they do not travel."""
+_TRAVELLED_IN_OTHER_LIGHT = 0.12
+_STIRRED_US = 1_000_000
+"""So does one that stirred in its place for this long."""
+_OTHER_COLOUR = 0.5
+"""Difference of colours (0..1) from which what is left of a region and goes the other way is another thing."""
 SLOWEST = 0.03
 """Fractions of the picture a second below which nothing has a direction."""
 
@@ -52,11 +59,23 @@ class Track:
     rests_since: Moment | None = None
     stirs: bool = True
     """It moves, or moves in its place."""
+    travelled: float = 0.0
+    """How far both of its sides have gone the same way, in fractions of the picture."""
+    in_other_light: bool = False
+    """The light changed before it was known to be a thing."""
+    stirred_us: int = 0
+    """For how long it has stirred while the light was steady."""
     path: deque[tuple[Moment, tuple[float, float, float, float]]] = field(default_factory=deque)
 
     @property
     def sure(self) -> bool:
         return self.sightings >= _LEAST_SIGHTINGS
+
+    @property
+    def proven(self) -> bool:
+        """It is a thing that moves, and not light, noise or an edge that trembles."""
+        enough = _TRAVELLED_IN_OTHER_LIGHT if self.in_other_light else _TRAVELLED
+        return self.sure and (self.travelled >= enough or self.stirred_us >= _STIRRED_US)
 
     @property
     def colour(self) -> str:
@@ -126,6 +145,7 @@ class Track:
         self.colours = self.colours + (blob.colours - self.colours) * (blob.area / self.seen_area)
         self.box, self.last = blob.box, moment
         self.reach = max(self.reach, _distance(self.birthplace, blob.box))
+        self.travelled = max(self.travelled, *(abs(_travel(self.birthplace, blob.box, axis)) for axis in (0, 1)))
         self.sightings += 1
         self.path.append((moment, blob.box))
         while len(self.path) > 2 and self.path[0][0] < moment - _LONGEST_MEMORY_US // 2:
@@ -141,6 +161,8 @@ class Passage:
     colours: NDArray[np.float32]
     span: Span
     box: tuple[float, float, float, float]
+    seen_leaving: bool = False
+    """The frames that showed it last showed it on its way out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,7 +219,8 @@ class Tracker:
                 grown = abs(float(np.log((_size(blob.box) + 0.02) / (_size(track.box) + 0.02))))
                 shared = overlap(guess, blob.box)
                 cost = distance / reach + 0.5 * unlike + 0.2 * grown - 0.5 * shared
-                if distance < reach and cost < 1.4:
+                other = unlike > _OTHER_COLOUR and _size(blob.box) < _size(track.box) and _turns_back(track, blob)
+                if distance < reach and cost < 1.4 and not other:
                     found.append((cost, t, b))
         return found
 
@@ -211,17 +234,18 @@ class Tracker:
         self._tracks.append(track)
 
     def _arrival(self, track: Track, moment: Moment, quiet: bool) -> Passage | None:
-        if quiet or track.last != moment:
+        if quiet or track.told or track.last != moment or not track.proven:
             return None
-        if track.sightings == _LEAST_SIGHTINGS and _came_in(track):
+        came_in = _came_in(track)
+        if came_in and not track.covered_birth:
             what = "enters"
-        elif not track.born_at_edge and not _came_in(track) and _turned_up(track, moment):
+        elif not track.born_at_edge and not came_in and _turned_up(track, moment):
             what = "appears"
         else:
             return None
         track.told = True
         begin = track.first
-        return Passage(what, track.id, track.colours, Span(begin, Moment(max(moment, begin + 1))), track.path[0][1])
+        return Passage(what, track.id, track.colours, Span(begin, Moment(max(moment, begin + 1))), track.birthplace)
 
     def _departures(self, blobs: Sequence[Blob], moment: Moment) -> list[Passage]:
         """Who is gone, and how. A thing hidden behind another is waited for."""
@@ -234,10 +258,12 @@ class Tracker:
             if missing == 0 or (not gone_out and missing <= PATIENCE_US) or (hidden and missing <= 2 * PATIENCE_US):
                 kept.append(track)
                 continue
-            if track.sure and gone_out:
+            if track.proven and gone_out:
                 begin = Moment(max(track.first, track.last - MICROSECONDS // 2))
-                passages.append(Passage("leaves", track.id, track.colours, Span(begin, moment), track.box))
-            elif track.sure and not hidden and track.age_us >= _SURE_AGE_US and track.reach >= WENT_SOMEWHERE:
+                passages.append(
+                    Passage("leaves", track.id, track.colours, Span(begin, moment), track.box, leaving(track))
+                )
+            elif track.proven and not hidden and track.age_us >= _SURE_AGE_US and track.reach >= WENT_SOMEWHERE:
                 end = Moment(track.last + MICROSECONDS // 2)
                 passages.append(Passage("vanishes", track.id, track.colours, Span(track.last, end), track.box))
         self._tracks = kept
@@ -273,8 +299,8 @@ def _came_in(track: Track) -> bool:
     """Born at an edge and not on the way out of it, or too fast to have been seen there."""
     right, down = track.velocity()
     if track.born_at_edge:
-        return not _pushes_out(track.path[0][1], (right, down))
-    before = [side - v * 0.6 for side, v in zip(track.path[0][1], (right, down, right, down), strict=True)]
+        return not _pushes_out(track.birthplace, (right, down))
+    before = [side - v * 0.6 for side, v in zip(track.birthplace, (right, down, right, down), strict=True)]
     return np.hypot(right, down) > 0.15 and (before[0] < 0 or before[1] < 0 or before[2] > 1 or before[3] > 1)
 
 
@@ -294,6 +320,21 @@ def _shift(old: Sequence[float], new: Sequence[float], axis: int) -> float:
     if high_fixed and not low_fixed:
         return low
     return (low + high) / 2
+
+
+def _travel(old: Sequence[float], new: Sequence[float], axis: int) -> float:
+    """How far both sides of a box went the same way: nothing for one that only grows or shrinks."""
+    low, high = new[axis] - old[axis], new[axis + 2] - old[axis + 2]
+    if old[axis] < BORDER or old[axis + 2] > 1 - BORDER or new[axis] < BORDER or new[axis + 2] > 1 - BORDER:
+        return _shift(old, new, axis)
+    return 0.0 if low * high <= 0 else min(low, high, key=abs)
+
+
+def _turns_back(track: Track, blob: Blob) -> bool:
+    """To be `track`, `blob` would have to have gone against the way that the thing was going."""
+    right, down = track.velocity()
+    back = right * _shift(track.box, blob.box, 0) + down * _shift(track.box, blob.box, 1)
+    return track.speed > SLOWEST and back < 0
 
 
 def _size(box: Sequence[float]) -> float:

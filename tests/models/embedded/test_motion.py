@@ -180,3 +180,41 @@ def test_memory_stays_bounded_over_a_long_stream() -> None:
 def test_an_empty_tracker_has_nothing_to_tell() -> None:
     sighting = Tracker().follow([], Moment(0), "0", quiet=False)
     assert (sighting.seen, sighting.passages) == ((), ())
+
+
+def test_things_that_meet_at_the_edge_stay_two() -> None:
+    """The red one goes out where the blue one comes in: one region for a while, and what is left of it is blue."""
+    movers = [
+        Mover("red", 3.0, 7.0, (-0.1, 0.5), (1.1, 0.5), (0.2, 0.3)),
+        Mover("blue", 5.6, 14.0, (1.05, 0.55), (-0.05, 0.55), (0.06, 0.3)),
+    ]
+    seen = watch(Scene(movers).frames(every(0.25, 16)))
+    assert sorted((one.colour, one.actions) for one in seen.observations("thing")) == [
+        ("blue", ("moves left",)),
+        ("red", ("moves right",)),
+    ]
+    ((start, end),) = seen.spans("something red moves")
+    assert (start, end) == pytest.approx((3.2, 6.8), abs=1.0)
+
+
+def test_lamps_that_light_up_at_dusk_are_no_things() -> None:
+    """The light falls to a fifth within twenty seconds, while lamps light up around; sampled as nothing moves."""
+    scene, frames = Scene([]), []
+    down, across = np.mgrid[0:180, 0:320]
+    for t in every(1.0, 40):
+        dusk = min(max((t - 8) / 20, 0.0), 1.0)
+        pixels = scene.at(t).astype(np.float32) * (1 - 0.8 * dusk)
+        for at, (y, x) in enumerate(((60, 60), (70, 160), (60, 260))):
+            glow = np.exp(-((down - y) ** 2 + (across - x) ** 2) / 500.0)[..., None]
+            pixels += min(max(t - 14 - at, 0.0) / 3, 1.0) * glow * np.array((220.0, 170.0, 90.0))
+        frames.append(frame(np.clip(pixels, 0, 255).astype(np.uint8), t))
+    seen = watch(frames)
+    assert seen.observations("thing") == []
+    assert seen.observations("event") == []
+
+
+def test_it_no_longer_leaves_when_it_is_gone() -> None:
+    """Also where the next picture comes late, as it does when nothing moves."""
+    seen = watch(Scene([CROSSING]).frames([*every(0.25, 10.25), 12.0, 14.0, 16.0]))
+    ((_, end),) = seen.spans("something leaves")
+    assert end == pytest.approx(SEEN_TO, abs=0.5)
