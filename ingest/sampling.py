@@ -1,9 +1,10 @@
 """Which decoded pictures become frames.
 
 Time is divided into cells of 1/ceiling seconds on the source's own clock; the first picture of each cell is a
-candidate, and each candidate is judged against the one before it; for a moment after something moved every candidate
-is kept, so that the end of a movement is seen as sharply as its beginning. So what is kept depends on the footage near it and
-not on where decoding began, and reading the same stretch again gives the same frames.
+candidate, and each candidate is judged against the one before it. For a moment after something moved every candidate
+is kept, so that the end of a movement is seen as sharply as its beginning; and for a moment at the very beginning, so
+that a scene is soon known. So what is kept depends on the footage near it and, but for that moment, not on where
+decoding began: reading the same stretch again gives the same frames.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ NOISE: Final = 7.5
 MOVING: Final = 4
 """Cells that must differ: a person 30 m away in a wide picture covers about eight."""
 LINGER: Final = MICROSECONDS
-"""Time after a movement in which all is kept."""
+"""Time after a movement, and after the beginning, in which all is kept."""
 CUT_SHARE: Final = 0.5
 """Share of cells that differ at a cut."""
 
@@ -54,6 +55,7 @@ class Sampler:
         self._floor: int | None = None
         self._grey: Grey | None = None
         self._moved: int | None = None
+        self._begun: int | None = None
 
     def wants(self, pts: int) -> bool:
         """Whether the picture at `pts` (microseconds) is a candidate: the first of its cell."""
@@ -66,7 +68,9 @@ class Sampler:
     def judge(self, pts: int, grey: Grey) -> SampleReason | None:
         """Why to keep the candidate, or None."""
         floor, before = _cell(pts, self._sampling.floor_hz), self._grey
-        due = floor != self._floor
+        if self._begun is None:
+            self._begun = pts
+        due = floor != self._floor or pts - self._begun <= LINGER
         self._floor, self._grey = floor, grey
         if self._sampling.keyframes_only:
             return "key"
@@ -84,7 +88,7 @@ class Sampler:
 
     def forget(self) -> None:
         """A new epoch: nothing before it is comparable."""
-        self._cell = self._floor = self._grey = self._moved = None
+        self._cell = self._floor = self._grey = self._moved = self._begun = None
 
 
 def _cell(pts: int, rate: float) -> int:

@@ -29,7 +29,9 @@ def sample(pictures: list[Grey], sampling: Sampling, first: int = 0, pts0: int =
 
 def test_a_still_scene_costs_the_floor() -> None:
     kept = sample([grey(90)] * (FPS * 60), Sampling(floor_hz=0.5))
-    assert list(kept) == list(range(0, FPS * 60, FPS * 2))
+    beginning = [n for n in kept if n <= FPS]
+    assert 4 <= len(beginning) <= 5, "a scene is learnt at the ceiling"
+    assert [n for n in kept if n > FPS] == list(range(FPS * 2, FPS * 60, FPS * 2))
     assert set(kept.values()) == {"rate"}
 
 
