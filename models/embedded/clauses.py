@@ -14,9 +14,14 @@ from models.embedded.space import DIM, Sense, concept_query, motion_slot, scene_
 from models.embedded.vocabulary import GRAMMAR, LONGEST_PHRASE, PEOPLE, PLACES, Meaning, lemma, meaning
 
 _SLOPE: Final = 14.0
-_CONCEPTS_AT, _WORDS_AT = 0.75, 0.65
+_CONCEPTS_AT, _WORDS_AT, _QUOTATION_AT = 0.75, 0.65, 0.52
 """Calibration: the mean of clauses from which a match is more likely than not. Other words on the page are noise
-around a word's own score of 1, so words ask for less."""
+around a word's own score of 1, so words ask for less, and many words that must come together for still less."""
+_FUNCTION_SHARE = 0.5
+"""The function words of a quotation weigh as much as its other words together: alone they are never enough."""
+_LEAST_QUOTED = 7
+"""Words of the shortest sentence that may be taken for a quotation without quotation marks."""
+_ASKING: Final = re.compile(r"wh\w+|how|is|are|was|were|do|does|did|has|have|had|can|could|find|show")
 _UNKNOWN_SHARE = 0.5
 """A sentence about something that cannot be recognised is at most half met by what can."""
 _QUOTED = re.compile(r"[\"“”«»]([^\"“”«»]+)[\"“”«»]")
@@ -30,8 +35,8 @@ class Clause:
     phrase: str
     vector: Vector
     known: bool = True
-    word: bool = False
-    """Whether it is a word to be read or heard, not a concept."""
+    at: float = _CONCEPTS_AT
+    """From how much of it on it is more likely met than not."""
 
 
 @dataclass
@@ -42,6 +47,8 @@ class _Reading:
     words: list[str] = field(default_factory=list)
     shouted: list[str] = field(default_factory=list)
     quoted: list[str] = field(default_factory=list)
+    tokens: list[str] = field(default_factory=list)
+    """All words in lower case, in order, those within quotation marks apart."""
 
     def values(self, role: str) -> list[str]:
         return self.found.get(role, [])
@@ -66,7 +73,7 @@ def query(sentence: str) -> Query:
         weight = (share if known and unknown else 1.0) / max(len(group), 1)
         for clause in group:
             vector += np.float32(weight) * clause.vector
-            middle += weight * (_WORDS_AT if clause.word else _CONCEPTS_AT)
+            middle += weight * clause.at
     return Query(
         text=sentence,
         vector=vector,
@@ -80,6 +87,8 @@ def query(sentence: str) -> Query:
 def parse(sentence: str) -> list[Clause]:
     """The clauses of a sentence, in a fixed order. An empty list when it says nothing at all."""
     reading = _read(sentence)
+    if _is_quotation(reading):
+        return [_quotation(reading)]
     clauses = [*_said_or_written(reading), *_facts(reading), *_things(reading)]
     return [*clauses, *_unknown(reading)]
 
@@ -88,6 +97,7 @@ def _read(sentence: str) -> _Reading:
     reading = _Reading()
     reading.quoted = [word for text in _QUOTED.findall(sentence) for word in _TOKEN.findall(text)]
     tokens = _TOKEN.findall(_QUOTED.sub(" ", sentence))
+    reading.tokens = [token.lower() for token in tokens]
     shout = [token.isupper() and len(token) > 1 for token in tokens]
     lemmas = [lemma(token.lower().replace("’", "'")) for token in tokens]
     at = 0
@@ -101,6 +111,32 @@ def _read(sentence: str) -> _Reading:
             reading.words.append(tokens[at].lower())
         at += max(size, 1)
     return reading
+
+
+def _is_quotation(reading: _Reading) -> bool:
+    """Whether a sentence is what someone said rather than what can be seen: long, mostly function words, no question,
+    and about nothing that the encoder could see."""
+    tokens = reading.tokens
+    if (
+        len(tokens) < _LEAST_QUOTED
+        or _ASKING.fullmatch(tokens[0])
+        or not reading.words
+        or reading.quoted
+        or reading.shouted
+    ):
+        return False
+    return set(reading.found) <= {"not"} and 2 * len(reading.words) < len(tokens)
+
+
+def _quotation(reading: _Reading) -> Clause:
+    """One clause of all the words of a sentence."""
+    content = list(dict.fromkeys(reading.words))
+    function = [word for word in dict.fromkeys(reading.tokens) if word not in content]
+    vector = np.zeros(DIM, dtype=np.float32)
+    for words, share in ((content, 1.0 - _FUNCTION_SHARE), (function, _FUNCTION_SHARE)):
+        for word in words:
+            vector += np.float32(share / len(words)) * word_query(word)
+    return Clause(f'"{" ".join(reading.tokens)}"', vector, at=_QUOTATION_AT)
 
 
 def _longest(lemmas: Sequence[str], at: int) -> tuple[int, Meaning | None]:
@@ -122,7 +158,7 @@ def _said_or_written(reading: _Reading) -> Iterator[Clause]:
         reading.words = []
         sense = "heard" if reading.has("speech") else "read"
     for word in literal:
-        yield Clause(f'"{word}"', word_query(word, sense), word=True)
+        yield Clause(f'"{word}"', word_query(word, sense), at=_WORDS_AT)
     if not literal and reading.has("text"):
         if reading.has("not"):
             yield Clause("no text", concept_query({scene_slot("text judged"): 1.0, scene_slot("text"): -1.0}))
@@ -190,4 +226,4 @@ def _unknown(reading: _Reading) -> Iterator[Clause]:
     """Words that mean nothing to the encoder count only where they were read or heard; "no dog" counts nowhere."""
     for word in dict.fromkeys(reading.words):
         vector = np.zeros(DIM, dtype=np.float32) if reading.has("not") else word_query(word)
-        yield Clause(word, vector, known=False, word=True)
+        yield Clause(word, vector, known=False, at=_WORDS_AT)

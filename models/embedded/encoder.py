@@ -29,6 +29,7 @@ from models.embedded.pictures import jpeg
 from models.embedded.reading import LineReader, RapidReader, Shown, TextFollower, words_of
 from models.embedded.scene import Look, look_at
 from models.embedded.space import DIM, appearance_query, frame_vector, scene_slot
+from models.embedded.vocabulary import by_importance
 
 _MOST_STREAMS = 64
 _MOST_DONE = 32
@@ -88,12 +89,13 @@ class EmbeddedEncoder:
             *_read(frame, shown, span),
             *stream.scenes.notice(frame, motion, look, span),
         )
+        words = by_importance(words_of([one.line for one in shown]))
         feature = Feature(
             stream=frame.stream,
             epoch=frame.epoch,
             pts=frame.pts,
             span=span,
-            vector=frame_vector(concepts, appearance=look.appearance, words=words_of([one.line for one in shown])),
+            vector=frame_vector(concepts, appearance=look.appearance, words=words),
             observations=observations,
             thumbnail=jpeg(frame.pixels, _THUMBNAIL_SIDE),
         )
@@ -175,7 +177,7 @@ def _encode_utterance(utterance: Utterance) -> Feature:
         epoch=utterance.epoch,
         pts=utterance.pts,
         span=utterance.span,
-        vector=frame_vector({scene_slot("speech"): 1.0}, words=words),
+        vector=frame_vector({scene_slot("speech"): 1.0}, words=by_importance(words)),
         origin="sound",
         observations=(heard,),
     )

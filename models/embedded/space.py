@@ -79,8 +79,8 @@ def frame_vector(
 ) -> Vector:
     """float32 [DIM], norm at most 1.
 
-    `concepts` maps slots to strengths 0..1, `appearance` is a unit vector [APPEARANCE_SIZE], and `words` maps words
-    to how surely they were read or heard. The slots "text" and "speech" say which.
+    `concepts` maps slots to strengths 0..1, `appearance` is a unit vector [APPEARANCE_SIZE], and `words` maps words,
+    most important first, to how surely they were read or heard. The slots "text" and "speech" say which.
     """
     vector = np.zeros(DIM, dtype=np.float32)
     for slot, strength in concepts.items():
@@ -88,7 +88,7 @@ def frame_vector(
     if appearance is not None:
         vector[APPEARANCE] = APPEARANCE_SCALE * appearance
     strongest: dict[str, float] = {}
-    for word, certainty in sorted((words or {}).items(), key=lambda item: -item[1])[:MAX_WORDS]:
+    for word, certainty in list((words or {}).items())[:MAX_WORDS]:
         for gram in _grams(word):
             strongest[gram] = max(strongest.get(gram, 0.0), certainty)
     for gram, certainty in strongest.items():

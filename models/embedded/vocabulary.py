@@ -6,7 +6,7 @@ Every entry says what a lemma or a phrase of lemmas stands for. What is in none 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal
@@ -139,6 +139,11 @@ assert all(meaning.value in ACTIONS for meaning in _PHRASES.values() if meaning.
 def meaning(phrase: str) -> Meaning | None:
     """What lemmas joined by spaces stand for; None when they are in no table."""
     return _PHRASES.get(phrase)
+
+
+def by_importance(words: Mapping[str, float]) -> dict[str, float]:
+    """Words and how sure they are, those with a meaning of their own before those of grammar, the surest first."""
+    return dict(sorted(words.items(), key=lambda item: (item[0] in GRAMMAR, -item[1])))
 
 
 @lru_cache(maxsize=1)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from ingest.records import Moment, Span, StreamId, Utterance
 from models.embedded.clauses import parse, query
+from models.embedded.encoder import EmbeddedEncoder
 from models.embedded.space import ACTIONS, COLOURS, SCENE, frame_vector, motion_slot, scene_slot
 
 
@@ -101,3 +103,41 @@ def test_sentences_that_say_nothing_match_nothing(sentence: str) -> None:
     found = query(sentence)
     assert parse(sentence) == []
     assert float(found.probability(np.asarray(everything() @ found.vector))) < 0.01
+
+
+QUOTATION = "ask not what your country can do for you"
+
+
+def heard(text: str, certainty: float = 0.8) -> float:
+    """The chance that someone who was heard to say `text` said the quotation."""
+    one = Utterance(StreamId("s"), 0, 0, Span(Moment(0), Moment(1)), text, certainty)
+    (feature,) = EmbeddedEncoder().encode_utterances([one])
+    asked = query(QUOTATION)
+    return float(asked.probability(feature.vector @ asked.vector))
+
+
+def test_a_sentence_of_function_words_is_a_quotation() -> None:
+    asked = query(QUOTATION)
+    assert (asked.understood, asked.unknown) == ((f'"{QUOTATION}"',), ())
+    assert heard("and so my fellow americans " + QUOTATION) > 0.6
+    assert heard("and not what your country can do for you") > 0.6  # misheard by one word
+    for other in (
+        "we will see you tomorrow morning",
+        "what can you do for your dog that you could not do for me",
+        "the country is one of the largest in the world",
+    ):
+        assert heard(other) < 0.5
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "a dog",
+        "the man in the house",
+        "is there a swimming pool behind your house",
+        "can you find me the man with the dog",
+        "someone puts a bag on the table",
+    ],
+)
+def test_descriptions_and_questions_are_no_quotations(sentence: str) -> None:
+    assert not any(phrase.startswith('"') for phrase in query(sentence).understood)
