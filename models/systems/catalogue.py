@@ -76,9 +76,10 @@ def _folder(about: str, name: str, hub: str, tokenizer: str) -> Part:
     )
 
 
-def _clip() -> Part:
+def _clip(folder: str = "clip-vit-large-patch14") -> Part:
+    """Which CLIP it is may be said by the model beside it: `folder` is then a pattern."""
     name = "clip-vit-large-patch14"
-    return Part("CLIP, the eye", ("clip-vit-*/config.json", f"clip-vit-*/{WEIGHTS}"), f"openai/{name}", into=name)
+    return Part("CLIP, the eye", (f"{folder}/config.json", f"{folder}/{WEIGHTS}"), f"openai/{name}", into=name)
 
 
 _EVA = Part("EVA-CLIP ViT-g, the eye", ("eva_vit_g.pth",), page=f"{_LAVIS}/BLIP2/eva_vit_g.pth")
@@ -104,7 +105,7 @@ CATALOGUE: Final[Mapping[str, Entry]] = {
             "cogvlm2-video",
             "finds when things happen",
             "arXiv 2408.16500",
-            12_507_532_544,
+            12_507_530_496,
             "CogVLM2 and Llama 3 licences",
             (
                 Part(
@@ -118,7 +119,7 @@ CATALOGUE: Final[Mapping[str, Entry]] = {
             "chat-univi",
             "few tokens per event, long evidence",
             "arXiv 2311.08046",
-            7_046_000_000,
+            7_045_793_792,
             "research only (LLaMA)",
             (
                 Part(
@@ -127,14 +128,14 @@ CATALOGUE: Final[Mapping[str, Entry]] = {
                     "Chat-UniVi/Chat-UniVi",
                     take=("*.json", "*.model", "*.bin"),
                 ),
-                _clip(),
+                _clip("clip-vit-*"),
             ),
         ),
         Entry(
             "video-chatgpt",
             "describes, does not count",
             "arXiv 2306.05424",
-            7_046_000_000,
+            7_045_806_080,
             "CC BY-NC-SA 4.0, research only (LLaMA)",
             (
                 _folder("LLaVA", "LLaVA-7B-Lightening-v1-1", "mmaaz60/LLaVA-7B-Lightening-v1-1", "tokenizer.model"),
@@ -151,7 +152,7 @@ CATALOGUE: Final[Mapping[str, Entry]] = {
             "ma-lmm",
             "watches for ever in constant memory, answers from what it kept",
             "arXiv 2404.05726",
-            7_913_000_000,
+            7_913_324_672,
             "MIT code, research only (Vicuna)",
             (
                 _EVA,
@@ -180,7 +181,7 @@ CATALOGUE: Final[Mapping[str, Entry]] = {
             "video-llama",
             "sees and hears",
             "arXiv 2306.02858",
-            8_000_000_000,
+            9_075_216_000,
             "research only (LLaMA 2; ImageBind CC BY-NC-SA 4.0)",
             (
                 _EVA,
@@ -207,7 +208,7 @@ CATALOGUE: Final[Mapping[str, Entry]] = {
             "minigpt4-video",
             "pictures and speech in turn",
             "arXiv 2404.03413",
-            7_700_000_000,
+            7_780_940_160,
             "BSD-3 code, LLaMA 2 licence",
             (
                 _EVA,

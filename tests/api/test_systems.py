@@ -1,0 +1,174 @@
+"""Video-language systems chosen by settings: small random weights in the published layout, the real service."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from pydantic import TypeAdapter
+
+from api.profile import chosen
+from api.settings import Settings
+from ingest.errors import Invalid, NotFound
+from ingest.guard import Guard
+from models.systems.ma_lmm import MaLmmConfig
+from models.systems.opening import SIZES, open_system
+from tests.api.conftest import add, ask, running
+from tests.models.systems.conftest import make_qwen2_vl
+from tests.models.test_blip_family import MA_LMM, write_ma_lmm
+
+
+def small_ma_lmm(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / SIZES).write_bytes(TypeAdapter(MaLmmConfig).dump_json(MA_LMM))
+    return write_ma_lmm(folder)
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight seconds of a grey yard; from the second to the sixth a red box goes through it."""
+    import av
+
+    path = tmp_path_factory.mktemp("yard") / "yard.mp4"
+    rate = 10
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=rate)
+        stream.width, stream.height, stream.pix_fmt = 320, 180, "yuv420p"
+        for number in range(8 * rate):
+            pixels = np.full((180, 320, 3), 90, np.uint8)
+            left = (number - 2 * rate) * 6
+            if 0 <= left <= 240:
+                pixels[70:120, left : left + 60] = (220, 30, 20)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.service
+def test_ma_lmm_answers_in_the_service(settings: Settings, film: Path, tmp_path: Path) -> None:
+    folder = small_ma_lmm(tmp_path / "ma-lmm")
+    changes = {"audio": False, "system": "ma-lmm", "system_folder": folder, "roots": [film.parent]}
+    settings = settings.model_copy(update=changes)
+    with running(settings, chosen(settings, Guard(settings.readable))) as (service, http):
+        add(http, "door", film)
+        answer = ask(http, "What happened?")
+        assert answer["model"] == service.models.system.id == "ma-lmm"
+        assert answer["found"], answer
+        assert {citation["stream_name"] for citation in answer["citations"]} == {"door"}
+        assert ask(http, "What happened?")["text"] == answer["text"]
+        checks = {check["name"]: check for check in http.get("/v1/health").json()["checks"]}
+        assert checks["system"]["ok"]
+        assert checks["system"]["detail"].startswith("it saw a picture")
+
+
+@contextmanager
+def hindsight(*command: str, **names: str) -> Iterator[str]:
+    """A command of ours in a process of its own; the first line it says."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "api.cli", *command],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | names,
+    )
+    late = threading.Timer(60, process.kill)
+    late.start()
+    try:
+        assert process.stdout is not None
+        yield process.stdout.readline()
+    finally:
+        late.cancel()
+        process.terminate()
+        process.communicate(timeout=30)
+
+
+@pytest.mark.service
+def test_models_serve_is_the_service_with_that_system(film: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "qwen"
+    folder.mkdir()
+    make_qwen2_vl(folder)
+    command = ("models", "serve", "qwen2-vl", "--folder", str(folder), "--port", "0")
+    names = {"HINDSIGHT_DATA": str(tmp_path / "data"), "HINDSIGHT_ROOTS": json.dumps([str(film.parent)])}
+    with hindsight(*command, HINDSIGHT_AUDIO="false", **names) as line:
+        assert line.startswith("Hindsight with qwen2-vl is at http://127.0.0.1:"), line
+        with httpx.Client(base_url=line.split()[5], timeout=60, trust_env=False) as http:
+            add(http, "door", film)
+            answer = ask(http, "What happened?")
+    assert answer["model"] == "qwen2-vl"
+    assert answer["found"], answer
+
+
+def command(*words: str, data: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    names = {"HINDSIGHT_DATA": str(data), "HF_HUB_DISABLE_TELEMETRY": "1", **more}
+    return subprocess.run(
+        [sys.executable, "-m", "api.cli", "models", *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | names,
+        check=False,
+    )
+
+
+def test_check_loads_shows_a_picture_and_names_what_it_loaded(tmp_path: Path) -> None:
+    folder = small_ma_lmm(tmp_path / "ma-lmm")
+    done = command("check", "ma-lmm", "--folder", str(folder), "--json", data=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["check"].startswith("it saw a picture and began to answer")
+    import hashlib
+
+    digest = hashlib.sha256((folder / "eva_vit_g.pth").read_bytes()).hexdigest()
+    assert {"name": "eva_vit_g.pth", "sha256": digest} in found["files"]
+    (folder / "instruct_blip_vicuna7b_trimmed.pth").unlink()
+    done = command("check", "ma-lmm", "--folder", str(folder), data=tmp_path)
+    assert done.returncode == 3
+    assert "instruct_blip_vicuna7b_trimmed.pth" in done.stderr
+    done = command("check", "ma-lmn", data=tmp_path)
+    assert done.returncode == 3
+    assert "ma-lmm" in done.stderr
+
+
+def listed(words: Sequence[str], data: Path) -> dict[str, object]:
+    done = command(*words, "--json", data=data)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, object] = json.loads(done.stdout)
+    return found
+
+
+def test_show_knows_what_is_missing(tmp_path: Path) -> None:
+    folder = small_ma_lmm(tmp_path / "ma-lmm")
+    assert listed(["show", "ma-lmm", "--folder", str(folder)], tmp_path)["missing"] == []
+    (folder / "eva_vit_g.pth").unlink()
+    for shard in (folder / "llm" / "vicuna-7b").glob("*.safetensors"):
+        shard.unlink()
+    lacking = listed(["show", "ma-lmm", "--folder", str(folder)], tmp_path)["missing"]
+    assert lacking == ["eva_vit_g.pth", "llm/vicuna-7b/*.safetensors|*.bin"]
+
+
+def test_pull_without_a_network_says_so(tmp_path: Path) -> None:
+    done = command("pull", "qwen2-vl", data=tmp_path, HF_ENDPOINT="http://127.0.0.1:9")
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert "Qwen/Qwen2-VL-2B-Instruct could not be fetched" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_broken_table_of_sizes_is_named(tmp_path: Path) -> None:
+    (tmp_path / SIZES).write_text('{"queries": "many"}')
+    with pytest.raises(Invalid, match=r"sizes\.json cannot be read: queries"):
+        open_system("ma-lmm", str(tmp_path))
+
+
+def test_a_service_whose_system_lacks_a_file_does_not_start(settings: Settings, tmp_path: Path) -> None:
+    changes = {"profile": "fake", "audio": False, "system": "qwen2-vl", "system_folder": tmp_path / "absent"}
+    settings = settings.model_copy(update=changes)
+    with pytest.raises(NotFound, match="no folder"):
+        chosen(settings, Guard(settings.readable))
