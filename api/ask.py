@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from api.absence import no_footage, not_found
 from api.citations import Checked, supported
 from api.find import Finder, Found, blind, watched
-from api.highlights import highlights
+from api.highlights import moments
 from api.schemas import AnswerOut, AskIn, SearchedOut
 from api.scope import Place, Scopes
 from api.settings import Settings
+from api.telling import telling
 from api.views import Views
 from ingest.clock import Clock
 from ingest.records import Evidence, Hit
@@ -106,11 +107,14 @@ class Asker:
 
     def _evidence(self, found: Found, place: Place) -> Evidence:
         """Exhibits of what was asked for. For an open question ("what happened?"), and where words cannot be looked
-        for, of what happened at all: what is told is then told of that."""
+        for, of what happened at all: what is told is then told of that, and each exhibit shows the moment told."""
+        store, asked = self._memories.memory.store, found.query.text
         hits: list[Hit] = list(found.hits)
         if not hits and (found.query.unknown or not found.query.understood):
-            hits = highlights(self._memories.memory.store, place.scope, limit=EXHIBITS)
-        return self._memories.memory.recall.evidence(hits, place.scope, found.query)
+            hits = moments(store, place.scope, asked=asked, limit=EXHIBITS)
+        evidence = self._memories.memory.recall.evidence(hits, place.scope, found.query)
+        shown = [replace(one, observations=tuple(telling(store, one.hit, asked=asked))) for one in evidence.exhibits]
+        return replace(evidence, exhibits=tuple(shown))
 
     def _searched(self, place: Place) -> SearchedOut:
         return self._memories.views.searched(place.rows, place.scope.span)

@@ -6,10 +6,10 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from api.highlights import telling
 from api.schemas import FindIn, FindOut, Where
 from api.scope import Place, Scopes
 from api.settings import Settings
+from api.telling import telling
 from api.views import Views
 from ingest.errors import NotVideo, TooLarge
 from ingest.records import Gap, Hit, Moment, Pixels, Query, Span, StreamId
@@ -62,7 +62,7 @@ class Finder:
     def _shown(self, event: str, place: Place, found: Found) -> FindOut:
         return FindOut(
             event=event,
-            hits=[self._views.hit(hit, telling(self._memory.store, hit)) for hit in found.hits],
+            hits=[self._views.hit(hit, telling(self._memory.store, hit, asked=found.query.text)) for hit in found.hits],
             searched=self._views.searched(place.rows, place.scope.span),
             gaps=self._views.gaps(found.gaps),
             understood=list(found.query.understood),

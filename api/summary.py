@@ -7,9 +7,10 @@ from collections import Counter
 from api.absence import no_footage, where
 from api.ask import Memories
 from api.find import blind, watched
-from api.highlights import highlights, telling
+from api.highlights import highlights
 from api.schemas import HitOut, SummaryOut, Where
 from api.scope import Place
+from api.telling import telling
 from ingest.records import ObservationKind
 
 TOLD_PER_STRETCH = 3

@@ -15,6 +15,7 @@ import numpy as np
 
 from api import trigger
 from api.describe import describe
+from api.telling import around, told
 from api.trigger import Change, Sample, State
 from ingest.bus import FEATURES
 from ingest.errors import NotFound
@@ -222,23 +223,17 @@ class Watch:
     def _alert(
         self, armed: _Armed, stream: StreamId, change: Change, origin: Origin, observed: Sequence[Observation]
     ) -> Alert:
-        why = explain(armed.rule, armed.query, change, observed)
+        near = around(self._memory.store, stream, change.span)
+        why = explain(armed.rule, change, told(observed, change.span, near, asked=armed.rule.text))
         return Alert(armed.rule.id, stream, change.span, change.score, change.peak, why)
 
 
-def explain(rule: Rule, query: Query, change: Change, observed: Sequence[Observation]) -> str:
-    """What was seen, and how sure: what speaks most of the rule's own words comes first."""
-    words = {word.lower() for word in query.understood}
-    told = sorted({describe(seen): seen for seen in observed}.items(), key=lambda item: _relevance(item[0], words))
-    seen = "; ".join(text for text, _ in told[:TOLD])
+def explain(rule: Rule, change: Change, observed: Sequence[Observation]) -> str:
+    """What was seen, and how sure."""
+    seen = "; ".join(list(dict.fromkeys(describe(one) for one in observed))[:TOLD])
     sure = f"“{rule.text}” with probability {change.score:.2f}, threshold {rule.threshold:.2f}"
     held = f", for {rule.hold_us / 1e6:g} s" if rule.hold_us else ""
     return f"{sure}{held}. Seen: {seen}." if seen else f"{sure}{held}."
-
-
-def _relevance(description: str, words: set[str]) -> tuple[int, str]:
-    shared = sum(word.rstrip("s") in description.lower() for word in words)
-    return -shared, description
 
 
 def _watches(rule: Rule, stream: StreamId) -> bool:

@@ -9,14 +9,15 @@ import pytest
 
 from api.absence import no_footage, not_found
 from api.describe import describe
-from api.highlights import highlights, telling
+from api.highlights import highlights, moments
 from api.schemas import GapOut, SearchedOut, Where
 from api.scope import Scopes
 from api.settings import Settings
+from api.telling import telling
 from ingest.clock import FakeClock, SystemClock
 from ingest.errors import Invalid, NotFound
 from ingest.ledger import Ledger
-from ingest.records import Feature, Moment, Observation, Scope, Span, StreamId, seconds
+from ingest.records import Feature, Hit, Moment, Observation, Scope, Span, StreamId, seconds
 from memory.memory import Memory
 from memory.store import StreamRow
 from models.fake import FakeEncoder
@@ -119,14 +120,50 @@ def test_highlights_join_what_is_near_and_rank_what_is_rich(memory: Any) -> None
     found = highlights(memory.store, Scope((StreamId("door"),)), limit=2)
     assert [(hit.span.start - START) // 1_000_000 for hit in found] == [100, 300]
     assert found[0].span == span(100, 106)
-    told = [describe(one) for one in telling(memory.store, found[0])]
-    assert told == [
-        "something red enters",
-        "something red leaves",
-        "something red moves right",
-        "the words “CAM 1” are in the picture",  # it was there anyway
-    ]
+    words = [describe(one) for one in telling(memory.store, found[0])]
+    assert words == ["something red enters", "something red leaves", "something red moves right"]
     assert highlights(memory.store, Scope((StreamId("film"),))) == []
+
+
+def test_what_is_told_speaks_of_the_moment_and_of_what_was_asked(memory: Any) -> None:
+    remember(
+        memory,
+        seen("read", "text", 0, 40, text="BAKERY"),
+        seen("read", "text", 41, 120, text="BAKERY"),  # lost for a moment
+        seen("read", "text", 51, 53, text="PARCELS"),
+        seen("scene", "still", 0, 50.2),
+        seen("thing", "something", 50, 55, colour="red", actions=("moves right",)),
+        seen("thing", "something", 50, 55, track="b", colour="blue", actions=("moves left",)),
+        seen("thing", "something", 54.9, 90, colour="green", actions=("moves left",)),
+    )
+
+    def told(start: float, end: float, asked: str) -> list[str]:
+        hit = Hit(StreamId("door"), span(start, end), 0.9, span(start, end).start)
+        return [describe(one) for one in telling(memory.store, hit, asked=asked)]
+
+    red, blue = "something red moves right", "something blue moves left"
+    sign, parcels = "the words “BAKERY” are in the picture", "the words “PARCELS” are in the picture"
+    assert told(50, 55, "Did a red car pass?") == [red, parcels, blue]
+    assert told(50, 55, "something blue")[0] == blue
+    assert sign in told(50, 55, "which text is shown?")
+    assert told(50, 55, "the bakery")[0] == sign
+    assert told(10, 50.1, "nothing moves") == ["nothing moves"]
+
+
+def test_moments_are_those_of_what_is_told(memory: Any) -> None:
+    remember(
+        memory,
+        seen("read", "text", 0, 120, text="BAKERY"),
+        seen("event", "enters", 8, 8.5, text="something", colour="red"),
+        seen("thing", "something", 8, 13, colour="red", actions=("moves right",)),
+        seen("thing", "something", 20, 33, colour="blue", actions=("moves left",)),
+        seen("heard", "speech", 50, 52, text="see you tomorrow"),
+    )
+    scope = Scope((StreamId("door"),))
+    assert moments(memory.store, scope, asked="Did a red car pass?", limit=1)[0].span == span(8, 13)
+    found = {hit.span for hit in moments(memory.store, scope, asked="What happened?")}
+    assert found == {span(8, 13), span(20, 33), span(50, 52), span(0, 120)}
+    assert moments(memory.store, Scope((StreamId("film"),)), asked="anything") == []
 
 
 @pytest.fixture
