@@ -333,6 +333,9 @@ _READERS: tuple[tuple[re.Pattern[str], _Reader], ...] = tuple(
 )
 
 
+_NEAR_US = 12 * 3600 * MICROSECONDS
+"""Times this long after a file's end are still told as offsets into it: "02:00:00" of a film of an hour."""
+
 # --- writing ---------------------------------------------------------------------------------------------------
 
 
@@ -347,7 +350,7 @@ def offset_label(offset_us: int) -> str:
 
 def label(span: Span, calendar: Calendar) -> str:
     """A span for people: an offset into a file, or local time with as much of the date as is needed."""
-    if calendar.file is not None:
+    if calendar.file is not None and calendar.file.start <= span.start < calendar.file.end + _NEAR_US:
         return f"{offset_label(span.start - calendar.file.start)}–{offset_label(span.end - calendar.file.start)}"
     start, end = local(span.start, calendar.zone), local(span.end, calendar.zone)
     recent = abs((calendar.today - start.date()).days) < 6
