@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -159,6 +160,74 @@ def test_pull_without_a_network_says_so(tmp_path: Path) -> None:
     assert done.returncode == 4, done.stdout + done.stderr
     assert "Qwen/Qwen2-VL-2B-Instruct could not be fetched" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def hub() -> Iterator[tuple[str, dict[str, bytes]]]:
+    """A server that speaks as much of the model hub's protocol as fetching a snapshot takes."""
+    files: dict[str, bytes] = {}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self._reply(b"", len(files.get(self._file(), b"")))
+
+        def do_GET(self) -> None:
+            if self.path.startswith("/api/models/"):
+                siblings = [{"rfilename": name, "size": len(content)} for name, content in files.items()]
+                content = json.dumps({"id": "a/b", "sha": "c" * 40, "siblings": siblings}).encode()
+                if "/tree/" in self.path:
+                    content = json.dumps(
+                        [
+                            {"type": "file", "path": name, "size": len(one), "oid": "e" * 40}
+                            for name, one in files.items()
+                        ]
+                    ).encode()
+                self._reply(content, len(content), kind="application/json")
+            else:
+                self._reply(files[self._file()], len(files[self._file()]))
+
+        def _file(self) -> str:
+            return self.path.partition("?")[0].split("/resolve/")[-1].partition("/")[2]
+
+        def _reply(self, content: bytes, length: int, kind: str = "application/octet-stream") -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(length))
+            self.send_header("ETag", f'"{length:040x}"')
+            self.send_header("X-Repo-Commit", "c" * 40)
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # its signature
+            return None
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}", files
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_pull_fetches_what_is_missing_and_names_what_no_hub_has(
+    hub: tuple[str, dict[str, bytes]], tmp_path: Path
+) -> None:
+    address, files = hub
+    files |= {"config.json": b"{}", "tokenizer.model": b"words", "pytorch_model.bin": b"weights", "README.md": b"no"}
+    files["checkpoints/video_llama_checkpoint_best.pth"] = b"trained"
+    names = {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "home"), "HF_HUB_DISABLE_XET": "1"}
+    done = command("pull", "minigpt4-video", "--folder", str(tmp_path / "here"), data=tmp_path, **names)
+    assert done.returncode == 1, done.stderr
+    assert "By hand: eva_vit_g.pth from https://" in done.stdout
+    assert (tmp_path / "here" / "llm" / "pytorch_model.bin").read_bytes() == b"weights"
+    assert (tmp_path / "here" / "video_llama_checkpoint_best.pth").read_bytes() == b"trained"
+    assert not list((tmp_path / "here").rglob("README.md"))
+    (tmp_path / "here" / "eva_vit_g.pth").write_bytes(b"eye")
+    files.clear()
+    done = command("pull", "minigpt4-video", "--folder", str(tmp_path / "here"), data=tmp_path, **names)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().endswith("complete")
 
 
 def test_a_broken_table_of_sizes_is_named(tmp_path: Path) -> None:
