@@ -54,7 +54,7 @@ class Entry:
 
     @property
     def gpu(self) -> str:
-        """The smallest common graphics card it runs on, with room for pictures and an answer."""
+        """The smallest common graphics card it should fit on, with room for pictures and an answer: an estimate."""
         wanted = self.bytes / 1e9 * 1.15 + 1.5
         return next((f"{size} GB" for size in (8, 12, 16, 24, 40, 48, 80) if wanted <= size), "several")
 
@@ -223,7 +223,7 @@ CATALOGUE: Final[Mapping[str, Entry]] = {
         ),
     )
 }
-"""The seven systems. Facts about files are those of the authors' pages; the pages decide."""
+"""The seven systems. Names, sources and licences may move or change: the authors' pages decide."""
 
 
 def entry(name: str) -> Entry:
