@@ -28,6 +28,14 @@ def not_found(searched: SearchedOut, gaps: Sequence[GapOut], unknown: Sequence[s
     return " ".join(parts)
 
 
+def nothing_of_note(searched: SearchedOut, gaps: Sequence[GapOut]) -> str:
+    """For an open question about a place that was watched, where nothing happened that has a name."""
+    parts = [f"I noticed nothing in the footage of {where(searched)}."]
+    if gaps:
+        parts.append(f"There is no video {_gaps(gaps)}.")
+    return " ".join(parts)
+
+
 def where(searched: SearchedOut) -> str:
     streams = _listed(searched.streams)
     return f"{streams}, {searched.span.label}" if searched.span else streams

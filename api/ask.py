@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from api.absence import no_footage, not_found
+from api.absence import no_footage, not_found, nothing_of_note
 from api.citations import Checked, supported
 from api.find import Finder, Found, blind, watched
 from api.highlights import moments
@@ -87,7 +87,10 @@ class Asker:
         timings.done("evidence")
         if not evidence.exhibits:
             gaps = self._memories.views.gaps(evidence.gaps)
-            text = not_found(self._searched(place), gaps, found.query.unknown)
+            if found.query.understood or found.query.unknown:
+                text = not_found(self._searched(place), gaps, found.query.unknown)
+            else:
+                text = nothing_of_note(self._searched(place), gaps)
             yield text
             yield self._answer(request, place, _Written(text, evidence), timings)
             return

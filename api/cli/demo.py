@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 import threading
+from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 
@@ -14,6 +16,8 @@ from api.cli.client import Client, named
 from api.cli.serve import Port
 from api.cli.streams import WAITING
 from ingest.errors import HindsightError, NotFound
+from ingest.guard import resolve
+from ingest.sources import parse
 
 if TYPE_CHECKING:
     from api.settings import Settings
@@ -35,7 +39,8 @@ def demo(
 
     found = settings.load(data=data.expanduser(), port=port)
     source = _own(video) if video else _rendered(found.folder)
-    found = found.model_copy(update={"roots": [*found.roots, *_folder_of(source)]})
+    granted = {"roots": [*found.roots, *_folder_of(source)], "networks": [*found.networks, *addresses_of(source)]}
+    found = found.model_copy(update=granted)
     server.serve(found, lambda address: _guide(found, address, "street" if video is None else "video", source))
 
 
@@ -49,6 +54,15 @@ def _own(video: str) -> str:
 def _folder_of(source: str) -> list[Path]:
     """Who starts the demonstration on a file wants it read, wherever it lies."""
     return [Path(source).parent] if Path(source).is_file() else []
+
+
+def addresses_of(source: str) -> list[str]:
+    """Who starts the demonstration on a URL wants it watched, also on this machine: its host's addresses, no others."""
+    host = urlsplit(source).hostname if "://" in source else None
+    try:
+        return [str(ip_network(address)) for address in resolve(host, 0)] if host else []
+    except OSError:
+        return []  # told when the source is opened
 
 
 def _rendered(folder: Path) -> str:
@@ -77,8 +91,8 @@ def _show_around(found: Settings, address: str, name: str, source: str) -> None:
         output.say(f"It is watching {stream['source']} …")
         stream = _first_results(client, stream)
         prefix = "" if found.port == 8765 else f"HINDSIGHT_PORT={found.port} "
-        output.say("Three things to try, in another terminal or on the page:")
-        for command in suggestions(client, stream):
+        output.say("To try, in another terminal or on the page:")
+        for command in suggestions(client, stream) or (f'ask "What happened?" --stream {stream["name"]}',):
             output.say(f"  {prefix}{sys.argv[0]} {command}")
         _until_read(client, stream)
     except HindsightError as error:
@@ -89,7 +103,7 @@ def _watched(client: Client, name: str, source: str) -> dict[str, Any]:
     """The stream of this source; one of an earlier demonstration is used again."""
     streams: list[dict[str, Any]] = client.get("/v1/streams")
     for stream in streams:
-        if stream["source"] == source:
+        if stream["source"] == parse(source).masked:
             return stream
     taken = {stream["name"] for stream in streams}
     free = next(name for name in (name, *(f"{name}-{n}" for n in range(2, 1000))) if name not in taken)

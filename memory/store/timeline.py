@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, Connection, Table, select
+from sqlalchemy import ColumnElement, Connection, Table, delete, select
 
 from ingest.records import (
     Box,
@@ -80,6 +80,10 @@ class Timeline:
                 row = {"stream": record.stream, "start": record.span.start, "end": record.span.end}
                 row |= {"reason": record.reason, "detail": record.detail}
                 self._database.upsert(connection, schema.gaps, [row], update=("end", "reason", "detail"))
+                gaps = schema.gaps  # one that was told before from a later moment on is part of this one
+                part = (gaps.c.stream == record.stream) & (gaps.c.reason == record.reason)
+                within_it = (gaps.c.start > record.span.start) & (gaps.c.end <= record.span.end)
+                connection.execute(delete(gaps).where(part & within_it))
             case Coverage():
                 self._cover(connection, record)
 

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from api.cli import app as dispatcher
-from api.cli import rules
+from api.cli import demo, rules
 from ingest.errors import (
     Busy,
     Conflict,
@@ -82,6 +82,20 @@ def test_settings_that_make_no_sense(monkeypatch: pytest.MonkeyPatch, capsys: py
     monkeypatch.delenv("HINDSIGHT_KEY", raising=False)
     assert run(monkeypatch, "serve", "--host", "0.0.0.0") == 3
     assert "without a key" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("source", "granted"),
+    [
+        ("rtsp://user:secret@127.0.0.1:8554/cam", ["127.0.0.1/32"]),
+        ("http://[::1]:8000/film.mp4", ["::1/128"]),
+        ("http://no-such-host.invalid/film.mp4", []),
+        ("/dev/video0", []),
+        ("film.mp4", []),
+    ],
+)
+def test_who_starts_the_demonstration_on_an_address_grants_that_address_alone(source: str, granted: list[str]) -> None:
+    assert demo.addresses_of(source) == granted
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,14 @@ def test_the_journal_is_kept(memory: Memory) -> None:
     assert memory.store.streams.get("door").state == "live"
 
 
+def test_a_gap_that_holds_an_earlier_one_of_its_reason_is_told_once(memory: Memory) -> None:
+    """Paused: told when the stream stopped, and again, from the last picture remembered, when it went on."""
+    other = Gap(DOOR, span(24, 25), "clock jump")
+    whole = Gap(DOOR, span(19.8, 30), "paused")
+    memory.remember.handle([Gap(DOOR, span(20, 20.1), "paused"), other, whole])
+    assert memory.store.timeline.gaps(DOOR) == (whole, other)
+
+
 def test_a_later_version_of_an_observation_replaces_the_earlier(memory: Memory) -> None:
     memory.remember.handle([feature(1, observations=(seen(0, 1, text="a"), seen(0, 1, track="2")))])
     memory.remember.handle([feature(5, observations=(seen(0, 5, actions=("stays",)),))])
