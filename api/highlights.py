@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
-from api.telling import MOST, WEIGHT, relevance, stems
+from api.telling import MOST, WEIGHT, relevance, stems, telling
 from ingest.records import Hit, Observation, ObservationKind, Scope, Span, seconds
 from memory.store import Store
 
@@ -27,8 +28,8 @@ def highlights(store: Store, scope: Scope, *, limit: int = 8) -> list[Hit]:
     groups = list(_grouped(sorted(passing, key=lambda o: (o.stream, o.span.start))))
     groups += [[one] for one in seen if _lasts(one)]
     groups.sort(key=_worth, reverse=True)
-    hits = [_hit(group) for group in groups[:limit]]
-    return sorted(hits, key=lambda hit: hit.span)
+    worth_telling = (hit for group in groups if _is_news(store, hit := _hit(group)))
+    return sorted(islice(worth_telling, limit), key=lambda hit: hit.span)
 
 
 def moments(store: Store, scope: Scope, *, asked: str, limit: int = 8) -> list[Hit]:
@@ -46,6 +47,11 @@ def moments(store: Store, scope: Scope, *, asked: str, limit: int = 8) -> list[H
         if len(chosen) < limit and not any(_told_by(one, other) for other in chosen):
             chosen.append(one)
     return [_hit([one], whole=True) for one in chosen]
+
+
+def _is_news(store: Store, hit: Hit) -> bool:
+    """Whether there is more to tell of a stretch than what was there anyway."""
+    return any(one.kind in NEWS for one in telling(store, hit))
 
 
 def _told_by(one: Observation, other: Observation) -> bool:

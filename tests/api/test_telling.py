@@ -125,6 +125,17 @@ def test_highlights_join_what_is_near_and_rank_what_is_rich(memory: Any) -> None
     assert highlights(memory.store, Scope((StreamId("film"),))) == []
 
 
+def test_a_sign_that_hangs_there_anyway_is_no_highlight(memory: Any) -> None:
+    remember(
+        memory,
+        seen("read", "text", 0, 30, text="BAKERY"),
+        seen("scene", "still", 0, 8),
+        seen("thing", "something", 8, 13, colour="red", actions=("moves right",)),
+    )
+    found = highlights(memory.store, Scope((StreamId("door"),)))
+    assert [hit.span for hit in found] == [span(8, 13)]
+
+
 def test_what_is_told_speaks_of_the_moment_and_of_what_was_asked(memory: Any) -> None:
     remember(
         memory,
