@@ -17,7 +17,9 @@ def examine(*, repair: bool) -> list[CheckOut]:
     found = settings.load()
     if not found.database and not (found.folder / "hindsight.db").exists():
         raise NotFound(f"There is no memory in {found.folder}.", advice="Set HINDSIGHT_DATA to where it is.")
-    models = chosen(found, Guard(found.readable, found.networks))
+    # Nothing will be answered or heard: only the encoder says which memory this is.
+    quiet = found.model_copy(update={"system": "extractive", "audio": False})
+    models = chosen(quiet, Guard(found.readable, found.networks))
     try:
         memory = open_memory(found, models, Ledger(), SystemClock())
         try:
