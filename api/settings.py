@@ -26,7 +26,7 @@ class Settings(BaseSettings):
     allowed_hosts: list[str] = Field([], description="Names, besides localhost and addresses, this service answers to.")
     timezone: str = Field("UTC", description="Time zone of times without one, such as Europe/Berlin.")
 
-    profile: str = Field("embedded", description="Named choice of models: embedded, standard, full.")
+    profile: str = Field("embedded", description="Named choice of models: embedded or standard.")
     threshold: float | None = Field(None, ge=0, le=1, description="Least probability of a hit; the profile's if unset.")
     system: str = Field("", description="What writes the answers, see `hindsight models list`; the profile's if empty.")
     system_folder: Path | None = Field(

@@ -16,7 +16,7 @@ def serve(
     data: Data = None,
     host: Host = None,
     port: Port = None,
-    profile: Annotated[str | None, typer.Option(help="Which models: embedded, standard, full.")] = None,
+    profile: Annotated[str | None, typer.Option(help="Which models: embedded or standard.")] = None,
 ) -> None:
     """Run the service until Ctrl-C. Every setting is also a variable: HINDSIGHT_DATA, HINDSIGHT_KEY, …"""
     from api import server, settings
