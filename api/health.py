@@ -37,6 +37,7 @@ class Health:
             check("store", self._store),
             check("recall", self._recall),
             check("stages", self._stages),
+            check("webhooks", self._webhooks),
             check("disk", self._disk),
         ]
         return HealthOut(
@@ -76,6 +77,11 @@ class Health:
         if dead:
             raise HindsightError(f"Stopped: {', '.join(dead)}.", advice="Restart the service; its log says why.")
         return f"{len(self._threads)} are at work."
+
+    def _webhooks(self) -> str:
+        outbox = self._memory.store.outbox.state()
+        told = f"{outbox.waiting} wait to be delivered"
+        return f"{told}, {outbox.given_up} were given up. {outbox.error}" if outbox.given_up else f"{told}."
 
     def _disk(self) -> str:
         free = shutil.disk_usage(self._settings.folder).free

@@ -1,4 +1,4 @@
-"""Alerts leave through an outbox: what could not be delivered is tried again, for as long as it takes.
+"""Alerts leave through an outbox: what could not be delivered is tried again, for about three days.
 
 A webhook gets the alert as JSON with a stable id, so that a receiver can ignore what it has: delivery is at least
 once. With a secret set, `Hindsight-Signature: sha256=…` is the HMAC of the timestamp, a full stop and the body.
@@ -23,6 +23,8 @@ from memory.store import OutboxItem, Store
 
 FIRST_RETRY_S = 5.0
 LAST_RETRY_S = 3600.0
+MOST_TRIES = 80
+"""Ten in the first hour and a half, then one every hour: about three days in all. Then it is given up, for good."""
 JITTER = 0.2
 
 
@@ -79,7 +81,11 @@ class Courier:
     def _failed(self, item: OutboxItem, reason: str) -> None:
         self.results["failed"] += 1
         logging.getLogger("hindsight").warning("Webhook of %s not delivered: %s", item.alert_key, reason)
-        self._store.outbox.failed(item.id, reason, Moment(self._clock.now() + seconds(backoff_s(item.attempts))))
+        if item.attempts + 1 >= MOST_TRIES:
+            self.results["given up"] += 1
+            self._store.outbox.give_up(item.id, f"Given up after {MOST_TRIES} tries: {reason}")
+        else:
+            self._store.outbox.failed(item.id, reason, Moment(self._clock.now() + seconds(backoff_s(item.attempts))))
 
 
 def sign(secret: str, timestamp: str, body: dict[str, object]) -> str:

@@ -7,15 +7,21 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from ingest.errors import Conflict, NotFound
 from ingest.records import Alert, Mark, Moment, Rule, Schedule, Scope, Span, StreamId
 from memory.store import schema
 from memory.store.database import Database
-from memory.store.rows import OutboxItem
+from memory.store.rows import OutboxItem, OutboxState
 from memory.store.timeline import EVERYWHERE, within
+
+
+MOST_WAITING = 10_000
+"""Deliveries that wait at most: beyond it the oldest is given up."""
+_NEVER = 2**63 - 1
+"""When what was given up is due."""
 
 
 class Rules:
@@ -75,6 +81,7 @@ class Alerts:
             if new and webhook:
                 item = {"alert_key": alert.key, "url": webhook, "attempts": 0, "due": due}
                 connection.execute(schema.outbox.insert().values(**item, delivered=False, error=""))
+                _make_room(connection)
         return new
 
     def list(self, *, scope: Scope = EVERYWHERE, rule: str = "", limit: int = 100) -> list[Alert]:
@@ -127,7 +134,7 @@ class Alerts:
 
 
 class Outbox:
-    """Webhooks still to be delivered; a row stays until it says delivered."""
+    """Webhooks still to be delivered; a row stays until it says delivered or given up, and then to be looked at."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -152,6 +159,34 @@ class Outbox:
         with self._database.write() as connection:
             again = {"attempts": table.c.attempts + 1, "error": error, "due": retry_at}
             connection.execute(update(table).where(table.c.id == item).values(again))
+
+
+    def give_up(self, item: int, error: str) -> None:
+        """Try no more; the row stays, with its reason."""
+        self.failed(item, error, Moment(_NEVER))
+
+    def state(self) -> OutboxState:
+        table = schema.outbox
+        given_up = table.c.due == _NEVER
+        with self._database.read() as connection:
+            waiting = connection.scalar(select(func.count()).select_from(table).where(*_waiting()))
+            gone = connection.scalar(select(func.count()).select_from(table).where(given_up))
+            last = select(table.c.error).where(given_up).order_by(table.c.id.desc()).limit(1)
+            return OutboxState(int(waiting or 0), int(gone or 0), connection.scalar(last) or "")
+
+
+def _waiting() -> tuple[ColumnElement[bool], ...]:
+    return schema.outbox.c.delivered.is_(False), schema.outbox.c.due < _NEVER
+
+
+def _make_room(connection: Connection) -> None:
+    """Give up the oldest deliveries beyond `MOST_WAITING`."""
+    table = schema.outbox
+    extra = int(connection.scalar(select(func.count()).select_from(table).where(*_waiting())) or 0) - MOST_WAITING
+    if extra > 0:
+        oldest = select(table.c.id).where(*_waiting()).order_by(table.c.id).limit(extra)
+        gone = {"due": _NEVER, "error": "Too many deliveries were waiting."}
+        connection.execute(update(table).where(table.c.id.in_(oldest)).values(gone))
 
 
 def _flat(alert: Alert) -> dict[str, Any]:

@@ -39,6 +39,15 @@ class OutboxItem:
 
 
 @dataclass(frozen=True, slots=True)
+class OutboxState:
+    """How many deliveries wait, how many were given up, and why the newest of these was."""
+
+    waiting: int
+    given_up: int
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ChapterRow:
     """A sealed chapter, hour or day without its vectors. `path` is empty once its detail is gone."""
 

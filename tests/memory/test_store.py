@@ -80,6 +80,27 @@ def test_changes_of_alerts_are_numbered_for_ever(memory: Memory) -> None:
     assert [number for number, _ in alerts.since(3)] == [4]
 
 
+def test_what_is_given_up_stays_to_be_seen_and_is_never_due(memory: Memory) -> None:
+    memory.store.rules.save(Rule("r1", "red", "something red"))
+    memory.store.alerts.save(Alert("r1", DOOR, span(1, 2), 0.9, Moment(START), ""), "http://box/hook")
+    (item,) = memory.store.outbox.due(Moment(START))
+    assert memory.store.outbox.state() == OutboxState(1, 0)
+    memory.store.outbox.give_up(item.id, "Nobody there.")
+    assert memory.store.outbox.state() == OutboxState(0, 1, "Nobody there.")
+    assert memory.store.outbox.due(Moment(START + seconds(10**9))) == []
+
+
+def test_the_outbox_has_bounds(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alerts, "MOST_WAITING", 3)
+    memory.store.rules.save(Rule("r1", "red", "something red"))
+    for at in range(5):
+        memory.store.alerts.save(Alert("r1", DOOR, span(at, at + 1), 0.9, Moment(START), ""), "http://box/hook")
+    state = memory.store.outbox.state()
+    assert (state.waiting, state.given_up, state.error) == (3, 2, "Too many deliveries were waiting.")
+    kept = [item.alert_key for item in memory.store.outbox.due(Moment(START))]
+    assert kept == [f"r1/{DOOR}/{span(at, at + 1).start}" for at in (2, 3, 4)]
+
+
 def test_the_outbox_delivers_until_it_is_told(memory: Memory) -> None:
     memory.store.alerts.save(alert(10), "http://hook/a")
     memory.store.alerts.save(alert(10, 12), "http://hook/a")
