@@ -17,7 +17,6 @@ from memory.store.database import Database
 from memory.store.rows import OutboxItem, OutboxState
 from memory.store.timeline import EVERYWHERE, within
 
-
 MOST_WAITING = 10_000
 """Deliveries that wait at most: beyond it the oldest is given up."""
 _NEVER = 2**63 - 1
@@ -159,7 +158,6 @@ class Outbox:
         with self._database.write() as connection:
             again = {"attempts": table.c.attempts + 1, "error": error, "due": retry_at}
             connection.execute(update(table).where(table.c.id == item).values(again))
-
 
     def give_up(self, item: int, error: str) -> None:
         """Try no more; the row stays, with its reason."""

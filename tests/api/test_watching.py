@@ -16,6 +16,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from api import notify
 from api.settings import Settings
 from tests.api.conftest import FILMED, add, running, wait_for
 
@@ -174,3 +175,24 @@ def test_what_was_stored_unjudged_is_judged_after_a_restart(settings: Settings, 
         caught = http.get("/v1/alerts").json()
         assert starts(caught) == starts(whole)
         assert FILMED in {stream["span"]["start"] for stream in http.get("/v1/streams").json()}
+
+
+def test_a_webhook_that_is_never_taken_is_given_up_and_told(
+    settings: Settings, films: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notify, "MOST_TRIES", 3)
+    monkeypatch.setattr(notify, "FIRST_RETRY_S", 0.05)
+    receiver.failures = 99
+    with running(settings) as (_, http):
+        http.post("/v1/rules", json={**RULE, "webhook": receiver.url})
+        add(http, "door", films / "red.mp4")
+        wait_for(lambda: 'hindsight_webhooks_total{result="given up"} 1.0' in http.get("/metrics").text)
+        checks = {check["name"]: check["detail"] for check in http.get("/v1/health").json()["checks"]}
+        assert "1 were given up. Given up after 3 tries: The receiver answered 500." in checks["webhooks"]
+    assert len(receiver.calls) == 3
+
+
+def test_three_days_of_tries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notify, "JITTER", 0.0)
+    waited = sum(notify.backoff_s(attempts) for attempts in range(notify.MOST_TRIES - 1))
+    assert 2.5 < waited / 86_400 < 3.5

@@ -20,6 +20,8 @@ from ingest.records import Alert, Moment, Rule, Schedule, Scope, StreamId, secon
 from memory import migrations
 from memory.memory import Memory
 from memory.store import Database, schema
+from memory.store import alerts as memory_alerts
+from memory.store.rows import OutboxState
 from tests.memory.conftest import DOOR, START, OpenMemory, feature, frames_of, mark, span
 
 RULE = Rule("r1", "someone", "something enters", (DOOR,), schedule=Schedule((1, 5), 60, 120, "Europe/Berlin"))
@@ -81,8 +83,7 @@ def test_changes_of_alerts_are_numbered_for_ever(memory: Memory) -> None:
 
 
 def test_what_is_given_up_stays_to_be_seen_and_is_never_due(memory: Memory) -> None:
-    memory.store.rules.save(Rule("r1", "red", "something red"))
-    memory.store.alerts.save(Alert("r1", DOOR, span(1, 2), 0.9, Moment(START), ""), "http://box/hook")
+    memory.store.alerts.save(alert(1), "http://hook/a")
     (item,) = memory.store.outbox.due(Moment(START))
     assert memory.store.outbox.state() == OutboxState(1, 0)
     memory.store.outbox.give_up(item.id, "Nobody there.")
@@ -91,14 +92,13 @@ def test_what_is_given_up_stays_to_be_seen_and_is_never_due(memory: Memory) -> N
 
 
 def test_the_outbox_has_bounds(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alerts, "MOST_WAITING", 3)
-    memory.store.rules.save(Rule("r1", "red", "something red"))
+    monkeypatch.setattr(memory_alerts, "MOST_WAITING", 3)
     for at in range(5):
-        memory.store.alerts.save(Alert("r1", DOOR, span(at, at + 1), 0.9, Moment(START), ""), "http://box/hook")
+        memory.store.alerts.save(alert(at), "http://hook/a")
     state = memory.store.outbox.state()
     assert (state.waiting, state.given_up, state.error) == (3, 2, "Too many deliveries were waiting.")
     kept = [item.alert_key for item in memory.store.outbox.due(Moment(START))]
-    assert kept == [f"r1/{DOOR}/{span(at, at + 1).start}" for at in (2, 3, 4)]
+    assert kept == [alert(at).key for at in (2, 3, 4)]
 
 
 def test_the_outbox_delivers_until_it_is_told(memory: Memory) -> None:
