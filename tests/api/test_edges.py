@@ -33,11 +33,14 @@ def test_what_passed_is_found_from_its_first_moment_to_its_last(tmp_path: Path) 
         wait_for(lambda: http.get("/v1/streams/street").json()["state"] == "finished", within_s=60)
         span = http.get("/v1/streams/street").json()["span"]
         assert span["end_offset_s"] == pytest.approx(LENGTH, abs=0.1)
-        for event_text, expected in (
-            ("something red", passed), ("something moves", passed), ("nothing moves", still), ("the road is empty", still)
-        ):  # fmt: skip
+        wanted = {
+            "something red": passed,
+            "something moves": passed,
+            "nothing moves": still,
+            "the road is empty": still,
+        }
+        for event_text, expected in wanted.items():
             found = spans(http, event_text)
-            print(event_text, found, expected)
             assert len(found) == len(expected), (event_text, found, expected)
             for (start, end), (true_start, true_end) in zip(found, expected, strict=True):
                 assert start == pytest.approx(true_start, abs=1.0), (event_text, found, expected)
