@@ -82,6 +82,8 @@ def _system(settings: Settings, profile: Profile, guard: Guard) -> VideoSystem:
     name = settings.system or ("openai" if settings.llm_url else profile.system)
     if name in registry.IN_A_CHILD:
         return local_system(name, settings, profile.options.get(name, {}))
+    if name == "extractive":
+        return registry.system(name, {"zone": settings.timezone})
     if name != "openai":
         return registry.system(name, profile.options.get(name, {}))
     return registry.system(

@@ -121,10 +121,10 @@ def _fake_transcriber() -> Transcriber:
     return FakeTranscriber()
 
 
-def _extractive() -> VideoSystem:
+def _extractive(**options: Any) -> VideoSystem:
     from models.language.extractive import ExtractiveSystem
 
-    return ExtractiveSystem()
+    return ExtractiveSystem(**options)
 
 
 def _openai(**options: Any) -> VideoSystem:

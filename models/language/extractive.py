@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from ingest.records import Evidence, Observation
 from models.language.questions import Aim, Question, mentions, take_apart
 from models.language.telling import Teller, duration, join, merged, some, thing
 
-_MOST_LISTED = 8
+_MOST_LISTED = 5
+_MOST_TOLD_APART = 12
+"""Of more things than these the colours are counted first."""
+_PERMANENT = 0.5
+"""Text shown for more than this share of a stream's footage is part of the place, not of what happened."""
+_PERMANENT_US = 20_000_000
 _SURE = 0.75
 _BRIEF_US = 700_000
 """Things seen for a shorter time are not counted: most are flicker."""
@@ -22,8 +28,12 @@ class ExtractiveSystem:
 
     id = "extractive"
 
+    def __init__(self, *, zone: str = "UTC") -> None:
+        """`zone` is the name of the time zone that live times are told in."""
+        self._zone = zone
+
     def answer(self, question: str, evidence: Evidence) -> Iterator[str]:
-        asked, teller = take_apart(question), Teller(evidence)
+        asked, teller = take_apart(question), Teller(evidence, self._zone)
         said = False
         for sentence in _sentences(asked, evidence, teller):
             yield f" {sentence}" if said else sentence
@@ -57,7 +67,7 @@ def _count(asked: Question, evidence: Evidence, teller: Teller) -> Iterator[str]
         yield from _nothing(asked, evidence, teller)
         return
     what = f"{join(sorted(asked.colours), 'or')} thing".strip()
-    yield f"{len(things)} different {what}{'s' if len(things) != 1 else ''} moved: {_listed(things, teller)}."
+    yield f"{len(things)} different {what}{'s' if len(things) != 1 else ''} moved{_which_ones(things, teller)}."
 
 
 def _colour(asked: Question, evidence: Evidence, teller: Teller) -> Iterator[str]:
@@ -148,12 +158,13 @@ def _what_happened(asked: Question, evidence: Evidence, teller: Teller) -> Itera
     things = _distinct([one for one in evidence.observations if one.kind == "thing"])
     events = [one for one in evidence.observations if one.kind == "event"]
     if things:
-        yield f"{len(things)} thing{'s' if len(things) != 1 else ''} moved: {_listed(things, teller)}."
-    if events and len(events) <= 2 * _MOST_LISTED:
+        yield f"{len(things)} thing{'s' if len(things) != 1 else ''} moved{_which_ones(things, teller)}."
+    if events and len(things) <= _MOST_LISTED:
         told = [f"something {one.colour} {one.label}".replace("  ", " ") + f" at {teller.at(one)}" for one in events]
-        yield f"{_capital(some(told, 2 * _MOST_LISTED))}."
-    if any(one.kind == "read" for one in evidence.observations):
-        yield from _text(asked, evidence, teller)
+        yield f"{_capital(some(told, _MOST_LISTED))}."
+    passing = tuple(one for one in evidence.observations if not _permanent(one, evidence))
+    if any(one.kind == "read" for one in passing):
+        yield from _text(asked, replace(evidence, observations=passing), teller)
     if any(one.kind == "heard" for one in evidence.observations):
         yield from _speech(asked, evidence, teller)
     if not evidence.observations and evidence.searched:
@@ -180,6 +191,9 @@ def _which(asked: Question, evidence: Evidence, teller: Teller) -> Iterator[str]
 def _nothing(asked: Question, evidence: Evidence, teller: Teller) -> Iterator[str]:
     if not evidence.searched:
         return
+    if asked.colours and not asked.unknown and asked.actions <= {"moves", "present"}:
+        yield f"Nothing {join(sorted(asked.colours), 'or')} moved in {teller.searched(evidence)}."
+        return
     found = "nothing moving" if asked.unknown else "nothing like that"
     yield f"I found {found} in {teller.searched(evidence)}."
 
@@ -202,11 +216,23 @@ def _distinct(things: Sequence[Observation]) -> list[Observation]:
     return sorted(lasting, key=lambda one: (one.stream, one.span))
 
 
+def _which_ones(things: Sequence[Observation], teller: Teller) -> str:
+    """Things one by one as far as a reader follows; of many, their colours first."""
+    tally = Counter(one.colour for one in things if one.colour)
+    colours = join([f"{count} {colour}" for colour, count in tally.most_common(_MOST_LISTED)])
+    return (f", {colours}" if len(things) > _MOST_TOLD_APART and tally else "") + f": {_listed(things, teller)}"
+
+
+def _permanent(one: Observation, evidence: Evidence) -> bool:
+    """Whether a line of text was there nearly all the time."""
+    spans = [span for stream, span in evidence.searched if stream == one.stream]
+    shared = [common.duration for span in spans if (common := span.intersection(one.span)) is not None]
+    share = sum(shared) / max(sum(span.duration for span in spans), 1)
+    return one.kind == "read" and share > _PERMANENT and sum(shared) >= _PERMANENT_US
+
+
 def _listed(found: Sequence[Observation], teller: Teller, *, colour_only: bool = False) -> str:
     parts = []
-    if len(found) > 2 * _MOST_LISTED:
-        tally = Counter(one.colour for one in found if one.colour)
-        parts.append(join([f"{count} {colour}" for colour, count in tally.most_common()]))
     for one in found:
         doing = "" if colour_only else f" {one.label if one.kind == 'event' else join(one.actions)}"
         parts.append(f"{one.colour if colour_only else thing(one)}{doing.rstrip()} ({teller.at(one)})")

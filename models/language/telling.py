@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from ingest.records import MICROSECONDS, Evidence, Gap, Moment, Observation, Span, StreamId
 
@@ -11,25 +12,27 @@ from ingest.records import MICROSECONDS, Evidence, Gap, Moment, Observation, Spa
 class Teller:
     """Tells the times and citations of one body of evidence."""
 
-    def __init__(self, evidence: Evidence) -> None:
+    def __init__(self, evidence: Evidence, zone: str = "UTC") -> None:
+        """`zone` is the name of the time zone that live times are told in."""
+        self._zone = ZoneInfo(zone)
         self._origins = dict(evidence.origins)
         self._exhibits = evidence.exhibits
         streams = {stream for stream, _ in evidence.searched} | {one.hit.stream for one in evidence.exhibits}
         self._several = len(streams | {one.stream for one in evidence.observations}) > 1
 
     def moment(self, stream: StreamId, moment: int) -> str:
-        """On the stream's own clock: the offset into a file, else UTC."""
+        """On the stream's own clock: the offset into a file, else the time of day."""
         if stream in self._origins:
             elapsed = max(0, moment - self._origins[stream]) // MICROSECONDS
             return f"{elapsed // 3600:02d}:{elapsed // 60 % 60:02d}:{elapsed % 60:02d}"
-        return datetime.fromtimestamp(moment // MICROSECONDS, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        return datetime.fromtimestamp(moment // MICROSECONDS, self._zone).strftime("%Y-%m-%d %H:%M:%S %Z")
 
     def span(self, stream: StreamId, span: Span) -> str:
         start, end = self.moment(stream, span.start), self.moment(stream, span.end)
         if start == end:
             return start
-        if start.endswith("UTC") and start[:10] == end[:10]:
-            start, end = start.removesuffix(" UTC"), end[11:]
+        if stream not in self._origins and start[:10] == end[:10]:
+            start, end = start.rpartition(" ")[0], end[11:]
         return f"{start}–{end}"
 
     def at(self, observation: Observation) -> str:

@@ -74,9 +74,31 @@ def test_live_times_are_utc() -> None:
     assert told == "At 2023-11-14 22:13:20–22:13:24 UTC [1]."
 
 
+def test_live_times_are_told_in_the_house_s_zone() -> None:
+    when = Span(Moment(1_700_000_000 * SECOND), Moment(1_700_000_004 * SECOND))
+    evidence = Evidence((Exhibit(1, Hit(YARD, when, 0.9, when.start)),), (), ((YARD, when),))
+    told = "".join(ExtractiveSystem(zone="Europe/Berlin").answer("When did something red move?", evidence))
+    assert told == "At 2023-11-14 23:13:20–23:13:24 CET [1]."
+
+
+def test_many_things_are_told_by_number_and_colour() -> None:
+    many = tuple(thing(f"m{at}", span(at, at + 1), "red" if at % 3 else "blue", "moves left") for at in range(21))
+    told = answer("What happened?", seen=many)
+    assert told.startswith("21 things moved, 14 red and 7 blue: ")
+    assert told.endswith("; and 16 more.")
+
+
+def test_what_is_always_written_there_did_not_happen() -> None:
+    always = Observation(YARD, 0, "p", "read", "text", span(0, 30), 0.95, text="BAKERY")
+    told = answer("What happened?", seen=(*SEEN, always))
+    assert "BAKERY" not in told
+    assert "SCRAMBLED EGGS" in told
+    assert "BAKERY" in answer("What text is shown?", seen=(always,))
+
+
 def test_yes_no_and_cannot_tell() -> None:
     assert answer("Did something red move?", hits=(span(15, 19),)).startswith("Yes: 00:00:15–00:00:19 [1].")
-    assert answer("Did something blue move?") == "I found nothing like that in yard, 00:00:00–00:00:30."
+    assert answer("Did something blue move?") == "Nothing blue moved in yard, 00:00:00–00:00:30."
     assert answer("Is there a dog?", seen=()).startswith("I cannot recognise “dog” in the picture.")
     assert "Yes" not in answer("Is there a dog?")
 
