@@ -37,6 +37,7 @@ def create(service: Service) -> FastAPI:
     app.add_exception_handler(RequestValidationError, problems.on_invalid)
     app.add_exception_handler(HTTPException, problems.on_http)
     app.add_exception_handler(HindsightError, problems.on_error)
+    app.add_exception_handler(UnicodeEncodeError, problems.on_error)
     app.add_exception_handler(Exception, problems.on_error)
     _add_page(app)
     openapi.complete(app)

@@ -16,6 +16,8 @@ from ingest.records import Moment, Picture, Span, StreamId, seconds
 from memory.store import Store, StreamRow
 
 LONGEST_CLIP = seconds(30 * 60)
+NEWS_US = seconds(10)
+"""What a camera shows is covered a little later than it is asked for."""
 _NAMED = re.compile(r"[0-9a-f]+-(\d+)-(\d+)\.mp4")
 
 
@@ -60,10 +62,11 @@ class Footage:
         if moment is None:
             moment = self._newest(row)
         instant = Span(moment, Moment(moment + 1))
+        lately = Span(Moment(moment - (NEWS_US if row.kind == "live" else 0)), instant.end)
+        if self._erased(row.id, instant) or not self._store.timeline.coverage(row.id, lately):
+            raise NotFound(f"There is no picture of {row.name} then.", advice="Look at its coverage for what there is.")
         segments = self._store.timeline.segments(row.id, instant)
-        if segments and not self._erased(row.id, instant):
-            return still(segments, moment, max_side=max_side)
-        return self.thumbnail(row, moment)
+        return still(segments, moment, max_side=max_side) if segments else self.thumbnail(row, moment)
 
     def thumbnail(self, row: StreamRow, moment: Moment | None) -> Picture:
         """The remembered picture nearest to `moment`: memory outlives footage."""
@@ -115,7 +118,12 @@ class Footage:
         folder.mkdir(parents=True, exist_ok=True)
         unfinished = folder / f"{key}.part.mp4"
         try:
-            covered = cut(self._store.timeline.segments(stream, span), span, unfinished, exact=exact)
+            segments = self._store.timeline.segments(stream, span)
+            covered = cut(segments, span, unfinished, exact=exact)
+            if self._erased(stream, covered):  # the key frame it begins at may lie in what was erased
+                covered = cut(segments, span, unfinished, exact=True)
+            if self._erased(stream, covered):
+                raise NotFound("Part of this stretch was erased.", advice="Ask for a stretch that begins later.")
             path = folder / f"{key}-{covered.start}-{covered.end}.mp4"
             unfinished.rename(path)
         finally:

@@ -16,7 +16,7 @@ from collections import Counter
 from api.settings import Settings
 from api.views import Views
 from ingest.clock import Clock
-from ingest.errors import HindsightError, NotFound
+from ingest.errors import Denied, HindsightError, NotFound
 from ingest.guard import Guard
 from ingest.records import MICROSECONDS, Moment, seconds
 from memory.store import OutboxItem, Store
@@ -54,6 +54,9 @@ class Courier:
             return
         try:
             answer = self._guard.request("POST", item.url, json=body, headers=self._headers(item, body))
+        except Denied as error:
+            self._give_up(item, str(error))
+            return
         except HindsightError as error:
             self._failed(item, str(error))
             return
@@ -82,10 +85,14 @@ class Courier:
         self.results["failed"] += 1
         logging.getLogger("hindsight").warning("Webhook of %s not delivered: %s", item.alert_key, reason)
         if item.attempts + 1 >= MOST_TRIES:
-            self.results["given up"] += 1
-            self._store.outbox.give_up(item.id, f"Given up after {MOST_TRIES} tries: {reason}")
+            self._give_up(item, f"Given up after {MOST_TRIES} tries: {reason}")
         else:
             self._store.outbox.failed(item.id, reason, Moment(self._clock.now() + seconds(backoff_s(item.attempts))))
+
+    def _give_up(self, item: OutboxItem, reason: str) -> None:
+        """What policy refuses today it refuses tomorrow."""
+        self.results["given up"] += 1
+        self._store.outbox.give_up(item.id, reason)
 
 
 def sign(secret: str, timestamp: str, body: dict[str, object]) -> str:

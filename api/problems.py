@@ -48,10 +48,10 @@ _STATUS: tuple[tuple[type[HindsightError], int, str], ...] = (
     (Denied, 403, "Not allowed"),
     (Invalid, 400, "The request makes no sense"),
     (NotFound, 404, "Not found"),
-    (Conflict, 409, "It exists already"),
+    (Conflict, 409, "It does not fit what is there"),
     (HindsightError, 500, "The service failed"),
 )
-_BY_STATUS = {403: "denied", 404: "not-found", 405: "invalid", 413: "too-large", 422: "invalid"}
+_BY_STATUS = {400: "invalid", 403: "denied", 404: "not-found", 405: "invalid", 413: "too-large", 422: "invalid"}
 
 
 def problem(error: HindsightError) -> Problem:
@@ -68,6 +68,8 @@ def respond(found: Problem) -> JSONResponse:
 
 
 async def on_error(_request: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, UnicodeEncodeError):
+        error = Invalid("The request holds half a character.", advice="Send well-formed Unicode.")
     if not isinstance(error, HindsightError):
         logging.getLogger("hindsight").error("A request failed.", exc_info=error)
         error = HindsightError("Something in the service failed.", advice="Its log says more.")

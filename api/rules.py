@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from api.schemas import AlertOut, RuleIn, RuleOut, RulePatch, RuleTestIn, ScheduleModel
 from api.scope import Scopes
+from api.streams import checked_name
 from api.times import zone_named
 from api.views import Views
 from api.watch import Watch
@@ -76,7 +77,7 @@ class Rules:
         check_webhook(request.webhook)
         return Rule(
             id=identity,
-            name=request.name,
+            name=checked_name(request.name),
             text=request.text,
             streams=tuple(self._store.streams.get(name).id for name in request.streams),
             threshold=request.threshold,

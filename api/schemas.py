@@ -7,10 +7,23 @@ them.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from ingest.records import GapReason, ObservationKind, StreamKind, StreamState
+
+DAY_S = 86_400.0
+
+
+def _said(text: str) -> str:
+    """Raises ValueError unless something can be read in it."""
+    if not any(character.isalnum() for character in text):
+        raise ValueError("there is no word in it")
+    return text
+
+
+Words = Annotated[str, AfterValidator(_said)]
 
 
 class Model(BaseModel):
@@ -130,11 +143,11 @@ class Where(Model):
 
 
 class AskIn(Where):
-    question: str = Field(min_length=1, max_length=2000, examples=["Did a red car pass this morning?"])
+    question: Words = Field(min_length=1, max_length=2000, examples=["Did a red car pass this morning?"])
 
 
 class FindIn(Where):
-    event: str = Field(min_length=1, max_length=500, examples=["a red car"])
+    event: Words = Field(min_length=1, max_length=500, examples=["a red car"])
     threshold: float | None = Field(None, ge=0, le=1, description="Least probability; the profile's own if absent.")
     limit: int = Field(20, ge=1, le=200)
 
@@ -206,12 +219,12 @@ class ScheduleModel(Model):
 
 class RuleIn(Model):
     name: str = Field(min_length=1, max_length=80, examples=["red-car"])
-    text: str = Field(min_length=1, max_length=500, examples=["a red car enters"])
+    text: Words = Field(min_length=1, max_length=500, examples=["a red car enters"])
     streams: list[str] = []
     threshold: float = Field(0.6, ge=0, le=1)
     release: float = Field(0.4, ge=0, le=1)
-    hold_s: float = Field(0, ge=0)
-    cooldown_s: float = Field(60, ge=0)
+    hold_s: float = Field(0, ge=0, le=DAY_S)
+    cooldown_s: float = Field(60, ge=0, le=7 * DAY_S)
     schedule: ScheduleModel = Field(default_factory=ScheduleModel)
     webhook: str = ""
     enabled: bool = True
@@ -227,12 +240,12 @@ class RulePatch(Model):
     """What to change of a rule; what is absent stays."""
 
     name: str | None = Field(None, min_length=1, max_length=80)
-    text: str | None = Field(None, min_length=1, max_length=500)
+    text: Words | None = Field(None, min_length=1, max_length=500)
     streams: list[str] | None = None
     threshold: float | None = Field(None, ge=0, le=1)
     release: float | None = Field(None, ge=0, le=1)
-    hold_s: float | None = Field(None, ge=0)
-    cooldown_s: float | None = Field(None, ge=0)
+    hold_s: float | None = Field(None, ge=0, le=DAY_S)
+    cooldown_s: float | None = Field(None, ge=0, le=7 * DAY_S)
     schedule: ScheduleModel | None = None
     webhook: str | None = None
     enabled: bool | None = None

@@ -12,7 +12,7 @@ import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import RedirectResponse, Response
@@ -111,9 +111,16 @@ def same(offered: str, expected: str) -> bool:
     return hmac.compare_digest(offered.encode(), expected.encode())
 
 
+def _parts(address: str) -> SplitResult:
+    try:
+        return urlsplit(address)
+    except ValueError:
+        raise Denied("The request says it is for, or comes from, no address.", advice="Use a browser.") from None
+
+
 def check_host(host: str, allowed: Sequence[str]) -> None:
     """A page of another site that made its own name point here would send that name: refuse all but ours."""
-    name = (urlsplit(f"//{host}").hostname or "") if host else ""
+    name = _parts(f"//{host}").hostname or "" if host else ""
     if name == "localhost" or name.endswith(".localhost") or name in {other.lower() for other in allowed}:
         return
     try:
@@ -129,7 +136,7 @@ def check_origin(method: str, headers: Headers) -> None:
     if method in _SAFE:
         return
     origin = headers.get("origin")
-    foreign = origin is not None and urlsplit(origin).netloc != headers.get("host", "")
+    foreign = origin is not None and _parts(origin).netloc != headers.get("host", "")
     if foreign or headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
         raise Denied("Pages of other sites may not change anything here.", advice="Use this service's own page.")
 

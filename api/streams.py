@@ -68,6 +68,10 @@ class Streams:
     def all(self) -> list[StreamOut]:
         return [self._shown(row) for row in self._store.streams.all()]
 
+    def has(self, source: str) -> bool:
+        """Whether a stream was made of `source`."""
+        return any(row.source == source for row in self._store.streams.all())
+
     def get(self, id_or_name: str) -> StreamOut:
         return self._shown(self._store.streams.get(id_or_name))
 
@@ -174,7 +178,7 @@ class Streams:
 def checked_name(name: str) -> str:
     """Names appear in addresses and questions: no slashes, no control characters."""
     name = name.strip()
-    if not name or "/" in name or any(not character.isprintable() for character in name):
+    if name in ("", ".", "..") or "/" in name or any(not character.isprintable() for character in name):
         raise Invalid(f'"{name}" cannot be a name.', advice="Use letters, digits, spaces and dashes.")
     return name
 

@@ -94,9 +94,10 @@ def between(start: str | None, end: str | None, calendar: Calendar) -> Span | No
     """The span of a request's `from` and `to`; None when neither is given. An open end is now, or the file's end."""
     if start is None and end is None:
         return None
-    first = read(start, calendar).start if start else (calendar.file.start if calendar.file else Moment(0))
-    last = read(end, calendar).end if end else (calendar.file.end if calendar.file else calendar.now)
-    if end and start and last < first:
+    whole = calendar.file or Span(Moment(0), calendar.now)
+    first = whole.start if start is None else read(start, calendar).start
+    last = whole.end if end is None else read(end, calendar).end
+    if end is not None and start is not None and last < first:
         raise Invalid(f'"{end}" is before "{start}".', advice="Give the earlier time first.")
     return Span(first, max(first, last))
 

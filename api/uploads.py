@@ -65,9 +65,9 @@ class Uploads:
             raise StorageFull("The disk of the service has no room for this file.", advice="Free some space.")
         upload = _Upload(self._folder / f"u{secrets.token_hex(8)}", safe_filename(request.filename), request.size)
         upload.folder.mkdir()
-        upload.file.touch()
         about = {"filename": upload.filename, "size": upload.size}
         (upload.folder / "upload.json").write_text(json.dumps(about))
+        upload.file.touch()
         return upload.shown()
 
     def get(self, identity: str) -> UploadOut:
@@ -91,6 +91,9 @@ class Uploads:
                     await file.write(piece)
                 await file.flush()
                 await anyio.to_thread.run_sync(os.fsync, file.wrapped.fileno())
+        except TooLarge:
+            os.truncate(upload.file, offset)
+            raise
         except OSError as error:
             os.truncate(upload.file, offset)
             if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -108,11 +111,16 @@ class Uploads:
                 f"{upload.received} of {upload.size} bytes have arrived.", advice=f"Continue at {upload.received}."
             )
         name = checked_name(request.name)
+        self._claim(identity)
         try:
+            if self._streams.has(str(upload.file)):
+                raise Conflict("This upload is a stream already.", advice="Upload the file again for another one.")
             return self._streams.add(StreamIn(name=name, source=str(upload.file), starts_at=request.starts_at))
         except Poison:
             shutil.rmtree(upload.folder, ignore_errors=True)
             raise
+        finally:
+            self._writing.discard(identity)
 
     def discard(self, source: str) -> bool:
         """Deletes the uploaded file that a stream came from; False when it was somebody's own file."""
@@ -150,7 +158,7 @@ class Uploads:
 def safe_filename(name: str) -> str:
     """The last part of what the browser said, with nothing that a path could be made of."""
     last = re.split(r"[\\/]", name)[-1]
-    cleaned = re.sub(r"[^\w.\- ]", "_", last).strip(". ")[-120:]
+    cleaned = re.sub(r"[^\w.\- ]", "_", last).strip(". ").encode()[-120:].decode(errors="ignore").strip(". ")
     if not cleaned:
         raise Invalid(f'"{name[:80]}" cannot be a file name.', advice="Use letters, digits and a suffix such as .mp4.")
     return cleaned if cleaned != "upload.json" else "upload.mp4"

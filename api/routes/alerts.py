@@ -26,9 +26,9 @@ def list_alerts(
 async def follow_alerts(
     parts: Parts,
     since: Annotated[
-        int | None, Query(ge=0, description="Number of the last alert seen; only new ones if absent.")
+        int | None, Query(ge=0, le=2**62, description="Number of the last alert seen; only new ones if absent.")
     ] = None,
-    last_event_id: Annotated[int | None, Header()] = None,
+    last_event_id: Annotated[int | None, Header(ge=0, le=2**62)] = None,
 ) -> StreamingResponse:
     """Alerts as they happen and as they grow, as server-sent events."""
     start = last_event_id if last_event_id is not None else since

@@ -1,0 +1,89 @@
+"""What must not pass: what was erased, what is blank, what is malformed, what is there already."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.api.conftest import add
+
+RULE = {"name": "red", "text": "something red moves"}
+
+
+def test_a_clip_never_shows_what_was_erased(http: httpx.Client, films: Path) -> None:
+    """A stream-copied clip begins at the key frame before: here a second that was erased."""
+    stream = add(http, "film", films / "two.mp4")["id"]
+    http.post("/v1/erase", json={"stream": stream, "from": "00:00:00", "to": "00:00:05.5"}).raise_for_status()
+    clip = http.get(f"/v1/streams/{stream}/clip", params={"from": "00:00:05.7", "to": "00:00:07"})
+    assert clip.status_code == 200
+    import av
+
+    with av.open(io.BytesIO(clip.content)) as container:
+        first = next(container.decode(video=0)).to_ndarray(format="rgb24").reshape(-1, 3).mean(axis=0)
+        assert container.duration is not None
+        assert container.duration < 1_600_000
+    assert first[2] > 150, "blue from 5 to 6 s, not the green or red before"
+    assert first[0] < 100
+
+
+def test_no_picture_is_shown_of_another_time(http: httpx.Client, films: Path) -> None:
+    stream = add(http, "film", films / "plain.mp4")["id"]
+    assert http.get(f"/v1/streams/{stream}/frame", params={"at": "00:00:02"}).status_code == 200
+    assert http.get(f"/v1/streams/{stream}/frame", params={"at": "00:59:00"}).status_code == 404
+    http.post("/v1/erase", json={"stream": stream, "from": "00:00:01", "to": "00:00:03"}).raise_for_status()
+    assert http.get(f"/v1/streams/{stream}/frame", params={"at": "00:00:02"}).status_code == 404
+
+
+@pytest.mark.parametrize("blank", ["", "  "])
+def test_a_blank_time_erases_nothing(http: httpx.Client, films: Path, blank: str) -> None:
+    stream = add(http, "film", films / "plain.mp4")
+    answer = http.post("/v1/erase", json={"stream": stream["id"], "from": blank, "to": blank})
+    assert answer.status_code == 400, answer.text
+    assert http.get(f"/v1/streams/{stream['id']}").json()["span"] == stream["span"]
+
+
+@pytest.mark.parametrize("blank", ["   ", "\u0000", "?!"])
+def test_a_question_without_a_word_is_refused(http: httpx.Client, blank: str) -> None:
+    assert http.post("/v1/ask", json={"question": blank}).status_code == 400
+    assert http.post("/v1/find", json={"event": blank}).status_code == 400
+    assert http.post("/v1/rules", json={**RULE, "text": blank}).status_code == 400
+
+
+@pytest.mark.parametrize("name", ["..", ".", "a/b", " "])
+def test_names_can_be_addressed(http: httpx.Client, films: Path, name: str) -> None:
+    assert http.post("/v1/rules", json={**RULE, "name": name}).status_code == 400
+    assert http.post("/v1/streams", json={"name": name, "source": str(films / "plain.mp4")}).status_code == 400
+
+
+@pytest.mark.parametrize("seconds", ["1e400", "1e300", "-1"])
+def test_a_rule_lasts_a_time_that_can_pass(http: httpx.Client, seconds: str) -> None:
+    body = f'{{"name": "red", "text": "something red moves", "hold_s": {seconds}}}'
+    answer = http.post("/v1/rules", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 400, answer.text
+
+
+@pytest.mark.parametrize("headers", [{"Host": "["}, {"Host": "[::1"}, {"Origin": "http://["}])
+def test_malformed_addresses_are_refused(http: httpx.Client, headers: dict[str, str]) -> None:
+    answer = http.post("/v1/find", json={"event": "something moves"}, headers=headers)
+    assert answer.status_code == 403, answer.text
+    assert answer.headers["content-type"].startswith("application/problem+json")
+
+
+def test_half_a_character_and_a_number_beyond_all_are_refused(http: httpx.Client) -> None:
+    half = b'{"event": "something moves", "streams": ["\\ud800"]}'
+    assert http.post("/v1/find", content=half, headers={"Content-Type": "application/json"}).status_code in (400, 404)
+    assert http.get("/v1/alerts/events", params={"since": "99999999999999999999"}).status_code == 400
+
+
+def test_an_upload_becomes_one_stream(http: httpx.Client, films: Path) -> None:
+    film = (films / "plain.mp4").read_bytes()
+    upload = http.post("/v1/uploads", json={"filename": "界" * 120 + ".mp4", "size": len(film)}).json()["id"]
+    over = http.put(f"/v1/uploads/{upload}", params={"offset": 0}, content=film + b"more")
+    assert over.status_code == 413
+    assert http.get(f"/v1/uploads/{upload}").json()["received"] == 0, "nothing of what was refused is kept"
+    http.put(f"/v1/uploads/{upload}", params={"offset": 0}, content=film).raise_for_status()
+    assert http.post(f"/v1/uploads/{upload}/complete", json={"name": "one"}).status_code == 201
+    assert http.post(f"/v1/uploads/{upload}/complete", json={"name": "two"}).status_code == 409
