@@ -279,7 +279,7 @@ class Reader:
         if offset is None or (skip is not None and pts <= skip):
             return
         sound = Sound(self._stream, self._line.epoch, pts, Moment(pts + offset), samples)
-        if heard is None or (sound.epoch, sound.end.pts) > (heard.epoch, heard.pts):
+        if heard is None or (sound.epoch, sound.last.pts) > (heard.epoch, heard.pts):
             self._emit(sound)
 
     # --- recording and the end ---------------------------------------------------------------------------------

@@ -135,9 +135,9 @@ class Sound:
         return Span(self.moment, Moment(self.moment + len(self.samples) * MICROSECONDS // SAMPLE_RATE))
 
     @property
-    def end(self) -> Mark:
-        """Where it is over."""
-        return Mark(self.epoch, self.pts + self.span.duration, self.span.end)
+    def last(self) -> Mark:
+        """Its last microsecond: the sound that follows begins behind this mark."""
+        return Mark(self.epoch, self.pts + self.span.duration - 1, Moment(self.span.end - 1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,7 @@ class Supervisor(ABC):
         self._reached: Mark | None = plan.resume
         """The newest frame that was published, or what was remembered before."""
         self._heard_to: Mark | None = plan.heard
-        """The end of the newest sound that was published, or what was heard before."""
+        """The last of the newest sound that was published, or what was heard before."""
         self._stopping = threading.Event()
         self._reason: GapReason = "service stopped"
         self._decoder: Decoder | None = None
@@ -160,7 +160,7 @@ class Supervisor(ABC):
                 self._set(last_frame=message.moment)
             case Sound():
                 self._publish(SOUNDS, message, self._policy)
-                self._heard_to = message.end
+                self._heard_to = message.last
             case Segment():
                 self._journal(message)
                 if self._status.detail.startswith(_UNRECORDED):

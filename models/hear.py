@@ -30,4 +30,4 @@ class HearStage:
 def _heard(sounds: Sequence[Sound]) -> list[Heard]:
     """How far each stream was listened to."""
     last: dict[StreamId, Sound] = {sound.stream: sound for sound in sounds}
-    return [Heard(stream, sound.end.epoch, sound.end.pts, sound.end.moment) for stream, sound in last.items()]
+    return [Heard(stream, sound.last.epoch, sound.last.pts, sound.last.moment) for stream, sound in last.items()]

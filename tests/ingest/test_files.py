@@ -257,7 +257,7 @@ def test_sound_that_was_not_listened_to_is_read_again(
     whole.finish(plan(clips / "long.mp4"))
     pieces = {sound.key: sound.samples for sound in whole.of(Sound)}
     last = whole.of(Frame)[-1]
-    heard = next((s.end for s in whole.of(Sound) if heard_s and s.end.pts > heard_s * MICROSECONDS), None)
+    heard = next((s.last for s in whole.of(Sound) if heard_s and s.last.pts > heard_s * MICROSECONDS), None)
     resume = Mark(0, last.pts, last.moment)
     again = harvest()
     again.finish(plan(clips / "long.mp4", resume=resume, heard=heard))
