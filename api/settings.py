@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from api.times import zone_named
 from ingest.errors import Invalid
@@ -52,7 +52,9 @@ class Settings(BaseSettings):
     database: str = Field("", description="SQLAlchemy URL; a SQLite file in the data folder if empty.")
     upload_limit_gb: float = Field(64, gt=0, description="Largest upload.")
     clip_cache_mb: int = Field(2048, ge=0, description="Most disk for clips that were cut, in MB.")
-    log_level: str = Field("info", description="critical, error, warning, info or debug.")
+    log_level: Literal["critical", "error", "warning", "info", "debug"] = Field(
+        "info", description="How much is logged."
+    )
 
     @field_validator("timezone")
     @classmethod
@@ -62,6 +64,19 @@ class Settings(BaseSettings):
         except Invalid as error:
             raise ValueError(str(error)) from error
         return value
+
+    @field_validator("networks")
+    @classmethod
+    def _networks(cls, value: list[str]) -> list[str]:
+        for network in value:
+            ipaddress.ip_network(network, strict=False)  # its ValueError says what is wrong
+        return value
+
+    @model_validator(mode="after")
+    def _floor_below_ceiling(self) -> Self:
+        if self.sample_floor_hz > self.sample_ceiling_hz:
+            raise ValueError("HINDSIGHT_SAMPLE_FLOOR_HZ is above HINDSIGHT_SAMPLE_CEILING_HZ")
+        return self
 
     @model_validator(mode="after")
     def _private_or_locked(self) -> Self:
@@ -99,6 +114,8 @@ def load(**overrides: object) -> Settings:
     """Settings from the environment; `overrides` that are not None win. Raises `Invalid` in words for a person."""
     try:
         return Settings(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type]  # pydantic checks them
+    except SettingsError as error:
+        raise Invalid(f"{error}.", advice="Lists are written as JSON: '[\"/videos\"]'.") from error
     except ValidationError as error:
         first = error.errors()[0]
         name = "HINDSIGHT_" + "_".join(str(part) for part in first["loc"]).upper() if first["loc"] else "Settings"

@@ -9,6 +9,7 @@ import typer
 from api.cli import output
 from api.cli.client import Client
 from api.cli.options import From, Json, Streams, To
+from ingest.errors import SourceUnavailable
 
 
 def alerts(
@@ -48,6 +49,7 @@ def _follow(client: Client, json: bool) -> None:
         elif alert["id"] not in told:
             told.add(alert["id"])
             output.say(f"{alert['span']['label']}  {alert['stream_name']}  {alert['rule_name']}: {alert['why']}")
+    raise SourceUnavailable("The service stopped; nobody is watching.", advice="Start it, and follow again.")
 
 
 def _row(alert: dict[str, Any]) -> tuple[object, ...]:

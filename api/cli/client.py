@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ingest.errors import DeadlineExceeded, HindsightError, SourceUnavailable, Unauthorised, by_code
@@ -64,7 +64,7 @@ class Client:
                             raise _error(data)
                         yield name, data
 
-    def download(self, path: str, out: BinaryIO, **params: object) -> dict[str, str]:
+    def download(self, path: str, out: IO[bytes], **params: object) -> dict[str, str]:
         """Writes the body to `out`; the headers."""
         with self._speaking(), self._http.stream("GET", path, params=_given(params)) as answer:
             _check(answer)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +13,7 @@ import typer
 from api.cli import output
 from api.cli.client import Client, named
 from api.cli.options import Json
-from ingest.errors import StorageFull
+from ingest.errors import HindsightError, Invalid, StorageFull
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Where to write it.")]
 
@@ -42,18 +45,30 @@ def frame(
 
 def _saved(path: str, out: Path, params: dict[str, object]) -> dict[str, str]:
     """Under its name only when it is whole."""
-    part = out.with_name(out.name + ".part")
+    if out.is_dir():
+        raise Invalid(f"{out} is a folder.", advice="Give the name of a file.")
+    part: Path | None = None
     try:
-        with part.open("wb") as file:
-            headers = Client().download(path, file, **params)
+        with tempfile.NamedTemporaryFile(dir=out.parent, prefix=f".{out.name}.", delete=False) as file:
+            part = Path(file.name)
+            headers = Client().download(path, file.file, **params)
+        part.chmod(0o666 & ~_umask())
         part.replace(out)
+    except HindsightError:
+        raise
     except OSError as error:
-        if type(error).__module__.startswith("ingest"):
-            raise
-        raise StorageFull(f"{out} cannot be written ({error.strerror}).", advice="Choose another place.") from error
+        kind = StorageFull if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else Invalid
+        raise kind(f"{out} cannot be written ({error.strerror}).", advice="Choose another place.") from error
     finally:
-        part.unlink(missing_ok=True)
+        if part is not None:
+            part.unlink(missing_ok=True)
     return headers
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _told(out: Path, what: str, json: bool) -> None:

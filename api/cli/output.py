@@ -38,7 +38,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     drawn = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         drawn.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
-    Console(highlight=False).print(drawn)
+    Console(highlight=False, width=None if sys.stdout.isatty() else 10_000).print(drawn)
 
 
 def fail(error: HindsightError, *, as_json: bool) -> None:

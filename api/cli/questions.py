@@ -10,7 +10,7 @@ import typer
 from api.cli import output
 from api.cli.client import Client, where
 from api.cli.options import From, Json, Streams, To
-from ingest.errors import NotFound
+from ingest.errors import NotFound, SourceUnavailable
 
 
 def ask(
@@ -30,6 +30,8 @@ def ask(
             output.write(data["text"])
         elif name == "answer":
             answer = data
+    if not answer:
+        raise SourceUnavailable("The service stopped before it had answered.", advice="Ask again.")
     if json:
         output.as_json(answer)
     else:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import httpx
 import pytest
 
+from api.settings import load
+from ingest.errors import Invalid
 from tests.api.conftest import add
 
 RULE = {"name": "red", "text": "something red moves"}
@@ -87,3 +92,37 @@ def test_an_upload_becomes_one_stream(http: httpx.Client, films: Path) -> None:
     http.put(f"/v1/uploads/{upload}", params={"offset": 0}, content=film).raise_for_status()
     assert http.post(f"/v1/uploads/{upload}/complete", json={"name": "one"}).status_code == 201
     assert http.post(f"/v1/uploads/{upload}/complete", json={"name": "two"}).status_code == 409
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ROOTS", "/tmp"),
+        ("NETWORKS", '["zzz"]'),
+        ("LOG_LEVEL", "bogus"),
+        ("SAMPLE_FLOOR_HZ", "10"),
+    ],
+)
+def test_a_bad_setting_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"HINDSIGHT_{name}", value)
+    with pytest.raises(Invalid, match=name.lower() if name == "ROOTS" else name):
+        load()
+
+
+def test_saving_touches_nothing_beside(http: httpx.Client, films: Path, tmp_path: Path) -> None:
+    stream = add(http, "film", films / "plain.mp4")["id"]
+    neighbour, wanted = tmp_path / "a.jpg.part", tmp_path / "a.jpg"
+    neighbour.write_text("keep")
+    command = [sys.executable, "-P", "-m", "api.cli", "frame", stream, "00:00:02", "-o"]
+    environment = {**os.environ, "HINDSIGHT_PORT": str(http.base_url.port)}
+    saved = subprocess.run(
+        [*command, str(wanted)], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert saved.returncode == 0, saved.stderr
+    assert wanted.read_bytes()[:2] == b"\xff\xd8"
+    assert neighbour.read_text() == "keep"
+    refused = subprocess.run(
+        [*command, str(tmp_path)], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert refused.returncode == 3, refused.stderr
+    assert sorted(path.name for path in tmp_path.glob("*a.jpg*")) == ["a.jpg", "a.jpg.part"]
