@@ -3,13 +3,14 @@ PYTHON ?= python3.11
 VENV   := .venv
 BIN    := $(VENV)/bin
 VIDEO  ?=
+export VIDEO
 PORT   ?= 8765
 
 help:                ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 20
 
 demo: $(VENV)/run    ## start the service on a demonstration stream, or VIDEO=/path/file.mp4, rtsp://…, /dev/video0
-	$(BIN)/hindsight demo --port $(PORT) $(if $(VIDEO),--video '$(VIDEO)')
+	$(BIN)/hindsight demo --port $(PORT) $(if $(VIDEO),--video "$$VIDEO")
 
 test: $(VENV)/dev check   ## set up and run every check and every test
 	$(BIN)/pytest $(PYTEST)

@@ -31,7 +31,9 @@ Vector: TypeAlias = NDArray[np.float32]
 SampleReason = Literal["rate", "motion", "scene", "key"]
 StreamKind = Literal["file", "live"]
 StreamState = Literal["connecting", "live", "reading", "finished", "stalled", "offline", "paused", "failed"]
-GapReason = Literal["offline", "stalled", "service stopped", "paused", "broken video", "clock jump", "overload"]
+GapReason = Literal[
+    "offline", "stalled", "service stopped", "paused", "broken video", "clock jump", "overload", "erased"
+]  # fmt: skip
 ObservationKind = Literal["thing", "event", "read", "heard", "scene"]
 
 

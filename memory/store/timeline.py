@@ -41,15 +41,18 @@ class Timeline:
         return self._pictures.thumbnail(stream, moment)
 
     def coverage(self, stream: StreamId, span: Span | None = None) -> tuple[Span, ...]:
-        """When we were watching, clipped to `span`, oldest first."""
+        """When we were watching and may remember it, clipped to `span`, oldest first."""
         found = (Span(row.start, row.end) for row in self._rows(schema.coverage, stream, span))
         clipped = (covered if span is None else covered.intersection(span) for covered in found)
-        return tuple(covered for covered in clipped if covered is not None)
+        erased = self._erased(stream, span)
+        return tuple(left for covered in clipped if covered is not None for left in without(covered, erased))
 
     def gaps(self, stream: StreamId, span: Span | None = None) -> tuple[Gap, ...]:
-        """When we were blind within `span`, oldest first, each whole."""
+        """When we were blind, or were told to forget, within `span`, oldest first, each whole."""
         rows = self._rows(schema.gaps, stream, span)
-        return tuple(Gap(stream, Span(row.start, row.end), row.reason, row.detail) for row in rows)
+        blind = [Gap(stream, Span(row.start, row.end), row.reason, row.detail) for row in rows]
+        forgotten = [Gap(stream, gone, "erased") for gone in self._erased(stream, span)]
+        return tuple(sorted([*blind, *forgotten], key=lambda gap: gap.span))
 
     def segments(self, stream: StreamId, span: Span | None = None) -> tuple[Segment, ...]:
         """Recordings that overlap `span`, oldest first."""
@@ -101,10 +104,31 @@ class Timeline:
         row = {"stream": record.stream, "epoch": record.epoch, "start": span.start, "end": span.end}
         self._database.upsert(connection, table, [row], update=("start", "end"))
 
+    def _erased(self, stream: StreamId, span: Span | None) -> list[Span]:
+        rows = [row for row in self._rows(schema.erasures, stream, None) if row.start is not None]
+        spans = (Span(row.start, row.end) for row in rows)
+        return [gone for gone in spans if gone.duration and (span is None or gone.overlaps(span))]
+
     def _rows(self, table: Table, stream: StreamId, span: Span | None) -> list[Any]:
         wanted = select(table).where(*within(table, Scope((stream,), span))).order_by(table.c.start)
         with self._database.read() as connection:
             return list(connection.execute(wanted))
+
+
+def without(span: Span, holes: Sequence[Span]) -> list[Span]:
+    """What is left of `span` outside all `holes`, oldest first."""
+    left = [span]
+    for hole in holes:
+        left = [
+            part
+            for whole in left
+            for part in (
+                Span(whole.start, Moment(max(whole.start, min(whole.end, hole.start)))),
+                Span(Moment(min(whole.end, max(whole.start, hole.end))), whole.end),
+            )
+            if part.duration
+        ]
+    return left
 
 
 EVERYWHERE = Scope()

@@ -13,7 +13,7 @@ import pytest
 
 from api.settings import load
 from ingest.errors import Invalid
-from tests.api.conftest import add
+from tests.api.conftest import add, ask
 
 RULE = {"name": "red", "text": "something red moves"}
 
@@ -126,3 +126,16 @@ def test_saving_touches_nothing_beside(http: httpx.Client, films: Path, tmp_path
     )
     assert refused.returncode == 3, refused.stderr
     assert sorted(path.name for path in tmp_path.glob("*a.jpg*")) == ["a.jpg", "a.jpg.part"]
+
+
+def test_what_was_erased_is_told_as_a_gap(http: httpx.Client, films: Path) -> None:
+    stream = add(http, "film", films / "red.mp4")["id"]
+    http.post("/v1/erase", json={"stream": stream, "from": "00:00:02", "to": "00:00:08"}).raise_for_status()
+    found = http.get(f"/v1/streams/{stream}/coverage").json()
+    offsets = [(one["start_offset_s"], one["end_offset_s"]) for one in found["covered"]]
+    assert offsets == [(0.0, 2.0), (8.0, pytest.approx(12.0, abs=0.3))]
+    assert [(gap["reason"], gap["span"]["start_offset_s"]) for gap in found["gaps"]] == [("erased", 2.0)]
+    answer = ask(http, "red?", streams=[stream], **{"from": "00:00:03", "to": "00:00:07"})
+    assert not answer["found"]
+    assert "There is no video" in answer["text"]
+    assert "erased" in answer["text"]
