@@ -351,8 +351,10 @@ def offset_label(offset_us: int) -> str:
 
 def label(span: Span, calendar: Calendar) -> str:
     """A span for people: an offset into a file, or local time with as much of the date as is needed."""
-    if calendar.file is not None and calendar.file.start <= span.start < calendar.file.end + _NEAR_US:
-        return f"{offset_label(span.start - calendar.file.start)}–{offset_label(span.end - calendar.file.start)}"
+    if calendar.file is not None:
+        near = Span(calendar.file.start, Moment(calendar.file.end + _NEAR_US))
+        if span.overlaps(near) or span.start in near:
+            return f"{offset_label(span.start - near.start)}–{offset_label(span.end - near.start)}"
     start, end = local(span.start, calendar.zone), local(span.end, calendar.zone)
     recent = abs((calendar.today - start.date()).days) < 6
     day = start.strftime("%a" if recent else "%Y-%m-%d")

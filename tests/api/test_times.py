@@ -179,6 +179,9 @@ def test_from_and_to() -> None:
 def test_labels() -> None:
     assert times.label(times.read("12:31 to 12:40", FILE), FILE) == "00:12:31–00:12:40"
     assert times.label(times.read("02:00:00 to 02:10:00", FILE), FILE) == "02:00:00–02:10:00"
+    early = Span(Moment(FILE.file.start - 5_000_000), Moment(FILE.file.start + 5_000_000)) if FILE.file else None
+    assert early is not None
+    assert times.label(early, FILE) == "00:00:00–00:00:05"
     assert not times.label(times.read("yesterday", FILE), FILE)[0].isdigit(), "a day, not thousands of hours"
     assert times.label(times.read("yesterday 14:00", LIVE), LIVE) == "Sun 14:00:00–14:00:00"
     assert times.label(times.read("2026-01-02", LIVE), LIVE) == "2026-01-02 00:00:00 – 2026-01-03 00:00:00"
