@@ -72,6 +72,17 @@ class Settings(BaseSettings):
             ipaddress.ip_network(network, strict=False)  # its ValueError says what is wrong
         return value
 
+    @field_validator("database")
+    @classmethod
+    def _database_url(cls, value: str) -> str:
+        from sqlalchemy.engine import make_url
+        from sqlalchemy.exc import ArgumentError
+
+        try:
+            return value and make_url(value).render_as_string(hide_password=False)
+        except ArgumentError:
+            raise ValueError("this is not a database URL; it is written like sqlite:////data/hindsight.db") from None
+
     @model_validator(mode="after")
     def _floor_below_ceiling(self) -> Self:
         if self.sample_floor_hz > self.sample_ceiling_hz:

@@ -87,7 +87,7 @@ def check(name: Name, folder: Folder = None, dtype: Dtype = None, json: Json = F
 
 
 @app.command()
-def pull(name: Name, folder: Folder = None) -> None:
+def pull(name: Name, folder: Folder = None, json: Json = False) -> None:
     """Fetch what is missing from the model hub, and say what has to be fetched by hand. Exit code 1 if that remains."""
     from api import settings
     from models.systems.catalogue import entry
@@ -96,7 +96,11 @@ def pull(name: Name, folder: Folder = None) -> None:
     known = entry(name)
     place = settings.load(system_folder=folder).folder_of(name)
     place.mkdir(parents=True, exist_ok=True)
-    by_hand = fetch(known, place, output.say)
+    by_hand = fetch(known, place, (lambda _about: None) if json else output.say)
+    if json:
+        pages = [{"files": list(part.needs), "page": part.page, "optional": part.optional} for part in by_hand]
+        output.as_json({"folder": str(place), "missing": list(known.missing(place)), "by_hand": pages})
+        raise typer.Exit(1 if known.missing(place) else 0)
     for part in by_hand:
         output.say(f"By hand{', if wanted' if part.optional else ''}: {', '.join(part.needs)} from {part.page}")
     output.say(f"{place}: {_state(known.missing(place))}")

@@ -108,10 +108,13 @@ def try_out(
 
 
 @app.command("remove")
-def remove(name: str) -> None:
+def remove(name: str, json: Json = False) -> None:
     """Stop watching; the alerts it raised stay."""
     Client().delete(f"/v1/rules/{named(name)}")
-    output.say(f"{name} is no longer watched for.")
+    if json:
+        output.as_json({"removed": name})
+    else:
+        output.say(f"{name} is no longer watched for.")
 
 
 def schedule(during: str | None, days: str | None, zone: str) -> dict[str, object]:

@@ -174,7 +174,9 @@ def test_from_the_first_start_to_the_last(hindsight: Hindsight) -> None:
     assert abs(alerts[-1]["span"]["start_offset_s"] - ENTERS) <= 1.0
     tried = hindsight.json("rule", "test", "something red", "--cooldown", "1")
     assert len(tried) == len(alerts)
-    assert hindsight.run("rule", "remove", "red").returncode == 0
+    removed = hindsight.run("rule", "remove", "red", "--json")
+    assert removed.returncode == 0
+    assert json.loads(removed.stdout) == {"removed": "red"}
     assert hindsight.json("rule", "list") == []
 
     clip = hindsight.folder / "out.mp4"

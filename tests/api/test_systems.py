@@ -228,6 +228,8 @@ def test_pull_fetches_what_is_missing_and_names_what_no_hub_has(
     done = command("pull", "minigpt4-video", "--folder", str(tmp_path / "here"), data=tmp_path, **names)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().endswith("complete")
+    told = command("pull", "minigpt4-video", "--folder", str(tmp_path / "here"), "--json", data=tmp_path, **names)
+    assert json.loads(told.stdout) == {"folder": str(tmp_path / "here"), "missing": [], "by_hand": []}
 
 
 def test_a_broken_table_of_sizes_is_named(tmp_path: Path) -> None:
