@@ -132,11 +132,10 @@ class Uploads:
 
     def sweep(self, sources: set[str]) -> None:
         """Deletes uploads that nobody continued for a day and that are no stream."""
-        for about in self._folder.glob("u*/upload.json"):
-            upload = self._get(about.parent.name)
-            age = self._clock.now() - seconds(upload.file.stat().st_mtime)
-            if age > ABANDONED and str(upload.file) not in sources:
-                shutil.rmtree(upload.folder, ignore_errors=True)
+        for folder in self._folder.glob("u*"):
+            age = self._clock.now() - seconds(max(path.stat().st_mtime for path in (folder, *folder.iterdir())))
+            if age > ABANDONED and not any(Path(source).parent == folder for source in sources):
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _claim(self, identity: str) -> None:
         with self._lock:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import httpx
 import pytest
 
-from api.uploads import safe_filename
+from api.settings import Settings
+from api.streams import Streams
+from api.uploads import Uploads, safe_filename
+from ingest.clock import FakeClock
 from ingest.errors import Invalid
 from tests.api.conftest import FILMED, wait_for
 
@@ -84,3 +90,20 @@ def test_filenames_are_only_names(said: str, kept: str) -> None:
 def test_a_name_that_is_none() -> None:
     with pytest.raises(Invalid):
         safe_filename("../..")
+
+
+def test_what_nobody_continued_is_swept_and_a_stream_s_film_stays(tmp_path: Path) -> None:
+    """Also what a crash left without its note or without its file."""
+    uploads = tmp_path / "uploads"
+    for name, files in {"a": ["upload.json"], "b": ["film.mp4"], "c": ["upload.json", "film.mp4"], "d": []}.items():
+        (uploads / f"u{name * 16}").mkdir(parents=True)
+        for file in files:
+            (uploads / f"u{name * 16}" / file).touch()
+    kept = uploads / f"u{'c' * 16}" / "film.mp4"
+    clock = FakeClock(time.time_ns() // 1000)
+    sweeper = Uploads(cast(Streams, SimpleNamespace()), clock, Settings(data=tmp_path))
+    sweeper.sweep({str(kept)})
+    assert len(list(uploads.iterdir())) == 4, "all of them are new"
+    clock.advance(2 * 86_400)
+    sweeper.sweep({str(kept)})
+    assert list(uploads.iterdir()) == [kept.parent]
