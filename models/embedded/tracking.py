@@ -31,6 +31,8 @@ _TRAVELLED = 0.03
 _TRAVELLED_IN_OTHER_LIGHT = 0.12
 _STIRRED_US = 1_000_000
 """So does one that stirred in its place for this long."""
+_LEFT_OVER = 0.2
+"""What begins this much where a thing was is part of one: it needs no proof of its own."""
 _OTHER_COLOUR = 0.5
 """Difference of colours (0..1) from which what is left of a region and goes the other way is another thing."""
 SLOWEST = 0.03
@@ -201,9 +203,12 @@ class Tracker:
                 free.remove(blob_at)
                 track.see(blobs[blob_at], moment)
         passages = [passage for track in self._tracks if (passage := self._arrival(track, moment, quiet))]
+        before = [track for track in self._tracks if track.proven]
         passages += self._departures(blobs, moment)
         for blob_at in free:
-            self._begin(blobs[blob_at], moment, birth)
+            begun = self._begin(blobs[blob_at], moment, birth)
+            if any(overlap(begun.box, track.box) > _LEFT_OVER for track in before):
+                begun.stirred_us = _STIRRED_US
         seen = tuple(track for track in self._tracks if track.last == moment and track.sure)
         return Sighting(seen, tuple(passages))
 
@@ -224,7 +229,7 @@ class Tracker:
                     found.append((cost, t, b))
         return found
 
-    def _begin(self, blob: Blob, moment: Moment, birth: str) -> None:
+    def _begin(self, blob: Blob, moment: Moment, birth: str) -> Track:
         covered = any(overlap(blob.box, track.box) > 0.5 for track in self._tracks)
         self._count += 1
         track = Track(f"{birth}-{self._count}", moment, moment, blob.box, blob.colours, at_edge(blob.box), blob.box)
@@ -232,6 +237,7 @@ class Tracker:
         track.seen_area = blob.area
         track.path.append((moment, blob.box))
         self._tracks.append(track)
+        return track
 
     def _arrival(self, track: Track, moment: Moment, quiet: bool) -> Passage | None:
         if quiet or track.told or track.last != moment or not track.proven:
