@@ -155,7 +155,7 @@ def test_a_webhook_may_not_reach_into_this_machine(settings: Settings, films: Pa
     with running(settings.model_copy(update={"networks": []})) as (_, http):
         http.post("/v1/rules", json={**RULE, "webhook": receiver.url})
         add(http, "door", films / "red.mp4")
-        wait_for(lambda: 'result="failed"' in http.get("/metrics").text)
+        wait_for(lambda: 'result="given up"' in http.get("/metrics").text)
     assert receiver.calls == []
 
 

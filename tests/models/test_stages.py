@@ -41,10 +41,10 @@ def test_sounds_become_features_of_what_was_said() -> None:
     end = Ended(YARD, 0, Moment(SAMPLE_RATE), "sound", twofold=True)
     feature, heard, passed = stage.handle([*sounds, end])
     assert isinstance(feature, Feature)
-    assert heard == Heard(YARD, 0, 1_000_001, Moment(1_000_001))
+    assert heard == Heard(YARD, 0, 1_000_000, Moment(1_000_000))
     assert passed is end
     assert (feature.origin, feature.pts) == ("sound", 1)
-    assert stage.handle(sounds[:1]) == [Heard(YARD, 0, 1_000_000, Moment(1_000_000))]
+    assert stage.handle(sounds[:1]) == [Heard(YARD, 0, 999_999, Moment(999_999))]
     assert (stage.consumes, stage.produces) == ((SOUNDS,), FEATURES)
 
 

@@ -21,12 +21,15 @@ export function openErase(stream, whole = false) {
     event.preventDefault();
     erase.disabled = true;
     outcome.replaceChildren();
+    // Nothing may be asked about it while it goes.
+    if (whole) set({ streams: state.streams.filter((one) => one.id !== stream.id), current: null });
     try {
       const times = whole ? {} : { from: from.value.trim(), to: to.value.trim() };
       receipt(await post("/erase", { stream: stream.id, ...times }));
     } catch (error) {
       outcome.replaceChildren(problemBox(error));
       erase.disabled = false;
+      document.dispatchEvent(new Event("streams-changed"));
     }
   }
 
@@ -38,8 +41,7 @@ export function openErase(stream, whole = false) {
       done.verified_gone.length ? el("p", { class: "fine-print" }, `Looked for afterwards and not found: ${done.verified_gone.join(", ")}.`) : "",
       el("div", { class: "actions" }, el("button", { type: "button", class: "button primary", onclick: () => dialog.close() }, "Done")));
     set({ hits: state.hits.filter((hit) => hit.stream !== stream.id) });
-    if (whole) set({ streams: state.streams.filter((one) => one.id !== stream.id), current: null });
-    else document.dispatchEvent(new Event("footage-erased"));
+    if (!whole) document.dispatchEvent(new Event("footage-erased"));
     document.dispatchEvent(new Event("streams-changed"));
   }
 
