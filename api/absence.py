@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from api.schemas import GapOut, SearchedOut
+from ingest.records import UNSEEING
 
 LISTED = 3
 """Gaps told one by one; of more, the rest is counted."""
@@ -23,22 +24,25 @@ def not_found(searched: SearchedOut, gaps: Sequence[GapOut], unknown: Sequence[s
     parts = [f"Not found in the footage of {where(searched)}."]
     if unknown:
         parts.append(f"This profile cannot look for {_listed([f'“{word}”' for word in unknown])}.")
-    if gaps:
-        parts.append(f"There is no video {_gaps(gaps)}.")
-    return " ".join(parts)
+    return " ".join([*parts, *_blindness(gaps)])
 
 
 def nothing_of_note(searched: SearchedOut, gaps: Sequence[GapOut]) -> str:
     """For an open question about a place that was watched, where nothing happened that has a name."""
-    parts = [f"I noticed nothing in the footage of {where(searched)}."]
-    if gaps:
-        parts.append(f"There is no video {_gaps(gaps)}.")
-    return " ".join(parts)
+    return " ".join([f"I noticed nothing in the footage of {where(searched)}.", *_blindness(gaps)])
 
 
 def where(searched: SearchedOut) -> str:
     streams = _listed(searched.streams)
     return f"{streams}, {searched.span.label}" if searched.span else streams
+
+
+def _blindness(gaps: Sequence[GapOut]) -> list[str]:
+    """A sentence on when no pictures came, and one on when those that came showed nothing."""
+    absent = [gap for gap in gaps if gap.reason not in UNSEEING]
+    unseeing = [gap for gap in gaps if gap.reason in UNSEEING]
+    told = [f"There is no video {_gaps(absent)}."] if absent else []
+    return told + ([f"Nothing could be seen {_gaps(unseeing)}."] if unseeing else [])
 
 
 def _gaps(gaps: Sequence[GapOut]) -> str:

@@ -14,6 +14,7 @@ from api.find import Finder
 from api.footage import Footage
 from api.health import Health
 from api.housekeeping import Housekeeping
+from api.lookout import Lookout
 from api.metrics import Metrics, Watched
 from api.notify import Courier
 from api.profile import Models, chosen
@@ -61,7 +62,12 @@ class Service:
         self.workers = Workers()
         self.stopping = threading.Event()
         self._watch = Watch(self.memory, self.models.encoder)
-        self._stages: tuple[Stage, ...] = (*self.models.stages(), self.memory.remember, self._watch)
+        self._stages: tuple[Stage, ...] = (
+            *self.models.stages(),
+            self.memory.remember,
+            self._watch,
+            Lookout(store, clock, settings),
+        )
         self.bus = MemoryBus(groups(self._stages), ledger=self._ledger, clock=clock)
         self._fleet = Fleet(self.bus, self.guard, self._ledger, clock)
 
@@ -78,7 +84,7 @@ class Service:
         self.summariser = Summariser(memories)
         self.rules = Rules(store, self._watch, self.models.encoder, self.scopes, views)
         self.timelines = Timelines(store, self.rules, self.scopes, views)
-        self.health = Health(self.memory, self.models, self.workers.threads, settings)
+        self.health = Health(self.memory, self.models, self.workers.threads, self.streams.all, settings)
         self._courier = Courier(store, self.guard, views, clock, settings)
         self.housekeeping = Housekeeping(self.memory, self.footage, self.uploads)
         self.metrics = Metrics(Watched(self.streams.all, self.bus.depth, lambda: self._courier.results))

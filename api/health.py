@@ -5,11 +5,11 @@ from __future__ import annotations
 import secrets
 import shutil
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
 
 from api.profile import Models
-from api.schemas import CheckOut, HealthOut
+from api.schemas import CheckOut, HealthOut, StreamOut
 from api.settings import Settings
 from ingest.errors import HindsightError
 from ingest.records import Query, Scope
@@ -17,17 +17,25 @@ from memory.memory import Memory
 
 RESERVE = 256 * 1024 * 1024
 """Bytes that must be free on the data folder's disk."""
+BLIND = ("stalled", "offline", "failed", "frozen", "dark")
+"""States in which a stream should see, and does not."""
 
 
 class Health:
     """Quick checks for a monitor, and the deep examination of the doctor."""
 
     def __init__(
-        self, memory: Memory, models: Models, threads: Mapping[str, threading.Thread], settings: Settings
+        self,
+        memory: Memory,
+        models: Models,
+        threads: Mapping[str, threading.Thread],
+        streams: Callable[[], Iterable[StreamOut]],
+        settings: Settings,
     ) -> None:
         self._memory = memory
         self._models = models
         self._threads = threads
+        self._all = streams
         self._settings = settings
 
     def examine(self) -> HealthOut:
@@ -37,6 +45,7 @@ class Health:
             check("store", self._store),
             check("recall", self._recall),
             check("stages", self._stages),
+            check("streams", self._streams),
             check("webhooks", self._webhooks),
             check("disk", self._disk),
         ]
@@ -77,6 +86,11 @@ class Health:
         if dead:
             raise HindsightError(f"Stopped: {', '.join(dead)}.", advice="Restart the service; its log says why.")
         return f"{len(self._threads)} are at work."
+
+    def _streams(self) -> str:
+        """A camera that is blind is told here and no fault of the service: restarting it would not help."""
+        blind = [f"{one.name} ({one.state})" for one in self._all() if one.state in BLIND]
+        return f"Blind: {', '.join(blind)}." if blind else "None is blind."
 
     def _webhooks(self) -> str:
         outbox = self._memory.store.outbox.state()

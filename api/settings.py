@@ -45,6 +45,12 @@ class Settings(BaseSettings):
     sample_ceiling_hz: float = Field(4.0, gt=0, le=60, description="Frames per second looked at while things move.")
     sample_side: int = Field(640, ge=64, le=4096, description="Longest side, in pixels, of frames looked at.")
     audio: bool = Field(True, description="Listen to the sound track.")
+    blind_alert_s: float | None = Field(
+        None,
+        gt=0,
+        description="Seconds without a picture, or with a frozen or dark one, that raise an alert; none if unset.",
+    )
+    blind_webhook: str = Field("", description="URL that such alerts are sent to.")
     record: bool = Field(True, description="Record live streams, so that moments can be played.")
 
     keep_recordings_hours: float = Field(72, gt=0, description="How long recordings of live streams are kept.")

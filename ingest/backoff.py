@@ -1,9 +1,11 @@
-"""Waiting between attempts: exponential, bounded, with jitter, for ever."""
+"""Waiting before an attempt: exponential, bounded, with jitter, for ever; and in turn with everyone else."""
 
 from __future__ import annotations
 
 import random
+import threading
 
+from ingest.clock import Clock
 from ingest.limits import Limits
 
 
@@ -21,3 +23,20 @@ class Backoff:
 
     def reset(self) -> None:
         self._wait = self._first
+
+
+class Turnstile:
+    """Lets the streams of a fleet through one by one, at most `connects_per_s` in a second. Thread-safe."""
+
+    def __init__(self, limits: Limits, clock: Clock) -> None:
+        self._apart, self._clock = 1 / limits.connects_per_s, clock
+        self._lock = threading.Lock()
+        self._next = clock.monotonic()
+
+    def turn(self) -> float:
+        """Seconds until it is the caller's turn, which is thereby taken."""
+        with self._lock:
+            now = self._clock.monotonic()
+            mine = max(now, self._next)
+            self._next = mine + self._apart
+            return mine - now

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+from ingest.backoff import Turnstile
 from ingest.bus import Bus
 from ingest.clock import Clock
 from ingest.errors import Conflict
@@ -24,7 +25,8 @@ class Fleet:
     """Every stream that is being captured. Thread-safe."""
 
     def __init__(self, bus: Bus, guard: Guard, ledger: Ledger, clock: Clock, limits: Limits | None = None) -> None:
-        self._around = Surroundings(bus, guard, ledger, clock, limits or Limits())
+        limits = limits or Limits()
+        self._around = Surroundings(bus, guard, ledger, clock, limits, Turnstile(limits, clock))
         self._lock = threading.Lock()
         self._running: dict[StreamId, Supervisor] = {}
 

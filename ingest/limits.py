@@ -22,8 +22,14 @@ class Limits:
     """Silence of a child that reads a file before it is taken for hung."""
     stall_s: float = 3.0
     """Silence of a live picture before it counts as stalled, unless five frame intervals are longer."""
-    backoff_first_s: float = 1.0
+    frozen_s: float = 60.0
+    """How long a live picture stays the same before it counts as frozen."""
+    dark_s: float = 10.0
+    """How long there is nothing to be seen in a live picture before it counts as dark."""
+    backoff_first_s: float = 2.0
     backoff_most_s: float = 60.0
+    connects_per_s: float = 10.0
+    """Connections that all streams together begin in a second: a hundred cameras that return at once are no storm."""
     retries: int = 2
     """How often a child that died is given the same stretch of a file again before the stretch is skipped."""
     skip_s: float = 2.0

@@ -20,7 +20,8 @@ from ingest.opening import Opened, open_source
 from ingest.probe import describe
 from ingest.recording import Recorder
 from ingest.records import MICROSECONDS, Frame, Mark, Moment, Segment, Sound, StreamId, seconds
-from ingest.sampling import Sampler, Sampling
+from ingest.sampling import Grey, Sampler, Sampling
+from ingest.sight import Sight
 from ingest.timeline import MPEGTS_WRAP, Stamp, Ticks, Timeline, advance, follow, resumed
 
 if TYPE_CHECKING:
@@ -66,15 +67,15 @@ def job(details: Mapping[str, Any], limits: Limits, emit: Emit) -> dict[str, Any
     """Read the source to its end. Says `open`, then records and `beat`s; ends with how it ended."""
     with open_source(details["source"], limits) as opened:
         task = Task(**{**details["task"], "sampling": Sampling(**details["task"]["sampling"])})
-        reader = Reader(opened, task, emit)
+        reader = Reader(opened, task, emit, Sight(limits) if task.live else None)
         return reader.run()
 
 
 class Reader:
-    """Packets in; frames, sounds, segments and beats out."""
+    """Packets in; frames, sounds, segments, looks and beats out."""
 
-    def __init__(self, opened: Opened, task: Task, emit: Emit) -> None:
-        self._opened, self._task, self._emit = opened, task, emit
+    def __init__(self, opened: Opened, task: Task, emit: Emit, sight: Sight | None = None) -> None:
+        self._opened, self._task, self._emit, self._sight = opened, task, emit, sight
         self._clock = SystemClock()
         self._stream = StreamId(task.stream)
         self._packets = self._demuxed()
@@ -216,6 +217,8 @@ class Reader:
         line, stamp = advance(self._line, pts, first=first, arrival=arrival)
         if line.epoch != self._line.epoch:
             self._sampler.forget()
+            if self._sight is not None:
+                self._sight.forget()
             self._flush_sound()
         self._line = line
         if stamp is not None:
@@ -231,11 +234,20 @@ class Reader:
         while self._early:
             self._sound(*self._early.popleft())
         if self._sampler.wants(stamp.pts):
-            reason = self._sampler.judge(stamp.pts, pictures.grey(frame))
+            grey = pictures.grey(frame)
+            self._look(stamp, grey)
+            reason = self._sampler.judge(stamp.pts, grey)
             if reason is not None and self._due(stamp):
                 rgb = pictures.pixels(frame, self._task.sampling.max_side)
                 self._emit(Frame(self._stream, stamp.epoch, stamp.pts, stamp.moment, rgb, reason))
         self._beat(stamp)
+
+    def _look(self, stamp: Stamp, grey: Grey) -> None:
+        look = self._sight.judge(stamp.moment, grey) if self._sight is not None else None
+        if look is not None:
+            self._beat_at = 0.0
+            self._beat(stamp)
+            self._emit(("look", look.blind, look.since, look.detail))
 
     def _due(self, stamp: Stamp) -> bool:
         skip = self._task.skip

@@ -8,7 +8,7 @@ already has and at-least-once delivery has an exactly-once effect.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, NewType, TypeAlias
+from typing import Any, Final, Literal, NewType, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,10 +30,15 @@ Vector: TypeAlias = NDArray[np.float32]
 
 SampleReason = Literal["rate", "motion", "scene", "key"]
 StreamKind = Literal["file", "live"]
-StreamState = Literal["connecting", "live", "reading", "finished", "stalled", "offline", "paused", "failed"]
-GapReason = Literal[
-    "offline", "stalled", "service stopped", "paused", "broken video", "clock jump", "overload", "erased"
+StreamState = Literal[
+    "connecting", "live", "reading", "finished", "stalled", "offline", "paused", "failed", "frozen", "dark"
 ]  # fmt: skip
+GapReason = Literal[
+    "offline", "stalled", "service stopped", "paused", "broken video", "clock jump", "overload", "erased",
+    "frozen", "dark",
+]  # fmt: skip
+UNSEEING: Final[frozenset[GapReason]] = frozenset({"frozen", "dark"})
+"""Why pictures that came showed nothing: in all other gaps none came."""
 ObservationKind = Literal["thing", "event", "read", "heard", "scene"]
 
 
@@ -176,7 +181,10 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """We were blind throughout `span`, and why. An open gap is re-sent with the same start as it grows."""
+    """We were blind throughout `span`, and why. An open gap is re-sent with the same start as it grows.
+
+    While a picture is frozen or dark there is coverage, too: pictures came, and showed nothing.
+    """
 
     stream: StreamId
     span: Span

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
+from ingest.backoff import Turnstile
 from ingest.bus import FRAMES, JOURNAL, SOUNDS, Bus, Policy
 from ingest.child import Decoder, Message, source_details
 from ingest.clock import Clock
@@ -34,6 +35,7 @@ class Surroundings:
     ledger: Ledger
     clock: Clock
     limits: Limits
+    turnstile: Turnstile
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 from ingest.backoff import Backoff
@@ -11,12 +12,15 @@ from ingest.errors import DeadlineExceeded, Denied, HindsightError, NotFound, No
 from ingest.plan import CapturePlan
 from ingest.probe import MediaInfo
 from ingest.records import Coverage, Frame, Gap, GapReason, Moment, Segment, Span, StreamState, seconds
+from ingest.sight import Blindness
 from ingest.supervise import Beat, Supervisor, Surroundings
 
 _STEADY_S: Final = 10.0
 """A connection that lasted so long was a good one: the next attempt comes soon again."""
 _TELL_EVERY: Final = seconds(5)
 """How far coverage grows before it is told again."""
+_GROW_S: Final = 15.0
+"""How far an open gap grows before it is told again."""
 _HOLE: Final = seconds(1)
 """The least distance between two epochs of one connection that counts as a gap."""
 _HOPELESS: Final = (Denied, NotFound, NotVideo)
@@ -39,14 +43,19 @@ class LiveSupervisor(Supervisor):
         self._backoff = Backoff(self._limits)
         self._interval_s = 0.2
         self._connected: float | None = None
+        self._pictured = 0.0
+        """When the newest picture came, on the monotonic clock."""
         self._covered: Span | None = None
+        self._dim: Gap | None = None
+        """What makes the pictures that come worth nothing."""
         self._told: Moment = self._seen
 
     def _run(self) -> None:
         self._rescue()
         self._say("connecting")
         while True:
-            self._connected, self._covered = None, None
+            self._connected, self._covered, self._dim = None, None, None
+            self._pause(self._around.turnstile.turn())
             try:
                 outcome = self._read(self._task(), self._patience)
             except HindsightError as error:
@@ -58,7 +67,7 @@ class LiveSupervisor(Supervisor):
                     self._finished()
                     return
                 self._lost(None)
-            self._pause(self._backoff.next())
+            self._wait(self._backoff.next())
             self._set(reconnects=self._status.reconnects + 1)
 
     def _task(self) -> dict[str, Any]:
@@ -67,9 +76,21 @@ class LiveSupervisor(Supervisor):
         return {"live": True, "epoch": self._epoch, "starts_at": self._seen, **anew}
 
     def _patience(self) -> float:
-        """Seconds of silence: longer while it is being opened."""
-        stall = max(self._limits.stall_s, 5 * self._interval_s)
-        return stall if self._connected is not None else self._limits.open_s + self._limits.read_s
+        """Seconds that are left for the next picture, whatever else comes; for the first, longer."""
+        if self._connected is None:
+            return self._limits.open_s + self._limits.read_s
+        return max(0.0, self._pictured + self._stall_s - self._clock.monotonic())
+
+    @property
+    def _stall_s(self) -> float:
+        return max(self._limits.stall_s, 5 * self._interval_s)
+
+    def _wait(self, seconds: float) -> None:
+        """Until the next attempt; the gap grows meanwhile."""
+        end = self._clock.monotonic() + seconds
+        while (left := end - self._clock.monotonic()) > 0:
+            self._pause(min(left, _GROW_S))
+            self._tell_gap(Moment(max(self._clock.now(), self._seen)))
 
     # --- what comes --------------------------------------------------------------------------------------------
 
@@ -79,15 +100,29 @@ class LiveSupervisor(Supervisor):
 
     def _heard(self, message: Message) -> None:
         super()._heard(message)
-        if isinstance(message, Frame):
-            self._beaten(Beat(message.epoch, message.pts, message.moment))
+        match message:
+            case Frame():
+                self._beaten(Beat(message.epoch, message.pts, message.moment))
+            case ("look", blind, since, detail):
+                self._looked(blind, since, detail)
+
+    def _looked(self, blind: Blindness | None, since: Moment, detail: str) -> None:
+        """Pictures come; from here on they show nothing, or something again."""
+        self._tell_dim()
+        self._dim = None
+        if blind is not None:
+            self._dim = Gap(self.plan.stream, Span(since, max(since, self._seen)), blind, detail)
+            self._tell_dim()
+        self._say(blind or "live", detail)
 
     def _beaten(self, beat: Beat) -> None:
+        self._pictured = self._clock.monotonic()
         if self._connected is None:
             self._connected = self._clock.monotonic()
             self._see_again(beat)
         elif beat.epoch != self._epoch:
             self._tell_coverage()
+            self._dim = None
             self._why, self._detail, self._blind = "clock jump", "The camera's clock jumped.", True
             self._see_again(beat)
         assert self._covered is not None
@@ -110,6 +145,12 @@ class LiveSupervisor(Supervisor):
         if self._covered is not None:
             self._told = self._covered.end
             self._journal(Coverage(self.plan.stream, self._epoch, self._covered))
+            self._tell_dim()
+
+    def _tell_dim(self) -> None:
+        if self._dim is not None and self._seen > self._dim.span.start:
+            self._dim = replace(self._dim, span=Span(self._dim.span.start, self._seen))
+            self._journal(self._dim)
 
     def _tell_gap(self, until: Moment) -> None:
         if until > self._seen:
@@ -126,7 +167,7 @@ class LiveSupervisor(Supervisor):
         if self._connected is not None:
             stalled = isinstance(error, DeadlineExceeded)
             if stalled:
-                self._detail = f"No picture for {self._patience():.0f} s."
+                self._detail = f"No picture for {self._stall_s:.0f} s."
             self._why = "stalled" if stalled else "offline"
             state = "stalled" if stalled else state
             if self._clock.monotonic() - self._connected >= _STEADY_S:

@@ -1,9 +1,11 @@
 """An RTSP server for tests, run by the system's Python: GStreamer's, which is nothing of ours.
 
-    /usr/bin/python3 rtsp_server.py PORT [--login USER:PASSWORD] [--size 1920x1080]
+    /usr/bin/python3 rtsp_server.py PORT [--login USER:PASSWORD] [--size 1920x1080] [--moods 4,8,8] [--tls CERT.pem]
 
 Serves /cam (H.264 with AAC), /mulaw (H.264 with 8 kHz mu-law sound) and /silent (H.264 alone), each a moving test
-picture at 25 fps with a key frame every second. Prints "ready" when it listens.
+picture at 25 fps with a key frame every second. With moods there are /moody, too, alive for the first number of
+seconds, then frozen, then black, then alive again, and /sound, which has no more pictures after the first number of
+seconds while its sound goes on. Prints "ready" when it listens.
 """
 
 import argparse
@@ -22,6 +24,13 @@ VIDEO = (
 AAC = (
     "audiotestsrc is-live=true wave=ticks ! audio/x-raw,rate=16000,channels=1 ! avenc_aac ! rtpmp4gpay name=pay1 pt=97"
 )
+MOODY = (
+    "videotestsrc name=alive is-live=true pattern=ball ! {raw} ! sel.sink_0 "
+    "videotestsrc name=frozen is-live=true pattern=smpte75 ! {raw} ! sel.sink_1 "
+    "videotestsrc name=black is-live=true pattern=black ! {raw} ! sel.sink_2 "
+    "input-selector name=sel "
+    "! x264enc speed-preset=ultrafast tune=zerolatency key-int-max=25 bitrate=1500 ! rtph264pay name=pay0 pt=96"
+)
 MULAW = "audiotestsrc is-live=true ! audio/x-raw,rate=8000,channels=1 ! mulawenc ! rtppcmupay name=pay1 pt=0"
 
 
@@ -30,6 +39,8 @@ def main() -> None:
     arguments.add_argument("port", type=int)
     arguments.add_argument("--login", default="")
     arguments.add_argument("--size", default="320x180")
+    arguments.add_argument("--moods", default="")
+    arguments.add_argument("--tls", default="")
     options = arguments.parse_args()
     Gst.init(None)
     server = GstRtspServer.RTSPServer.new()
@@ -42,10 +53,18 @@ def main() -> None:
         else "audiotestsrc is-live=true ! voaacenc ! rtpmp4gpay name=pay1 pt=97"
     )
     video = VIDEO.format(pattern="ball", width=width, height=height)
-    for path, launch in {"/cam": f"{video} {sound}", "/mulaw": f"{video} {MULAW}", "/silent": video}.items():
+    paths = {"/cam": f"{video} {sound}", "/mulaw": f"{video} {MULAW}", "/silent": video}
+    if options.moods:
+        paths["/moody"] = MOODY.format(raw=f"video/x-raw,width={width},height={height},framerate=25/1")
+        paths["/sound"] = f"{video.replace('! x264enc', '! valve name=valve ! x264enc')} {sound}"
+    for path, launch in paths.items():
         factory = GstRtspServer.RTSPMediaFactory.new()
         factory.set_launch(f"( {launch} )")
         factory.set_shared(True)
+        if path == "/sound":
+            factory.connect("media-configure", ending(float(options.moods.split(",")[0])))
+        if path == "/moody":
+            factory.connect("media-configure", changing([float(part) for part in options.moods.split(",")]))
         if options.login:
             protect(factory)
         server.get_mount_points().add_factory(path, factory)
@@ -55,6 +74,34 @@ def main() -> None:
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     GLib.MainLoop().run()
+
+
+def changing(moods):
+    """Switch the picture of a media after so many seconds each."""
+
+    def configure(_factory, media):
+        selector = media.get_element().get_by_name("sel")
+        at = 0.0
+        for seconds, pad in zip(moods, ("sink_1", "sink_2", "sink_0"), strict=True):
+            at += seconds
+            GLib.timeout_add(round(at * 1000), show, selector, pad)
+
+    return configure
+
+
+def ending(seconds):
+    """No picture passes after so many seconds."""
+
+    def configure(_factory, media):
+        valve = media.get_element().get_by_name("valve")
+        GLib.timeout_add(round(seconds * 1000), lambda: valve.set_property("drop", True))
+
+    return configure
+
+
+def show(selector, pad):
+    selector.set_property("active-pad", selector.get_static_pad(pad))
+    return False
 
 
 def protect(factory):

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from ingest.records import Evidence, Observation
+from ingest.records import UNSEEING, Evidence, Observation
 from models.language.questions import Aim, Question, mentions, take_apart
 from models.language.telling import Teller, duration, join, merged, some, thing
 
@@ -49,9 +49,13 @@ def _sentences(asked: Question, evidence: Evidence, teller: Teller) -> Iterator[
         yield f"I cannot recognise {join([_quoted(word) for word in unknown], 'or')} in the picture."
     yield from _quote(known_by_word, teller)
     yield from _PARTS[asked.aim](asked, evidence, teller)
-    if evidence.gaps:
-        yield f"There was no video {some([teller.gap(gap) for gap in evidence.gaps], _MOST_LISTED)}."
-    elif not evidence.searched and not evidence.observations:
+    absent = [teller.gap(gap) for gap in evidence.gaps if gap.reason not in UNSEEING]
+    unseeing = [teller.unseeing(gap) for gap in evidence.gaps if gap.reason in UNSEEING]
+    if absent:
+        yield f"There was no video {some(absent, _MOST_LISTED)}."
+    if unseeing:
+        yield f"The picture was {some(unseeing, _MOST_LISTED)}."
+    if not evidence.gaps and not evidence.searched and not evidence.observations:
         yield "There is no footage in that time."
 
 

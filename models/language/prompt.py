@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ingest.records import Evidence, Observation, Picture
+from ingest.records import UNSEEING, Evidence, Observation, Picture
 from models.language.telling import Teller
 
 RULES: Final = (
@@ -62,7 +62,8 @@ def _facts(evidence: Evidence, teller: Teller) -> dict[str, object]:
     ]
     return {
         "searched": teller.searched(evidence),
-        "no video": [teller.gap(gap) for gap in evidence.gaps],
+        "no video": [teller.gap(gap) for gap in evidence.gaps if gap.reason not in UNSEEING],
+        "picture was": [teller.unseeing(gap) for gap in evidence.gaps if gap.reason in UNSEEING],
         "cannot be looked for": list(evidence.unknown),
         "exhibits": exhibits,
         "observations": [_told(one, teller) for one in _thinned(evidence.observations)],

@@ -55,6 +55,11 @@ class Teller:
         where = f" on {gap.stream}" if self._several else ""
         return f"{self.span(gap.stream, gap.span)}{where} ({gap.reason})"
 
+    def unseeing(self, gap: Gap) -> str:
+        """ "frozen 14:00:00–14:10:00": when pictures came and showed nothing."""
+        where = f" on {gap.stream}" if self._several else ""
+        return f"{gap.reason} {self.span(gap.stream, gap.span)}{where}"
+
     def searched(self, evidence: Evidence) -> str:
         return join([f"{stream}, {self.span(stream, span)}" for stream, span in evidence.searched])
 

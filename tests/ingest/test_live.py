@@ -157,6 +157,17 @@ def test_a_frozen_camera_is_stalled_and_comes_back(
     assert "stalled" in {gap.reason for gap in made.of(Gap)}
 
 
+def test_a_camera_whose_sound_alone_goes_on_is_stalled(
+    rtsp: Callable[..., RtspServer], harvest: Callable[..., Harvest]
+) -> None:
+    """Packets keep coming, and none of them is a picture."""
+    server, made = rtsp("--moods", "5,9,9"), harvest(QUICK)
+    made.fleet.start(plan(server.url("sound")))
+    made.wait(lambda: made.states()[-1:] == ["stalled"], 15)
+    seen, now = made.of(Frame)[-1].moment, SystemClock().now()
+    assert seconds(QUICK.stall_s) < now - seen < seconds(QUICK.stall_s + 2)
+
+
 def test_time_while_the_service_was_down_is_a_gap(
     rtsp: Callable[..., RtspServer], harvest: Callable[..., Harvest]
 ) -> None:

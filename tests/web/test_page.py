@@ -90,7 +90,7 @@ def test_gaps_unknown_words_and_what_was_searched_are_said(page: Any, address: s
     page.get_by_label("Question").fill("Was there a zebra?")
     page.get_by_role("button", name="Ask", exact=True).click()
     page.get_by_text("This profile cannot look for: zebra.").wait_for()
-    page.get_by_text("No video during one stretch").click()
+    page.get_by_text("Nothing seen during one stretch").click()
     page.get_by_text("offline (unplugged)").wait_for()
     page.get_by_text("Searched street").wait_for()
 

@@ -32,7 +32,7 @@ export function marks(data, hits) {
   const found = [];
   const add = (lane, span, rest) => found.push({ lane, start: parse(span.start), end: parse(span.end), label: span.label, ...rest });
   for (const span of data?.covered ?? []) add("watched", span, { kind: "covered", title: "Watched", detail: "" });
-  for (const gap of data?.gaps ?? []) add("watched", gap.span, { kind: "gap", title: `No video: ${gap.reason}`, detail: gap.detail });
+  for (const gap of data?.gaps ?? []) add("watched", gap.span, { kind: "gap", title: gapTitle(gap.reason), detail: gap.detail });
   for (const seen of data?.observations ?? []) {
     add(LANE_OF[seen.kind] ?? "events", seen.span, { kind: seen.kind, quiet: seen.label === "still", title: seen.description, detail: "", score: seen.score, colour: NAMED.has(seen.colour) ? seen.colour : "" });
   }
@@ -97,6 +97,10 @@ export function drawAxis(view, width, origin) {
 
 export function drawTracks(width) {
   return LANES.map((lane) => svg("rect", { class: `track ${lane.id}`, x: 0, y: top(lane.id), width, height: lane.height, rx: 4 }));
+}
+
+function gapTitle(reason) {
+  return ["frozen", "dark"].includes(reason) ? `Nothing to be seen: ${reason}` : `No video: ${reason}`;
 }
 
 /** The pattern that gaps are filled with. */

@@ -10,7 +10,7 @@ const BEFORE_MS = 10_000;
 const AFTER_MS = 110_000;
 const LIVE_EVERY_MS = 1000;
 const SPEEDS = [1, 2, 4, 8, 0.5];
-const RUNNING = new Set(["live", "reading", "connecting", "stalled", "offline"]);
+const RUNNING = new Set(["live", "reading", "connecting", "stalled", "offline", "frozen", "dark"]);
 
 export function mountPlayer(root) {
   const player = new Player(root);
@@ -123,7 +123,7 @@ class Player {
       if (state.live && stream.id === state.current) {
         this.showStill(URL.createObjectURL(blob));
         this.at(moment ?? parse(stream.span.end));
-        this.say(["offline", "stalled"].includes(stream.state) ? stream.detail : "");
+        this.say(["offline", "stalled", "frozen", "dark"].includes(stream.state) ? stream.detail : "");
       }
     } catch (error) {
       this.say(stream.detail || error.message, stream.detail ? "" : error.advice);

@@ -41,7 +41,7 @@ export function finePrint({ searched, gaps = [], unknown = [], extra = "" }) {
   const where = searched?.streams?.length ? `Searched ${searched.streams.join(", ")}${searched.span ? `, ${searched.span.label}` : ""}.` : "";
   return el("div", { class: "fine-print" },
     where ? el("p", {}, where) : null,
-    gaps.length ? el("details", {}, el("summary", {}, `No video during ${gaps.length === 1 ? "one stretch" : `${gaps.length} stretches`}`),
+    gaps.length ? el("details", {}, el("summary", {}, `Nothing seen during ${gaps.length === 1 ? "one stretch" : `${gaps.length} stretches`}`),
       el("ul", {}, gaps.map((gap) => el("li", {}, `${gap.span.label}: ${gap.reason}${gap.detail ? ` (${gap.detail})` : ""}`)))) : null,
     unknown.length ? el("p", { class: "unknown" }, `This profile cannot look for: ${unknown.join(", ")}.`) : null,
     extra ? el("p", {}, extra) : null);

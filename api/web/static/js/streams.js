@@ -11,7 +11,7 @@ import { failed } from "./toast.js";
 const EVERY_MS = 2000;
 const STATES = {
   connecting: "Connecting", live: "Live", reading: "Reading", finished: "Ready", stalled: "Stalled",
-  offline: "Offline", paused: "Paused", failed: "Failed",
+  offline: "Offline", paused: "Paused", failed: "Failed", frozen: "Frozen", dark: "Dark",
 };
 
 export function mountStreams(list) {

@@ -1,0 +1,56 @@
+"""The lookout stage: raises an alert when a stream is blind for longer than it may be.
+
+It reads the journal like everyone else, so that an alert has the very span and reason that the timeline shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from api.settings import Settings
+from ingest.bus import JOURNAL
+from ingest.clock import Clock
+from ingest.errors import NotFound
+from ingest.records import UNSEEING, Alert, Gap, GapReason, Record, seconds
+from memory.store import Store
+
+RULE: Final = "blindness"
+"""What such alerts have for a rule."""
+_UNWANTED: Final[frozenset[GapReason]] = frozenset({"offline", "stalled", *UNSEEING})
+"""Reasons that nobody chose."""
+
+
+class Lookout:
+    """A `Stage`. Off unless a time is set."""
+
+    name = "lookout"
+    consumes: tuple[str, ...] = (JOURNAL,)
+    produces: str | None = None
+
+    def __init__(self, store: Store, clock: Clock, settings: Settings) -> None:
+        self._store, self._clock = store, clock
+        self._after_us = None if settings.blind_alert_s is None else seconds(settings.blind_alert_s)
+        self._webhook = settings.blind_webhook
+
+    def handle(self, batch: Sequence[Record]) -> Sequence[Record]:
+        for record in batch:
+            if isinstance(record, Gap):
+                self._judge(record)
+        return ()
+
+    def _judge(self, gap: Gap) -> None:
+        after = self._after_us
+        if after is None or gap.reason not in _UNWANTED or gap.span.duration < after:
+            return
+        try:
+            name = self._store.streams.get(gap.stream).name
+        except NotFound:  # removed meanwhile
+            return
+        alert = Alert(RULE, gap.stream, gap.span, 1.0, gap.span.start, told(name, gap))
+        self._store.alerts.save(alert, self._webhook, due=self._clock.now())
+
+
+def told(name: str, gap: Gap) -> str:
+    """The alert in words: "door-cam sees nothing: offline. The camera does not answer." """
+    return f"{name} sees nothing: {gap.reason}. {gap.detail}".rstrip()

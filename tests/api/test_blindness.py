@@ -1,0 +1,87 @@
+"""Being blind through the service: in coverage, in answers, in health, as an alert that goes out."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from api.settings import Settings
+from ingest.bus import JOURNAL
+from ingest.records import Evidence, Gap, GapReason, Moment, Span, StateChange, StreamId, seconds
+from models.language.extractive import ExtractiveSystem
+from tests.api.conftest import add, ask, running, wait_for
+from tests.ingest.conftest import Trap, answer, trap
+
+__all__ = ["trap"]
+
+
+def blind(stream: dict[str, Any], reason: GapReason, start_s: float, end_s: float) -> Gap:
+    origin = round(datetime.fromisoformat(stream["span"]["start"]).timestamp() * 1_000_000)
+    span = Span(Moment(origin + seconds(start_s)), Moment(origin + seconds(end_s)))
+    return Gap(StreamId(stream["id"]), span, reason, "Pictures come, and do not change.")
+
+
+def test_a_frozen_picture_is_told_in_coverage_and_in_answers_and_raises_one_alert(
+    settings: Settings, films: Path, trap: Callable[..., Trap]
+) -> None:
+    received, heard = threading.Event(), answer(b"{}")
+
+    def receiver(visitor: Any) -> None:
+        received.set()
+        heard(visitor)
+
+    webhook = f"http://127.0.0.1:{trap(receiver).port}/hook"
+    with running(settings.model_copy(update={"blind_alert_s": 2.0, "blind_webhook": webhook})) as (service, http):
+        stream = add(http, "door", films / "plain.mp4")
+        for end in (2.0, 3.0, 3.5):
+            service.bus.publish(JOURNAL, blind(stream, "frozen", 0.5, end))
+        service.bus.publish(JOURNAL, blind(stream, "offline", 3.5, 4.0))
+        gaps = wait_for(lambda: len(found := http.get("/v1/streams/door/coverage").json()["gaps"]) == 2 and found)
+        assert [gap["reason"] for gap in gaps] == ["frozen", "offline"]
+        assert gaps[0]["span"]["label"] == "00:00:00.5–00:00:03.5"
+        said = ask(http, "was there a red car?", streams=["door"])["text"]
+        assert "no video" in said
+        assert "frozen" in said
+
+        def alerts() -> list[dict[str, Any]]:
+            found: list[dict[str, Any]] = http.get("/v1/alerts").json()
+            return found
+
+        [alert] = wait_for(alerts)
+        assert alert["rule_name"] == "blindness"
+        assert alert["why"] == "door sees nothing: frozen. Pictures come, and do not change."
+        wait_for(lambda: alerts()[0]["span"]["label"] == "00:00:00.5–00:00:03.5")
+        assert received.wait(10), "it goes out like any other alert"
+
+
+def test_blind_streams_are_named_in_health_and_in_metrics(settings: Settings, films: Path) -> None:
+    with running(settings) as (service, http):
+        stream = add(http, "door", films / "plain.mp4")
+        assert "None is blind" in http.get("/v1/health").text
+        row = service.store.streams.get(stream["id"])
+        service.store.streams.set_state(
+            StateChange(row.id, "frozen", Moment(service.clock.now()), "It does not change.")
+        )
+        service.streams.pause("door")  # what capture would say now is out of the way
+        service.store.streams.set_state(
+            StateChange(row.id, "dark", Moment(service.clock.now()), "The picture is dark.")
+        )
+        checks = {check["name"]: check for check in http.get("/v1/health").json()["checks"]}
+        assert checks["streams"] == {"name": "streams", "ok": True, "detail": "Blind: door (dark)."}
+        assert 'hindsight_stream_state{state="dark",stream="door"} 1.0' in http.get("/metrics").text
+
+
+def test_without_a_model_the_answer_says_when_the_picture_was_frozen() -> None:
+    cam = StreamId("cam")
+    start = Moment(seconds(50_400))
+    gaps = (
+        Gap(cam, Span(start, Moment(start + seconds(600))), "frozen"),
+        Gap(cam, Span(Moment(start + seconds(900)), Moment(start + seconds(960))), "offline"),
+    )
+    searched = ((cam, Span(start, Moment(start + seconds(3600)))),)
+    said = "".join(ExtractiveSystem().answer("what happened?", Evidence((), searched=searched, gaps=gaps)))
+    assert "The picture was frozen 1970-01-01 14:00:00–14:10:00 UTC." in said
+    assert "There was no video 1970-01-01 14:15:00–14:16:00 UTC (offline)." in said
