@@ -33,7 +33,7 @@ class Profile:
 PROFILES: Final[Mapping[str, Profile]] = {
     profile.name: profile
     for profile in (
-        Profile("embedded", "nothing downloaded, one CPU core", "embedded", "pocketsphinx", "extractive"),
+        Profile("embedded", "nothing downloaded, one CPU core", "embedded", "spoken", "extractive"),
         Profile(
             "standard",
             "one consumer GPU, models from the hub",
@@ -109,6 +109,19 @@ def _pocketsphinx() -> Transcriber:
     return PocketSphinxTranscriber()
 
 
+def _moonshine(**options: Any) -> Transcriber:
+    from models.moonshine import MoonshineTranscriber
+
+    return MoonshineTranscriber(**options)
+
+
+def _spoken() -> Transcriber:
+    """The best that needs no download: Moonshine where there is a wheel of it, PocketSphinx everywhere."""
+    from models.moonshine import installed
+
+    return _pocketsphinx() if installed() is None else _moonshine()
+
+
 def _whisper(**options: Any) -> Transcriber:
     from models.speech import WhisperTranscriber
 
@@ -155,6 +168,8 @@ _ENCODERS: Final[Mapping[str, Callable[..., FrameEncoder]]] = {
     "fake": _fake_encoder,
 }
 _TRANSCRIBERS: Final[Mapping[str, Callable[..., Transcriber]]] = {
+    "spoken": _spoken,
+    "moonshine": _moonshine,
     "pocketsphinx": _pocketsphinx,
     "whisper": _whisper,
     "fake": _fake_transcriber,

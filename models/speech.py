@@ -1,6 +1,7 @@
-"""Speech as timed text: `Transcriber` over PocketSphinx (carried by its wheel) and over Whisper.
+"""Speech as timed text: `Transcriber` over PocketSphinx (carried by its wheel) and over Whisper, and what they share
+with Moonshine's.
 
-Both listen only where a voice activity detector hears speech, and both treat every sound by itself, so that what they
+They listen only where a voice activity detector hears speech, and treat every sound by itself, so that what they
 return depends on nothing heard before. Sounds are cut where it is quiet, so few words cross their borders.
 """
 
@@ -8,8 +9,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,12 +40,12 @@ class Voiced:
     samples: Pcm
 
 
-def voiced(sound: Sound) -> Iterator[Voiced]:
+def voiced(sound: Sound, *, strict: int = _STRICT) -> Iterator[Voiced]:
     """The stretches of `sound` with voice activity, in order."""
     from pocketsphinx import Endpointer
 
-    pcm = (np.clip(sound.samples, -1.0, 1.0) * 32767.0).astype(np.int16)
-    endpointer = Endpointer(sample_rate=SAMPLE_RATE, vad_mode=_STRICT)
+    pcm = _pcm(sound)
+    endpointer = Endpointer(sample_rate=SAMPLE_RATE, vad_mode=strict)
     size = endpointer.frame_bytes // 2
     parts: list[bytes] = []
     for start in range(0, len(pcm) - size + 1, size):
@@ -55,6 +57,34 @@ def voiced(sound: Sound) -> Iterator[Voiced]:
                 parts = []
     if endpointer.in_speech and parts:
         yield _stretch(endpointer.speech_start, parts)
+
+
+def joined(sound: Sound, *, strict: int = 2, around_s: float = 0.5, longest_s: float = 20.0) -> Iterator[Voiced]:
+    """The voiced stretches of `sound` with `around_s` of what surrounds them, those that meet as one of at most
+    `longest_s`: a sentence is understood better as a whole, and a detector notices a voice a little late."""
+    around, longest = round(around_s * SAMPLE_RATE), round(longest_s * SAMPLE_RATE)
+    pcm = _pcm(sound)
+    held: tuple[int, int] | None = None
+    for stretch in voiced(sound, strict=strict):
+        start = stretch.offset_us * SAMPLE_RATE // MICROSECONDS
+        first, last = max(0, start - around), min(len(pcm), start + len(stretch.samples) + around)
+        if held is not None and first <= held[1] and last - held[0] <= longest:
+            held = held[0], last
+            continue
+        if held is not None:
+            yield _slice(pcm, *held)
+            first = max(first, held[1])
+        held = first, last
+    if held is not None:
+        yield _slice(pcm, *held)
+
+
+def _pcm(sound: Sound) -> Pcm:
+    return (np.clip(sound.samples, -1.0, 1.0) * 32767.0).astype(np.int16)
+
+
+def _slice(pcm: Pcm, first: int, last: int) -> Voiced:
+    return Voiced(first * MICROSECONDS // SAMPLE_RATE, pcm[first:last])
 
 
 def _stretch(start_s: float, parts: Sequence[bytes]) -> Voiced:
@@ -106,6 +136,62 @@ class PocketSphinxTranscriber:
             end = Moment(base + (segment.end_frame + 1) * _FRAME_US)
             words.append(Word(Span(start, end), text, float(min(max(segment.prob, 0.0), 1.0))))
         return words
+
+
+class Aligner:
+    """When each word of a known text was said, by PocketSphinx: what it recognises badly it places well."""
+
+    def __init__(self) -> None:
+        self._decoder: Any = None
+
+    def align(self, words: Sequence[str], samples: Pcm) -> list[tuple[int, int]]:
+        """(start, end) in microseconds of each of `words` in int16 [N]. Words it cannot say share what lies between."""
+        if self._decoder is None:
+            from pocketsphinx import Decoder
+
+            self._decoder = Decoder(samprate=SAMPLE_RATE, cmn="batch", loglevel="FATAL", lm=None)
+        known = [place for place, word in enumerate(words) if word and self._decoder.lookup_word(word)]
+        found = self._found([words[place] for place in known], samples)
+        placed = dict(zip(known, found, strict=True)) if len(found) == len(known) else {}
+        for place in set(range(len(words))) - set(known):
+            # What it was not told of it took for part of the neighbours.
+            placed.pop(place - 1, None)
+            placed.pop(place + 1, None)
+        length = len(samples) * MICROSECONDS // SAMPLE_RATE
+        return list(_filled(words, placed, length))
+
+    def _found(self, words: Sequence[str], samples: Pcm) -> list[tuple[int, int]]:
+        decoder = self._decoder
+        if not words:
+            return []
+        decoder.reinit_feat()
+        decoder.set_align_text(" ".join(words))
+        decoder.start_utt()
+        decoder.process_raw(samples.tobytes(), full_utt=True)
+        decoder.end_utt()
+        return [
+            (segment.start_frame * _FRAME_US, (segment.end_frame + 1) * _FRAME_US)
+            for segment in decoder.seg() or ()
+            if not _MARKUP.match(segment.word)
+        ]
+
+
+def _filled(words: Sequence[str], placed: Mapping[int, tuple[int, int]], length: int) -> Iterator[tuple[int, int]]:
+    """The words that were placed, and between them the others, each as long as it is written."""
+    at = 0
+    while at < len(words):
+        if at in placed:
+            yield placed[at]
+            at += 1
+            continue
+        end = next((place for place in range(at, len(words)) if place in placed), len(words))
+        first = placed[at - 1][1] if at else 0
+        last = placed[end][0] if end < len(words) else length
+        sizes = np.array([len(word) + 1 for word in words[at:end]])
+        edges = first + np.concatenate([[0], np.cumsum(sizes)]) * max(last - first, len(sizes)) // int(sizes.sum())
+        for start, stop in pairwise(edges):
+            yield int(start), int(max(stop, start + 1))
+        at = end
 
 
 class WhisperTranscriber:

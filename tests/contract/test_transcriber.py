@@ -12,13 +12,16 @@ import pytest
 
 from ingest.records import SAMPLE_RATE, Moment, Sound, StreamId
 from models.fake import FakeTranscriber
+from models.moonshine import MoonshineTranscriber, installed
 from models.protocols import Transcriber
 from models.speech import PocketSphinxTranscriber
 
 
-@pytest.fixture(params=[FakeTranscriber, PocketSphinxTranscriber], ids=lambda kind: kind.__name__)
+@pytest.fixture(params=[FakeTranscriber, PocketSphinxTranscriber, MoonshineTranscriber], ids=lambda kind: kind.__name__)
 def transcriber(request: pytest.FixtureRequest) -> Transcriber:
     make: Callable[[], Transcriber] = request.param
+    if make is MoonshineTranscriber and installed() is None:
+        pytest.skip("moonshine-voice with a model in it is not installed")
     return make()
 
 
