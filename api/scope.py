@@ -60,6 +60,8 @@ class Scopes:
         calendar = self.calendar(rows)
         found = times.find(question, calendar)
         if found is None:
+            if unclear := times.vague(question):
+                raise Invalid(f'I cannot tell when "{unclear}" is.', advice=f"Write it like {times.EXAMPLES}.")
             return question, place
         span, rest = found
         return rest, replace(place, scope=replace(place.scope, span=widened(span, calendar)))
