@@ -117,7 +117,8 @@ class Asker:
             hits = moments(store, place.scope, asked=asked, limit=EXHIBITS)
         evidence = self._memories.memory.recall.evidence(hits, place.scope, found.query)
         shown = [replace(one, observations=tuple(telling(store, one.hit, asked=asked))) for one in evidence.exhibits]
-        return replace(evidence, exhibits=tuple(shown))
+        names = tuple((row.id, row.name) for row in place.rows)
+        return replace(evidence, exhibits=tuple(shown), names=names)
 
     def _searched(self, place: Place) -> SearchedOut:
         return self._memories.views.searched(place.rows, place.scope.span)

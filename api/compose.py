@@ -82,7 +82,7 @@ class Service:
         memories = Memories(self.memory, self.finder, self.scopes, views)
         self.asker = Asker(memories, self.models.system, settings, clock)
         self.summariser = Summariser(memories)
-        self.rules = Rules(store, self._watch, self.models.encoder, self.scopes, views)
+        self.rules = Rules(store, self._watch, self.models.encoder, self.scopes, views, self.guard)
         self.timelines = Timelines(store, self.rules, self.scopes, views)
         self.health = Health(self.memory, self.models, self.workers.threads, self.streams.all, settings)
         self._courier = Courier(store, self.guard, views, clock, settings)

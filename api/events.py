@@ -62,7 +62,7 @@ async def alerting(
 ) -> AsyncIterator[str]:
     """Alerts after `since`, for as long as the client listens and the service runs."""
     idle = 0.0
-    yield ": listening\n\n"
+    yield f": listening\nid: {since}\n\n"
     while not stopping():
         found = await anyio.to_thread.run_sync(changes, since)
         for number, alert in found:

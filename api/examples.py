@@ -95,7 +95,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "unknown": [],
         "note": "",
     },
-    "Body_search_v1_search_post": {"image": "(a JPEG)", "streams": ["door-cam"], "from": "today", "to": None},
+    "Body_search_v1_search_post": {"text": "something red", "streams": ["door-cam"], "from": "today", "to": None},
     "SummaryOut": {
         "text": "Something entered once.\nMon 14:02:10–14:02:15: something red enters from the left.",
         "span": _HOUR,

@@ -11,7 +11,7 @@ from api.scope import Place, Scopes
 from api.settings import Settings
 from api.telling import telling
 from api.views import Views
-from ingest.errors import NotVideo, TooLarge
+from ingest.errors import Invalid, NotVideo, TooLarge
 from ingest.records import Gap, Hit, Moment, Pixels, Query, Span, StreamId
 from memory.memory import Memory
 from memory.store import Store
@@ -48,10 +48,17 @@ class Finder:
         found = self.look(request.event, place, request.threshold, request.limit)
         return self._shown(request.event, place, found)
 
-    def search(self, picture: bytes, where: Where, limit: int = 20) -> FindOut:
+    def search(self, text: str, picture: bytes, where: Where, limit: int = 20) -> FindOut:
+        """Either words or a picture, a JPEG for example."""
+        words = any(character.isalnum() for character in text)
+        if words == bool(picture):
+            raise Invalid(
+                "A search is for words or for a picture" + (", not for both." if words else "; neither came."),
+                advice="Send a form with `text`, or with a file as `image`.",
+            )
         place = self._scopes.resolve(where)
-        found = self.look(decode_picture(picture), place, limit=limit)
-        return self._shown("the picture", place, found)
+        found = self.look(text if words else decode_picture(picture), place, limit=limit)
+        return self._shown(text if words else "the picture", place, found)
 
     def look(self, what: str | Pixels, place: Place, threshold: float | None = None, limit: int = 20) -> Found:
         [query] = self._encoder.encode_queries([what])

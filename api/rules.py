@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import secrets
 from collections.abc import Mapping
@@ -14,7 +15,8 @@ from api.streams import checked_name
 from api.times import zone_named
 from api.views import Views
 from api.watch import Watch
-from ingest.errors import Invalid, NotFound
+from ingest.errors import Invalid, NotFound, SourceUnavailable
+from ingest.guard import Guard
 from ingest.records import MICROSECONDS, Rule, Schedule, StreamId, seconds
 from memory.store import Store
 from models.protocols import FrameEncoder
@@ -23,12 +25,15 @@ from models.protocols import FrameEncoder
 class Rules:
     """Rules in the terms of the HTTP interface."""
 
-    def __init__(self, store: Store, watch: Watch, encoder: FrameEncoder, scopes: Scopes, views: Views) -> None:
+    def __init__(
+        self, store: Store, watch: Watch, encoder: FrameEncoder, scopes: Scopes, views: Views, guard: Guard
+    ) -> None:
         self._store = store
         self._watch = watch
         self._encoder = encoder
         self._scopes = scopes
         self._views = views
+        self._guard = guard
 
     def add(self, request: RuleIn) -> RuleOut:
         """Armed from now on; what is already remembered is what `test` is for."""
@@ -74,7 +79,7 @@ class Rules:
                 f"The release ({request.release}) is above the threshold ({request.threshold}).",
                 advice="A rule fires at its threshold and ends below its release: choose a lower release.",
             )
-        check_webhook(request.webhook)
+        self._check_webhook(request.webhook)
         return Rule(
             id=identity,
             name=checked_name(request.name),
@@ -88,6 +93,16 @@ class Rules:
             webhook=request.webhook,
             enabled=request.enabled,
         )
+
+    def _check_webhook(self, url: str) -> None:
+        """Refuses at once what would be refused when it is called, each time anew. A name that is not known just now
+        may be known then."""
+        if not url:
+            return
+        if not re.fullmatch(r"https?://[^\s/]+(/\S*)?", url):
+            raise Invalid(f'"{url}" is not a web address.', advice="Use http:// or https://.")
+        with contextlib.suppress(SourceUnavailable):
+            self._guard.url(url)
 
     def _shown(self, rule: Rule) -> RuleOut:
         [query] = self._encoder.encode_queries([rule.text])
@@ -107,12 +122,6 @@ class Rules:
             return self._store.streams.get(stream).name
         except NotFound:
             return f"{stream} (removed)"
-
-
-def check_webhook(url: str) -> None:
-    """Where it leads is checked by the guard each time it is called; here only that it is a web address."""
-    if url and not re.fullmatch(r"https?://[^\s/]+(/\S*)?", url):
-        raise Invalid(f'"{url}" is not a web address.', advice="Use http:// or https://.")
 
 
 def read_schedule(model: ScheduleModel) -> Schedule:

@@ -408,6 +408,8 @@ class Evidence:
     """Words of the question that the encoder cannot look for."""
     origins: tuple[tuple[StreamId, Moment], ...] = ()
     """Moment zero of each file stream, so that times can be told as offsets into the file."""
+    names: tuple[tuple[StreamId, str], ...] = ()
+    """What people call each stream."""
 
 
 # --- standing questions ----------------------------------------------------------------------------------------

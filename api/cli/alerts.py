@@ -9,7 +9,6 @@ import typer
 from api.cli import output
 from api.cli.client import Client
 from api.cli.options import From, Json, Streams, To
-from ingest.errors import SourceUnavailable
 
 
 def alerts(
@@ -39,17 +38,18 @@ def alerts(
 
 
 def _follow(client: Client, json: bool) -> None:
-    """An alert is told once, when it begins; with --json each time it grows, a line each."""
+    """An alert is told once, when it begins; with --json each time it grows, a line each. Until Ctrl-C, also when the
+    service stops and starts again."""
     import json as encoder
 
     told: set[str] = set()
-    for _, alert in client.events("GET", "/v1/alerts/events"):
+    for event in client.follow("/v1/alerts/events", output.note):
+        alert = event.data
         if json:
             output.write(encoder.dumps(alert, ensure_ascii=False) + "\n")
         elif alert["id"] not in told:
             told.add(alert["id"])
             output.say(f"{alert['span']['label']}  {alert['stream_name']}  {alert['rule_name']}: {alert['why']}")
-    raise SourceUnavailable("The service stopped; nobody is watching.", advice="Start it, and follow again.")
 
 
 def _row(alert: dict[str, Any]) -> tuple[object, ...]:

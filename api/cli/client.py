@@ -5,16 +5,30 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from ingest.errors import DeadlineExceeded, HindsightError, SourceUnavailable, Unauthorised, by_code
+from ingest.errors import DeadlineExceeded, HindsightError, SourceUnavailable, Transient, Unauthorised, by_code
 
 if TYPE_CHECKING:
     import httpx
 
 PIECE = 8 * 1024 * 1024
+FOLLOWED_SILENCE_S = 45.0
+"""The service says that it is still there three times as often."""
+AGAIN_S = 1.0
+Headers = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One server-sent event. `identity` is where to continue from; without a name it says only that."""
+
+    name: str
+    data: Any
+    identity: str
 
 
 class Client:
@@ -43,33 +57,66 @@ class Client:
     def delete(self, path: str) -> Any:
         return self._json("DELETE", path)
 
-    def send_picture(self, path: str, picture: bytes, fields: dict[str, object]) -> Any:
-        return self._json("POST", path, files={"image": ("picture", picture)}, data=_given(fields))
+    def send_form(self, path: str, fields: dict[str, object], picture: bytes | None = None) -> Any:
+        files = {"image": ("picture", picture)} if picture is not None else None
+        return self._json("POST", path, files=files, data=_given(fields))
 
-    def events(self, method: str, path: str, body: object | None = None, **params: object) -> Iterator[tuple[str, Any]]:
-        """Server-sent events as (name, data); an event `problem` is raised."""
+    def events(
+        self, method: str, path: str, body: object | None = None, *, silence_s: float | None = None, **params: object
+    ) -> Iterator[Event]:
+        """Server-sent events; an event `problem` is raised. `silence_s`: the longest wait, keep-alives included."""
         import httpx
 
         with self._speaking():
-            patience = httpx.Timeout(None, connect=5)
+            patience = httpx.Timeout(silence_s, connect=5)
             with self._http.stream(method, path, json=body, params=_given(params), timeout=patience) as answer:
                 _check(answer)
-                name = ""
+                name = identity = ""
                 for line in answer.iter_lines():
-                    if line.startswith("event: "):
-                        name = line.removeprefix("event: ")
-                    elif line.startswith("data: "):
-                        data = json.loads(line.removeprefix("data: "))
+                    field, _, value = line.partition(": ")
+                    if field == "event":
+                        name = value
+                    elif field == "id":
+                        identity = value
+                    elif field == "data":
+                        data = json.loads(value)
                         if name == "problem":
                             raise _error(data)
-                        yield name, data
+                        yield Event(name, data, identity)
+                    elif not line and not name:
+                        yield Event("", None, identity)  # where the stream begins
+                    name = name if line else ""
 
-    def download(self, path: str, out: IO[bytes], **params: object) -> dict[str, str]:
-        """Writes the body to `out`; the headers."""
+    def follow(self, path: str, told: Callable[[str], None]) -> Iterator[Event]:
+        """Events without end: a connection that was lost is made again, and goes on behind the last event. `told`
+        hears when it is lost and when it is back. Raises when there was none from the first."""
+        import time
+
+        last: str | None = None
+        while True:
+            lost = last is not None
+            try:
+                for event in self.events("GET", path, silence_s=FOLLOWED_SILENCE_S, since=last):
+                    if lost:
+                        told("The service is back.")
+                    lost, last = False, event.identity
+                    if event.name:
+                        yield event
+            except Transient:
+                if last is None:
+                    raise
+            if not lost:
+                told("The service stopped; waiting until it is back.")
+            time.sleep(AGAIN_S)
+
+    def download(self, path: str, out: IO[bytes], progress: Callable[[int, int], None], **params: object) -> Headers:
+        """Writes the body to `out`; the headers. `progress` hears the bytes that came, and how many there are."""
         with self._speaking(), self._http.stream("GET", path, params=_given(params)) as answer:
             _check(answer)
+            came, size = 0, int(answer.headers.get("content-length", 0))
             for piece in answer.iter_bytes(1 << 16):
-                out.write(piece)
+                came += out.write(piece)
+                progress(came, size)
             return dict(answer.headers)
 
     def upload(self, file: Path, progress: Callable[[int], None]) -> str:

@@ -49,9 +49,12 @@ def _saved(path: str, out: Path, params: dict[str, object]) -> dict[str, str]:
         raise Invalid(f"{out} is a folder.", advice="Give the name of a file.")
     part: Path | None = None
     try:
-        with tempfile.NamedTemporaryFile(dir=out.parent, prefix=f".{out.name}.", delete=False) as file:
+        with (
+            tempfile.NamedTemporaryFile(dir=out.parent, prefix=f".{out.name}.", delete=False) as file,
+            output.working(out.name) as progress,
+        ):
             part = Path(file.name)
-            headers = Client().download(path, file.file, **params)
+            headers = Client().download(path, file.file, progress, **params)
         part.chmod(0o666 & ~_umask())
         part.replace(out)
     except HindsightError:

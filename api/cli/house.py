@@ -16,7 +16,8 @@ def erase(stream: str, start: From = None, end: To = None, yes: Yes = False, jso
     """Erase a stretch of a stream for ever; the whole stream when no time is given."""
     if not yes:
         typer.confirm(f"Erase {'all' if start is None and end is None else 'this stretch'} of {stream}?", abort=True)
-    receipt = Client().post("/v1/erase", {"stream": stream, "from": start, "to": end})
+    with output.working("Erasing"):
+        receipt = Client(timeout_s=3600).post("/v1/erase", {"stream": stream, "from": start, "to": end})
     if json:
         output.as_json(receipt)
         return
@@ -41,7 +42,8 @@ def budget(json: Json = False) -> None:
 
 def health(json: Json = False) -> None:
     """Whether the service really works. Exit code 4 when it does not."""
-    found = Client().get("/v1/health")
+    with output.working("Trying every part"):
+        found = Client().get("/v1/health")
     _checks(found["checks"], found, json)
 
 
@@ -51,11 +53,13 @@ def doctor(
     """Examine the service's memory, running or stopped. Exit code 4 when something is wrong."""
     try:
         client = Client(timeout_s=3600)
-        found = [*_health(client), *client.post("/v1/doctor", repair=repair)]
+        with output.working("Examining"):
+            found = [*_health(client), *client.post("/v1/doctor", repair=repair)]
     except SourceUnavailable:
         from api.offline import examine
 
-        found = [finding.model_dump() for finding in examine(repair=repair)]
+        with output.working("Examining"):
+            found = [finding.model_dump() for finding in examine(repair=repair)]
     _checks(found, found, json)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,12 @@ def say(text: str = "") -> None:
     from rich.console import Console
 
     Console(highlight=False, soft_wrap=True, markup=False).print(text)
+
+
+def note(text: str) -> None:
+    """Beside what was asked for: on stderr, so that --json stays clean."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
 
 
 def write(text: str) -> None:
@@ -63,6 +69,14 @@ def progress() -> Iterator[Progress]:
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         yield bar
+
+
+@contextmanager
+def working(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar for what takes a while: one that moves, and once it is told (done, of how many) one that grows."""
+    with progress() as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total or None)
 
 
 def hits(found: Sequence[dict[str, Any]]) -> None:

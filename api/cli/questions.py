@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,12 +25,15 @@ def ask(
     body = {"question": question, **where(stream, start, end)}
     answer: dict[str, Any] = {}
     written = ""
-    for name, data in Client().events("POST", "/v1/ask", body):
-        if name == "token" and not json:
-            written += data["text"]
-            output.write(data["text"])
-        elif name == "answer":
-            answer = data
+    events = Client().events("POST", "/v1/ask", body)
+    with output.working("Looking"):
+        first = next(events, None)  # the service looks before it writes
+    for event in chain([first] if first else [], events):
+        if event.name == "token" and not json:
+            written += event.data["text"]
+            output.write(event.data["text"])
+        elif event.name == "answer":
+            answer = event.data
     if not answer:
         raise SourceUnavailable("The service stopped before it had answered.", advice="Ask again.")
     if json:
@@ -51,26 +55,38 @@ def find(
 ) -> None:
     """Find when an event happened. Exit code 1 when nothing was found."""
     body = {"event": event, "threshold": threshold, "limit": limit, **where(stream, start, end)}
-    _shown(Client().post("/v1/find", body), json)
+    with output.working("Searching"):
+        found = Client().post("/v1/find", body)
+    _shown(found, json)
 
 
 def search(
-    image: Annotated[Path, typer.Option("--image", help="A picture to look for.")],
+    text: Annotated[str, typer.Argument(help='Words to look for, like "something red".')] = "",
+    *,
+    image: Annotated[Path | None, typer.Option("--image", help="A picture to look for instead.")] = None,
     stream: Streams = None,
     start: From = None,
     end: To = None,
+    limit: Annotated[int, typer.Option(min=1, max=200)] = 20,
     json: Json = False,
 ) -> None:
-    """Find footage that looks like a picture. Exit code 1 when nothing was found."""
-    if not image.is_file():
+    """Find footage that fits words or looks like a picture. Exit code 1 when nothing was found."""
+    if bool(text) == (image is not None):
+        raise typer.BadParameter("Give words to look for, or a picture with --image.")
+    if image is not None and not image.is_file():
         raise NotFound(f"There is no file {image}.", advice="Check the path.")
-    _shown(Client().send_picture("/v1/search", image.read_bytes(), where(stream, start, end)), json)
+    fields = {"text": text, "limit": limit, **where(stream, start, end)}
+    picture = image.read_bytes() if image is not None else None
+    with output.working("Searching"):
+        found = Client().send_form("/v1/search", fields, picture)
+    _shown(found, json)
 
 
 def summary(stream: Streams = None, start: From = None, end: To = None, json: Json = False) -> None:
     """What happened, in a few lines. Exit code 1 when there is no footage."""
     params = where(stream, start, end)
-    found = Client().get("/v1/summary", stream=params["streams"], **{"from": start, "to": end})
+    with output.working("Summing up"):
+        found = Client().get("/v1/summary", stream=params["streams"], **{"from": start, "to": end})
     if json:
         output.as_json(found)
     else:

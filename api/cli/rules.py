@@ -97,7 +97,8 @@ def try_out(
         "cooldown_s": cooldown,
         "schedule": schedule(during, days, zone),
     }
-    found = Client().post("/v1/rules/test", {"rule": rule, **where(stream, start, end)})
+    with output.working("Trying it on the past"):
+        found = Client(timeout_s=3600).post("/v1/rules/test", {"rule": rule, **where(stream, start, end)})
     if json:
         output.as_json(found)
     elif found:

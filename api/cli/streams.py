@@ -32,7 +32,8 @@ def add(
     else:
         path = Path(source).expanduser()
         source = str(path.absolute()) if "://" not in source and path.exists() else source
-        stream = client.post("/v1/streams", {"name": name, "source": source, "starts_at": starts_at})
+        with output.working("Opening"):
+            stream = client.post("/v1/streams", {"name": name, "source": source, "starts_at": starts_at})
     if wait:
         stream = follow(client, stream)
     if json:
@@ -64,11 +65,12 @@ def resume(name: str, json: Json = False) -> None:
 
 def remove(name: str, yes: Yes = False, json: Json = False) -> None:
     """Remove a stream and everything remembered of it. Your own files stay."""
-    client = Client()
+    client = Client(timeout_s=3600)
     client.get(f"/v1/streams/{named(name)}")
     if not yes:
         typer.confirm(f"Forget everything about {name}?", abort=True)
-    receipt = client.delete(f"/v1/streams/{named(name)}")
+    with output.working("Forgetting"):
+        receipt = client.delete(f"/v1/streams/{named(name)}")
     if json:
         output.as_json(receipt)
     else:

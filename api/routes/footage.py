@@ -21,6 +21,7 @@ _MP4: Answers = {
 }
 
 
+@router.head("/frame", include_in_schema=False)
 @router.get("/frame", response_class=Response, responses=_JPEG)
 def frame(
     stream: str, parts: Parts, at: At = "now", max_side: Annotated[int, Query(ge=16, le=3840)] = 1280
@@ -30,12 +31,14 @@ def frame(
     return _jpeg(parts.footage.still(row, _moment(at, stream, parts), max_side=max_side))
 
 
+@router.head("/thumbnail", include_in_schema=False)
 @router.get("/thumbnail", response_class=Response, responses=_JPEG)
 def thumbnail(stream: str, parts: Parts, at: At = "now") -> Response:
     """The remembered picture nearest to a moment, also when the recording is gone."""
     return _jpeg(parts.footage.thumbnail(parts.store.streams.get(stream), _moment(at, stream, parts)))
 
 
+@router.head("/clip", include_in_schema=False)
 @router.get("/clip", response_class=FileResponse, responses=_MP4)
 def clip(stream: str, parts: Parts, start: From = None, end: To = None, exact: bool = False) -> FileResponse:
     """A stretch as MP4, with range requests. It starts at a key frame unless `exact`."""

@@ -30,14 +30,17 @@ def find(request: FindIn, parts: Parts) -> FindOut:
 @router.post("/search")
 def search(
     parts: Parts,
-    image: Annotated[UploadFile, File(description="JPEG, PNG or WebP.")],
+    *,
+    text: Annotated[str, Form(max_length=500, description="Words to look for.", examples=["something red"])] = "",
+    image: Annotated[UploadFile | None, File(description="Or a picture: JPEG, PNG or WebP.")] = None,
     streams: Annotated[list[str], Form()] = [],  # noqa: B006  # read only
     start: Annotated[str | None, Form(alias="from")] = None,
     end: Annotated[str | None, Form(alias="to")] = None,
+    limit: Annotated[int, Form(ge=1, le=200)] = 20,
 ) -> FindOut:
-    """Spans that look like a picture; best first."""
+    """Spans that fit words or look like a picture, best first: a form with `text` or with a file `image`."""
     place = Where.model_validate({"streams": streams, "from": start, "to": end})
-    return parts.finder.search(image.file.read(), place)
+    return parts.finder.search(text, image.file.read() if image is not None else b"", place, limit=limit)
 
 
 @router.get("/summary")

@@ -102,7 +102,7 @@ def _when(asked: Question, evidence: Evidence, teller: Teller) -> Iterator[str]:
             return
     if evidence.exhibits:
         times = [
-            f"{teller.span(one.hit.stream, one.hit.span)} [{one.number}]"
+            f"{teller.span(one.hit.stream, one.hit.span)}{teller.where(one.hit.stream)} [{one.number}]"
             for one in sorted(evidence.exhibits, key=lambda one: (one.hit.stream, one.hit.span))
         ]
         yield f"At {some(times, _MOST_LISTED)}."
@@ -121,7 +121,7 @@ def _how_long(asked: Question, evidence: Evidence, teller: Teller) -> Iterator[s
         joined = merged([span for owner, span in spans if owner == stream])
         total = sum(span.duration for span in joined)
         times = [f"{teller.span(stream, span)}{teller.cite(stream, span)}" for span in joined]
-        yield f"{_capital(duration(total))} in all: {some(times, _MOST_LISTED)}."
+        yield f"{_capital(duration(total))} in all{teller.where(stream)}: {some(times, _MOST_LISTED)}."
 
 
 def _text(asked: Question, evidence: Evidence, teller: Teller) -> Iterator[str]:
@@ -142,7 +142,10 @@ def _speech(asked: Question, evidence: Evidence, teller: Teller) -> Iterator[str
 
 def _whether(asked: Question, evidence: Evidence, teller: Teller) -> Iterator[str]:
     if evidence.exhibits and not asked.unknown:
-        times = [f"{teller.span(one.hit.stream, one.hit.span)} [{one.number}]" for one in evidence.exhibits]
+        times = [
+            f"{teller.span(one.hit.stream, one.hit.span)}{teller.where(one.hit.stream)} [{one.number}]"
+            for one in evidence.exhibits
+        ]
         yield f"Yes: {some(times, _MOST_LISTED)}."
         return
     if not asked.unknown:

@@ -53,7 +53,7 @@ def _facts(evidence: Evidence, teller: Teller) -> dict[str, object]:
     exhibits = [
         {
             "number": one.number,
-            "stream": one.hit.stream,
+            "stream": teller.name(one.hit.stream),
             "time": teller.span(one.hit.stream, one.hit.span),
             "score": round(one.hit.score, 2),
             "observed": [_told(seen, teller) for seen in one.observations[:20]],
@@ -72,7 +72,7 @@ def _facts(evidence: Evidence, teller: Teller) -> dict[str, object]:
 
 def _told(one: Observation, teller: Teller) -> str:
     words = [one.kind, one.colour, one.label, *one.actions, f'"{one.text}"' if one.kind in ("read", "heard") else ""]
-    return f"{teller.span(one.stream, one.span)}: {' '.join(word for word in words if word)}"
+    return f"{teller.span(one.stream, one.span)}{teller.where(one.stream)}: {' '.join(word for word in words if word)}"
 
 
 def _thinned(observations: Sequence[Observation]) -> list[Observation]:

@@ -16,9 +16,18 @@ class Teller:
         """`zone` is the name of the time zone that live times are told in."""
         self._zone = ZoneInfo(zone)
         self._origins = dict(evidence.origins)
+        self._names = dict(evidence.names)
         self._exhibits = evidence.exhibits
         streams = {stream for stream, _ in evidence.searched} | {one.hit.stream for one in evidence.exhibits}
         self._several = len(streams | {one.stream for one in evidence.observations}) > 1
+
+    def name(self, stream: StreamId) -> str:
+        """What people call a stream."""
+        return self._names.get(stream, stream)
+
+    def where(self, stream: StreamId) -> str:
+        """ " on door-cam", where several streams are in question."""
+        return f" on {self.name(stream)}" if self._several else ""
 
     def moment(self, stream: StreamId, moment: int) -> str:
         """On the stream's own clock: the offset into a file, else the time of day."""
@@ -37,10 +46,8 @@ class Teller:
 
     def at(self, observation: Observation) -> str:
         """When, where if several streams are in question, and the exhibits that show it."""
-        where = f" on {observation.stream}" if self._several else ""
-        return (
-            f"{self.span(observation.stream, observation.span)}{where}{self.cite(observation.stream, observation.span)}"
-        )
+        stream, span = observation.stream, observation.span
+        return f"{self.span(stream, span)}{self.where(stream)}{self.cite(stream, span)}"
 
     def cite(self, stream: StreamId, span: Span) -> str:
         """The exhibit that overlaps most, as " [2]"; nothing when none shows it."""
@@ -52,8 +59,7 @@ class Teller:
         return f" [{-max(shared)[1]}]" if shared else ""
 
     def gap(self, gap: Gap) -> str:
-        where = f" on {gap.stream}" if self._several else ""
-        return f"{self.span(gap.stream, gap.span)}{where} ({gap.reason})"
+        return f"{self.span(gap.stream, gap.span)}{self.where(gap.stream)} ({gap.reason})"
 
     def unseeing(self, gap: Gap) -> str:
         """ "frozen 14:00:00–14:10:00": when pictures came and showed nothing."""
@@ -61,7 +67,7 @@ class Teller:
         return f"{gap.reason} {self.span(gap.stream, gap.span)}{where}"
 
     def searched(self, evidence: Evidence) -> str:
-        return join([f"{stream}, {self.span(stream, span)}" for stream, span in evidence.searched])
+        return join([f"{self.name(stream)}, {self.span(stream, span)}" for stream, span in evidence.searched])
 
 
 def thing(observation: Observation) -> str:

@@ -8,7 +8,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.api.conftest import FILMED, add, ask, wait_for
+from api.profile import Models
+from api.settings import Settings
+from models.fake import FakeEncoder
+from models.language.extractive import ExtractiveSystem
+from tests.api.conftest import FILMED, add, ask, running, wait_for
 
 RED = (4.0, 7.0)
 SLACK = 0.55
@@ -52,8 +56,36 @@ def test_search_by_picture(http: httpx.Client, films: Path) -> None:
     start, end = offsets(found["hits"][0])
     assert abs(start - 5) <= SLACK
     assert abs(end - 6) <= SLACK
+    [one] = http.post("/v1/search", files={"image": ("p.png", picture.getvalue())}, data={"limit": "1"}).json()["hits"]
+    assert one == found["hits"][0]
     broken = http.post("/v1/search", files={"image": ("p.png", b"no picture")})
     assert (broken.status_code, broken.json()["type"]) == (422, "urn:hindsight:not-video")
+
+
+def test_search_by_words_finds_what_find_finds(http: httpx.Client, films: Path) -> None:
+    add(http, "door", films / "two.mp4")
+    found = http.post("/v1/search", data={"text": "red", "streams": ["door"], "to": "00:07"}).json()
+    assert [offsets(hit) for hit in found["hits"]] == [
+        offsets(hit) for hit in http.post("/v1/find", json={"event": "red", "to": "00:07"}).json()["hits"]
+    ]
+    assert len(found["hits"]) == 1
+    assert found["event"] == "red"
+
+
+@pytest.mark.parametrize(("text", "image"), [("", b""), (" ?! ", b""), ("red", b"picture")])
+def test_a_search_is_for_words_or_for_a_picture(http: httpx.Client, text: str, image: bytes) -> None:
+    answer = http.post("/v1/search", data={"text": text}, files={"image": ("p.png", image)})
+    assert (answer.status_code, answer.json()["type"]) == (400, "urn:hindsight:invalid")
+    assert "`text`" in answer.json()["advice"]
+
+
+def test_an_answer_names_the_streams_as_people_do(settings: Settings, films: Path) -> None:
+    with running(settings, Models(FakeEncoder(), ExtractiveSystem())) as (_, http):
+        ids = [add(http, name, films / film)["id"] for name, film in (("front door", "red.mp4"), ("yard", "two.mp4"))]
+        answer = ask(http, "red")
+    assert "on front door" in answer["text"]
+    assert "on yard" in answer["text"]
+    assert not [identity for identity in ids if identity in answer["text"]]
 
 
 def test_an_answer_cites_what_can_be_played(http: httpx.Client, films: Path) -> None:
@@ -141,6 +173,18 @@ def test_clips_have_ranges_and_are_cut_once(http: httpx.Client, films: Path, tmp
     assert http.get("/v1/streams/door/clip", params={"from": "00:40", "to": "00:50"}).status_code == 404
     assert http.get("/v1/streams/door/clip", params={"from": "00:05", "to": "00:05"}).status_code == 400
     assert http.get("/v1/streams/door/clip").status_code == 400
+
+
+@pytest.mark.parametrize("what", ["clip?from=00:03&to=00:06", "frame?at=00:03"])
+def test_players_may_ask_for_the_head_alone(http: httpx.Client, films: Path, what: str) -> None:
+    add(http, "door", films / "red.mp4")
+    whole = http.get(f"/v1/streams/door/{what}")
+    head = http.head(f"/v1/streams/door/{what}")
+    assert head.status_code == 200
+    assert head.content == b""
+    for name in ("content-type", "content-length", "accept-ranges"):
+        assert head.headers.get(name) == whole.headers.get(name)
+    assert http.head("/v1/streams/nobody/clip?from=00:03&to=00:06").status_code == 404
 
 
 def test_names_are_taken_once(http: httpx.Client, films: Path) -> None:

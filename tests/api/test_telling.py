@@ -214,3 +214,9 @@ def test_offsets_need_one_file(scopes: Scopes) -> None:
         scopes.resolve(Where.model_validate({"streams": ["door", "film"], "from": "00:10"}))
     with pytest.raises(NotFound):
         scopes.resolve(Where.model_validate({"streams": ["nobody"]}))
+
+
+@pytest.mark.parametrize("question", ["Who came the other day?", "what happened in summer", "Did it rain recently?"])
+def test_a_time_that_nobody_can_place_is_asked_about(scopes: Scopes, question: str) -> None:
+    with pytest.raises(Invalid, match="I cannot tell when"):
+        scopes.understand(question, Where.model_validate({}))

@@ -151,9 +151,40 @@ def test_a_webhook_is_tried_until_it_is_taken(settings: Settings, films: Path, r
     assert len(receiver.calls) == 2  # once taken, not told again
 
 
-def test_a_webhook_may_not_reach_into_this_machine(settings: Settings, films: Path, receiver: Receiver) -> None:
+@pytest.mark.parametrize(
+    ("url", "status", "said"),
+    [
+        ("http://169.254.169.254/latest/meta-data", 403, "may not be reached"),
+        ("http://127.0.0.1:9/hook", 403, "may not be reached"),
+        ("http://[::1]/hook", 403, "may not be reached"),
+        ("ftp://example.org/hook", 400, "not a web address"),
+        ("https://", 400, "not a web address"),
+        ("http://example.org:99999/hook", 400, "Port"),
+    ],
+)
+def test_a_webhook_that_will_be_refused_is_refused_at_once(
+    settings: Settings, url: str, status: int, said: str
+) -> None:
     with running(settings.model_copy(update={"networks": []})) as (_, http):
+        answer = http.post("/v1/rules", json={**RULE, "webhook": url})
+        assert (answer.status_code, said in answer.json()["detail"]) == (status, True), answer.text
+        assert answer.json()["advice"]
+        assert http.get("/v1/rules").json() == []
+        http.post("/v1/rules", json=RULE)
+        assert http.patch("/v1/rules/red", json={"webhook": url}).status_code == status
+        [kept] = http.get("/v1/rules").json()
+        assert kept["webhook"] == ""
+
+
+def test_a_name_that_is_not_known_just_now_may_be_known_later(http: httpx.Client) -> None:
+    answer = http.post("/v1/rules", json={**RULE, "webhook": "https://no-such-host.invalid/hook"})
+    assert answer.status_code == 201
+
+
+def test_a_webhook_is_checked_again_when_it_is_called(settings: Settings, films: Path, receiver: Receiver) -> None:
+    with running(settings) as (_, http):
         http.post("/v1/rules", json={**RULE, "webhook": receiver.url})
+    with running(settings.model_copy(update={"networks": []})) as (_, http):  # no longer granted
         add(http, "door", films / "red.mp4")
         wait_for(lambda: 'result="given up"' in http.get("/metrics").text)
     assert receiver.calls == []
