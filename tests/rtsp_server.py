@@ -1,11 +1,12 @@
 """An RTSP server for tests, run by the system's Python: GStreamer's, which is nothing of ours.
 
-    /usr/bin/python3 rtsp_server.py PORT [--login USER:PASSWORD] [--size 1920x1080] [--moods 4,8,8] [--tls CERT.pem]
+    /usr/bin/python3 rtsp_server.py PORT [--login USER:PASSWORD] [--size 1920x1080] [--rate 25] [--moods 4,8,8]
+        [--tls CERT.pem]
 
 Serves /cam (H.264 with AAC), /mulaw (H.264 with 8 kHz mu-law sound) and /silent (H.264 alone), each a moving test
-picture at 25 fps with a key frame every second. With moods there are /moody, too, alive for the first number of
-seconds, then frozen, then black, then alive again, and /sound, which has no more pictures after the first number of
-seconds while its sound goes on. Prints "ready" when it listens.
+picture at 25 fps, or at `--rate`, with a key frame every second. With moods there are /moody, too, alive for the first
+number of seconds, then frozen, then black, then alive again, and /sound, which has no more pictures after the first
+number of seconds while its sound goes on. Prints "ready" when it listens.
 """
 
 import argparse
@@ -18,8 +19,8 @@ gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
 
 VIDEO = (
-    "videotestsrc is-live=true pattern={pattern} ! video/x-raw,width={width},height={height},framerate=25/1 "
-    "! x264enc speed-preset=ultrafast tune=zerolatency key-int-max=25 bitrate=1500 ! rtph264pay name=pay0 pt=96"
+    "videotestsrc is-live=true pattern={pattern} ! video/x-raw,width={width},height={height},framerate={rate}/1 "
+    "! x264enc speed-preset=ultrafast tune=zerolatency key-int-max={rate} bitrate=1500 ! rtph264pay name=pay0 pt=96"
 )
 AAC = (
     "audiotestsrc is-live=true wave=ticks ! audio/x-raw,rate=16000,channels=1 ! avenc_aac ! rtpmp4gpay name=pay1 pt=97"
@@ -39,6 +40,7 @@ def main() -> None:
     arguments.add_argument("port", type=int)
     arguments.add_argument("--login", default="")
     arguments.add_argument("--size", default="320x180")
+    arguments.add_argument("--rate", type=int, default=25)
     arguments.add_argument("--moods", default="")
     arguments.add_argument("--tls", default="")
     options = arguments.parse_args()
@@ -52,7 +54,7 @@ def main() -> None:
         if Gst.ElementFactory.find("avenc_aac")
         else "audiotestsrc is-live=true ! voaacenc ! rtpmp4gpay name=pay1 pt=97"
     )
-    video = VIDEO.format(pattern="ball", width=width, height=height)
+    video = VIDEO.format(pattern="ball", width=width, height=height, rate=options.rate)
     paths = {"/cam": f"{video} {sound}", "/mulaw": f"{video} {MULAW}", "/silent": video}
     if options.moods:
         paths["/moody"] = MOODY.format(raw=f"video/x-raw,width={width},height={height},framerate=25/1")
