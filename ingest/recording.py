@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ingest.records import MICROSECONDS, SAMPLE_RATE, Moment, Segment, Span, StreamId, seconds
-from ingest.timeline import FORWARD, MPEGTS_WRAP, Ticks, Timeline
+from ingest.timeline import FORWARD, MPEGTS_WRAP, Ticks, Timeline, microseconds
 
 if TYPE_CHECKING:
     from av import AudioFrame, Packet
@@ -30,6 +30,7 @@ PART: Final = ".part"
 _COPIED_VIDEO: Final = ("h264", "hevc", "av1", "vp9", "mpeg4", "mjpeg", "mpeg2video")
 _COPIED_AUDIO: Final = ("aac", "mp3", "opus", "flac", "ac3")
 _MUXING: Final = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
+_MICRO: Final = Fraction(1, MICROSECONDS)
 _NAME = re.compile(r"(\d+)-(\d+)-(\d+)\.mp4\.part")
 _LONGEST: Final = 6
 """Times `segment_s` after which a segment ends even without a key frame to begin the next one."""
@@ -106,7 +107,7 @@ class Recorder:
             return
         track = 0 if packet.stream is self._video else 1
         dts = self._read(track, packet.dts, packet)
-        pts = dts + round((packet.pts - packet.dts) * packet.time_base * MICROSECONDS)
+        pts = dts + microseconds(packet.pts - packet.dts, packet.time_base)
         if track == 0:
             yield from self._turn(packet, pts, dts, line)
             self._last = dts
@@ -178,7 +179,7 @@ class Recorder:
     def _write(self, packet: Packet, track: int, pts: int, dts: int) -> None:
         held = self._open
         assert held is not None
-        duration = round((packet.duration or 0) * packet.time_base * MICROSECONDS)
+        duration = microseconds(packet.duration or 0, packet.time_base)
         if track == 0:
             held.end = max(held.end, pts + (duration or 40_000))
         stamped(packet, pts - held.base, dts - held.base, duration)
@@ -194,7 +195,7 @@ def _is_copied(audio: AudioStream) -> bool:
 
 def stamped(packet: Packet, pts: int, dts: int, duration: int) -> None:
     """Give a packet its times in microseconds."""
-    packet.time_base = Fraction(1, MICROSECONDS)
+    packet.time_base = _MICRO
     packet.pts, packet.dts, packet.duration = pts, dts, duration
 
 
@@ -239,7 +240,7 @@ def _rescued(part: Path, stream: StreamId, limits: Limits) -> Segment | None:
         with open_source(source, limits) as opened:
             for packet in opened.container.demux(opened.video):
                 if packet.pts is not None and packet.time_base is not None:
-                    at = round((packet.pts + (packet.duration or 0)) * packet.time_base * MICROSECONDS)
+                    at = microseconds(packet.pts + (packet.duration or 0), packet.time_base)
                     first, end = first or at, max(end or at, at)
     except HindsightError:
         if end is None:

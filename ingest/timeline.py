@@ -41,7 +41,14 @@ class Ticks:
     def read(self, raw: int) -> tuple[Ticks, int]:
         """Unwrap `raw` to the value nearest to the last one, and give it in microseconds."""
         ticks = unwrap(raw, self.last, self.wrap)
-        return replace(self, last=ticks), round(ticks * self.base * MICROSECONDS)
+        return Ticks(self.base, self.wrap, ticks), microseconds(ticks, self.base)
+
+
+def microseconds(ticks: int, base: Fraction) -> int:
+    """`ticks` of `base` seconds, rounded half to even: `round(ticks * base * MICROSECONDS)` at a tenth of its cost."""
+    whole, rest = divmod(ticks * base.numerator * MICROSECONDS, base.denominator)
+    rest *= 2
+    return whole + (rest > base.denominator or (rest == base.denominator and whole & 1))
 
 
 def unwrap(raw: int, last: int | None, wrap: int) -> int:
