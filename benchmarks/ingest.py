@@ -1,11 +1,12 @@
 """Ingest: CPU-seconds per hour of video, beside bare decoding of the same file, OpenCV, and key frames alone.
 
-    python -m benchmarks.ingest [--seconds 60] [--material FOLDER] [--only h264-720p] [--profile]
+    python -m benchmarks.ingest [--seconds 60] [--material FOLDER] [--only h264-720p]
 
-The material is the rendered street at 25 pictures a second with a camera's noise, a key frame every two seconds and AAC
-sound, at a camera's bitrates. Ours is the service's own decoder child on its live path (decode, motion gating, listening,
-recording with every flush) plus what its parent spends on taking frames in; the file stands in for the network. Each
-number is the least of `--rounds`; starting a process (about a third of a second for ours, once per connection) is not in it.
+The material is the rendered street at 25 pictures a second with a camera's noise, a key frame every two seconds and
+AAC sound, at a camera's bitrates. Ours is the service's own decoder child on its live path (decode, motion gating,
+listening, recording with every flush) plus what its parent spends on taking frames in; the file stands in for the
+network. Each number is the least of `--rounds`; starting a process (a fifth of a second of ours, once per connection)
+is not in it.
 """
 
 from __future__ import annotations
@@ -129,11 +130,12 @@ def ours(film: Path, sampling: Sampling) -> Cost:
             while True:
                 message = decoder.receive(60)
                 frames += isinstance(message, Frame)
-                segments += isinstance(message, Segment)
+                if isinstance(message, Segment):
+                    segments += 1
+                    memory = held_by(decoder.pid) or memory
                 if isinstance(message, tuple) and message[0] == "open":
                     start = used_by(decoder.pid)
                 elif isinstance(message, tuple) and message[0] == "done":
-                    memory = held_by(decoder.pid)
                     break
         return Cost(spent() - before - start, *memory, frames, segments, start)
 
@@ -143,9 +145,11 @@ def used_by(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def held_by(pid: int) -> tuple[float, float]:
-    """MB resident at most, and MB that are its own alone."""
+def held_by(pid: int) -> tuple[float, float] | None:
+    """MB resident at most, and MB that are its own alone; None when it has ended."""
     lines = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    if "VmHWM" not in lines:
+        return None
     return int(lines["VmHWM"].split()[0]) / 1024, int(lines["RssAnon"].split()[0]) / 1024
 
 

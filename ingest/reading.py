@@ -203,10 +203,13 @@ class Reader:
 
     def _place(self, track: int, frame: VideoFrame | AudioFrame) -> int | None:
         """A frame's own time, microseconds, unwrapped."""
-        if frame.pts is None or frame.time_base is None:
+        if frame.pts is None:
             return None
-        wrap = MPEGTS_WRAP if self._opened.wraps else 0
-        ticks = self._tracks.get(track) or Ticks(Fraction(frame.time_base), wrap)
+        ticks = self._tracks.get(track)
+        if ticks is None:
+            if frame.time_base is None:
+                return None
+            ticks = Ticks(Fraction(frame.time_base), MPEGTS_WRAP if self._opened.wraps else 0)
         self._tracks[track], pts = ticks.read(frame.pts)
         return pts
 

@@ -106,15 +106,15 @@ class Recorder:
         if packet.pts is None or packet.dts is None or self._video is None or line.offset is None:
             return
         track = 0 if packet.stream is self._video else 1
-        dts = self._read(track, packet.dts, packet)
-        pts = dts + microseconds(packet.pts - packet.dts, packet.time_base)
+        dts, base = self._read(track, packet)
+        pts = dts + microseconds(packet.pts - packet.dts, base)
         if track == 0:
             yield from self._turn(packet, pts, dts, line)
             self._last = dts
         elif packet.stream is not self._audio:
             return
         if self._open is not None and dts >= self._open.base:
-            self._write(packet, track, pts, dts)
+            self._write(packet, track, (pts, dts, microseconds(packet.duration or 0, base)))
 
     def add_sound(self, frame: AudioFrame, pts: int) -> None:
         """Decoded sound, for a track that cannot be copied."""
@@ -142,11 +142,14 @@ class Recorder:
         if held is not None:
             held.path.unlink(missing_ok=True)
 
-    def _read(self, track: int, raw: int, packet: Packet) -> int:
-        wrap = MPEGTS_WRAP if self._opened.wraps else 0
-        ticks = self._ticks.get(track) or Ticks(Fraction(packet.time_base), wrap)
-        self._ticks[track], value = ticks.read(raw)
-        return value
+    def _read(self, track: int, packet: Packet) -> tuple[int, Fraction]:
+        """The time of decoding, unwrapped, in microseconds, and the track's ticks in seconds."""
+        assert packet.dts is not None
+        ticks = self._ticks.get(track)
+        if ticks is None:
+            ticks = Ticks(Fraction(packet.time_base), MPEGTS_WRAP if self._opened.wraps else 0)
+        self._ticks[track], value = ticks.read(packet.dts)
+        return value, ticks.base
 
     def _turn(self, packet: Packet, pts: int, dts: int, line: Timeline) -> Iterator[Segment]:
         """Close and begin segments where a picture makes it possible or necessary."""
@@ -176,10 +179,11 @@ class Recorder:
         sound = _SoundEncoder(container) if self._encodes_sound else None
         return _Open(container, path, line.epoch, base=dts, first=pts, end=pts, offset=line.offset, sound=sound)
 
-    def _write(self, packet: Packet, track: int, pts: int, dts: int) -> None:
+    def _write(self, packet: Packet, track: int, times: tuple[int, int, int]) -> None:
+        """`times`: of showing, of decoding, and how long, in microseconds."""
         held = self._open
         assert held is not None
-        duration = microseconds(packet.duration or 0, packet.time_base)
+        pts, dts, duration = times
         if track == 0:
             held.end = max(held.end, pts + (duration or 40_000))
         stamped(packet, pts - held.base, dts - held.base, duration)

@@ -10,7 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.records import MICROSECONDS, Mark, Moment
-from ingest.timeline import BACKWARD, FORWARD, MPEGTS_WRAP, Stamp, Ticks, Timeline, advance, follow, resumed, unwrap
+from ingest.timeline import (
+    BACKWARD,
+    FORWARD,
+    MPEGTS_WRAP,
+    Stamp,
+    Ticks,
+    Timeline,
+    advance,
+    follow,
+    microseconds,
+    resumed,
+    unwrap,
+)
 
 START = Moment(1_700_000_000_000_000)
 STEP = 40_000
@@ -128,3 +140,16 @@ def test_sound_follows_the_pictures_of_its_own_epoch() -> None:
     assert follow(line, 900) == Stamp(3, 900, Moment(START - 100))
     assert follow(line, 1000 + FORWARD + 1) is None
     assert follow(Timeline(), 5) is None
+
+
+@given(ticks=st.integers(-(10**15), 10**15), base=st.fractions(min_value="1/1000000", max_value=1))
+def test_ticks_are_microseconds_rounded_as_exact_arithmetic_rounds(ticks: int, base: Fraction) -> None:
+    assert microseconds(ticks, base) == round(ticks * base * 1_000_000)
+
+
+@given(
+    ticks=st.integers(-(10**12), 10**12),
+    base=st.sampled_from([Fraction(1, 12_800), Fraction(1, 64), Fraction(1, 90_000)]),
+)
+def test_halves_of_a_microsecond_go_to_the_even_one(ticks: int, base: Fraction) -> None:
+    assert microseconds(ticks, base) == round(ticks * base * 1_000_000)
