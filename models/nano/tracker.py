@@ -2,11 +2,13 @@
 
 Detections are joined to tracks as in ByteTrack (Zhang et al. 2022): certain ones first, then uncertain ones for tracks
 left without. Frames may be a second apart, so a track is looked for where its motion puts it, and near enough is
-judged in the size of the thing: neighbouring boxes need not overlap.
+judged in the size of the thing: neighbouring boxes need not overlap. Boxes of one group in the same place are one thing
+whose name is in doubt: a bus or a truck.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -14,11 +16,19 @@ from typing import Literal
 import numpy as np
 
 from ingest.records import MICROSECONDS, Box, Moment, Span
+from models.nano.coco import NAMES, group
 from models.nano.detector import Detection
 
 Direction = Literal["left", "right", "up", "down", "none"]
 EDGE = 0.04
 """A box this close to a side of the picture, in fractions of it, touches that side."""
+_SAME_THING = 0.55
+"""Boxes of one group that overlap this much (as intersection over union) are of one thing."""
+_SURE = 0.99
+_LOOKS = 8
+"""So many last looks say how steadily a thing is seen."""
+_ONCE = 0.7
+"""How far a thing that was seen only once is believed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +59,15 @@ class Visit:
     score: float
     """The highest probability it was seen with."""
     sightings: int = 1
+    belief: float = 0.0
+    """The probability that it is there and of its group, as far as all looks at it tell."""
+    shares: tuple[tuple[str, float], ...] = ()
+    """The names it was given, and which share of the evidence each has."""
+
+    @property
+    def chances(self) -> dict[str, float]:
+        """The probability of each name."""
+        return {label: self.belief * share for label, share in self.shares}
 
     @property
     def dwell_us(self) -> int:
@@ -81,6 +100,9 @@ class Visit:
 class _Track:
     visit: Visit
     votes: dict[str, float] = field(default_factory=dict)
+    looks: deque[float] = field(default_factory=lambda: deque(maxlen=_LOOKS))
+    best: float = 0.0
+    """The highest mean of two looks one after the other."""
     velocity: tuple[float, float] = (0.0, 0.0)
     """Centre's motion in fractions of the picture per second."""
 
@@ -89,7 +111,8 @@ class _Track:
         seconds = (moment - self.visit.span.end) / MICROSECONDS
         return x + self.velocity[0] * seconds, y + self.velocity[1] * seconds
 
-    def see(self, moment: Moment, detection: Detection) -> None:
+    def see(self, moment: Moment, candidate: _Candidate) -> None:
+        detection = candidate.detection
         (x0, y0), (x1, y1) = _centre(self.visit.last), _centre(detection.box)
         seconds = max((moment - self.visit.span.end) / MICROSECONDS, 1e-3)
         fresh = ((x1 - x0) / seconds, (y1 - y0) / seconds)
@@ -98,12 +121,36 @@ class _Track:
             self.velocity[0] + share * (fresh[0] - self.velocity[0]),
             self.velocity[1] + share * (fresh[1] - self.velocity[1]),
         )
-        self.votes[detection.label] = self.votes.get(detection.label, 0.0) + detection.score
+        for label, chance in candidate.chances.items():
+            self.votes[label] = self.votes.get(label, 0.0) + chance
         self.visit = replace(
             self.visit, span=Span(self.visit.span.start, moment), last=detection.box,
             score=max(self.visit.score, detection.score), sightings=self.visit.sightings + 1,
-            label=max(sorted(self.votes), key=lambda label: self.votes[label]),
         )  # fmt: skip
+        self.judge(detection.score)
+
+    def judge(self, score: float) -> None:
+        """Take in how sure a look was of it; 0 for one that missed it.
+
+        What was seen well twice is believed half for that; the other half is how steadily it is seen.
+        """
+        if self.looks:
+            self.best = max(self.best, (self.looks[-1] + score) / 2)
+        self.looks.append(score)
+        steady = sum(self.looks) / len(self.looks)
+        belief = 0.5 * (max(self.best, steady) + steady) if len(self.looks) > 1 else _ONCE * score
+        total = sum(self.votes.values())
+        shares = tuple(sorted((label, vote / total) for label, vote in self.votes.items()))
+        label = max(shares, key=lambda share: share[1])[0]
+        self.visit = replace(self.visit, belief=belief, shares=shares, label=label)
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """What may be one thing: its best detection, its score that of all names together, and the chance of each name."""
+
+    detection: Detection
+    chances: dict[str, float]
 
 
 class Tracker:
@@ -113,22 +160,36 @@ class Tracker:
         self._how = following or Following()
         self._tracks: list[_Track] = []
         self._count = 0
+        self._last = Moment(-1)
 
     def update(self, moment: Moment, detections: Sequence[Detection]) -> list[Visit]:
         """Take in what is in the picture at `moment`; the visits that are over now, in order of their start."""
         how = self._how
         finished = self._expire(moment)
         free = list(self._tracks)
+        things = _things(detections)
         for low, high in ((how.start, 1.1), (how.keep, how.start)):
-            candidates = [d for d in detections if low <= d.score < high]
+            candidates = [one for one in things if low <= one.detection.score < high]
             pairs = _assign(free, candidates, moment, how.reach)
-            for track, detection in pairs:
-                track.see(moment, detection)
+            for track, candidate in pairs:
+                track.see(moment, candidate)
             taken = {id(track) for track, _ in pairs}
-            used = {id(detection) for _, detection in pairs}
+            used = {id(candidate) for _, candidate in pairs}
             free = [track for track in free if id(track) not in taken]
             if low == how.start:
-                self._begin(moment, [d for d in candidates if id(d) not in used])
+                self._begin(moment, [one for one in candidates if id(one) not in used])
+        for track in free:
+            track.judge(0.0)
+        self._last = moment
+        return finished
+
+    def carry(self, moment: Moment) -> list[Visit]:
+        """Nothing has changed until `moment`: what is in the picture stays. The visits that are over."""
+        finished = self._expire(moment)
+        for track in self._tracks:
+            if track.visit.span.end == self._last:
+                track.visit = replace(track.visit, span=Span(track.visit.span.start, moment))
+        self._last = moment
         return finished
 
     def present(self) -> list[Visit]:
@@ -141,12 +202,14 @@ class Tracker:
         self._tracks = []
         return visits
 
-    def _begin(self, moment: Moment, detections: Iterable[Detection]) -> None:
-        for detection in detections:
+    def _begin(self, moment: Moment, candidates: Iterable[_Candidate]) -> None:
+        for detection, chances in ((one.detection, one.chances) for one in candidates):
             self._count += 1
             span = Span(moment, moment)
             visit = Visit(self._count, detection.label, span, detection.box, detection.box, detection.score)
-            self._tracks.append(_Track(visit, {detection.label: detection.score}))
+            track = _Track(visit, dict(chances))
+            track.judge(detection.score)
+            self._tracks.append(track)
 
     def _expire(self, moment: Moment) -> list[Visit]:
         over = [t for t in self._tracks if moment - t.visit.span.end > self._how.patience_us]
@@ -154,29 +217,61 @@ class Tracker:
         return [t.visit for t in over if t.visit.sightings >= self._how.confirm]
 
 
+def _things(detections: Sequence[Detection]) -> list[_Candidate]:
+    """Detections of one group in the same place as one candidate each, the most certain name first.
+
+    Names exclude each other, so their probabilities add up; the same name again adds nothing.
+    """
+    found: list[_Candidate] = []
+    for detection in sorted(detections, key=lambda one: -one.score):
+        same = next((one for one in found if _same_thing(one.detection, detection)), None)
+        if same is None:
+            found.append(_Candidate(detection, {detection.label: detection.score}))
+        elif detection.label not in same.chances:
+            same.chances[detection.label] = detection.score
+    return [
+        replace(one, detection=replace(one.detection, score=min(_SURE, sum(one.chances.values())))) for one in found
+    ]
+
+
+def _same_thing(one: Detection, other: Detection) -> bool:
+    if group(NAMES.index(one.label)) != group(NAMES.index(other.label)):
+        return False
+    a, b = one.box, other.box
+    width, height = min(a.right, b.right) - max(a.left, b.left), min(a.bottom, b.bottom) - max(a.top, b.top)
+    if width <= 0 or height <= 0:
+        return False
+    return width * height / (_area(a) + _area(b) - width * height) > _SAME_THING
+
+
 def _assign(
-    tracks: Sequence[_Track], detections: Sequence[Detection], moment: Moment, reach: float
-) -> list[tuple[_Track, Detection]]:
-    """Closest pairs first, each track and detection once, none further apart than `reach`."""
-    if not tracks or not detections:
+    tracks: Sequence[_Track], candidates: Sequence[_Candidate], moment: Moment, reach: float
+) -> list[tuple[_Track, _Candidate]]:
+    """Closest pairs first, each track and candidate once, none further apart than `reach`."""
+    if not tracks or not candidates:
         return []
-    cost = np.array([[_distance(track, d, moment) for d in detections] for track in tracks])
+    cost = np.array([[_distance(track, one.detection, moment) for one in candidates] for track in tracks])
     pairs = []
     rows: set[int] = set()
     columns: set[int] = set()
     for flat in np.argsort(cost, axis=None, kind="stable"):
-        row, column = divmod(int(flat), len(detections))
+        row, column = divmod(int(flat), len(candidates))
         if cost[row, column] > reach:
             break
         if row not in rows and column not in columns:
             rows.add(row)
             columns.add(column)
-            pairs.append((tracks[row], detections[column]))
+            pairs.append((tracks[row], candidates[column]))
     return pairs
 
 
 def _distance(track: _Track, detection: Detection, moment: Moment) -> float:
-    """How far a detection is from where the track should be, in sizes of the thing; more for another name or size."""
+    """How far a detection is from where the track should be, in sizes of the thing; more for another name or size.
+
+    A thing of another group is another thing.
+    """
+    if group(NAMES.index(track.visit.label)) != group(NAMES.index(detection.label)):
+        return float("inf")
     last, box = track.visit.last, detection.box
     (x0, y0), (x1, y1) = track.expected(moment), _centre(box)
     size = max(*(side for b in (last, box) for side in (b.right - b.left, b.bottom - b.top)), 1e-6)
