@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -80,7 +80,7 @@ class Watch:
         rules = [rule for rule in self._memory.store.rules.all() if rule.enabled]
         queries = self._encoder.encode_queries([rule.text for rule in rules]) if rules else []
         with self._lock:
-            self._armed = [_Armed(rule, query) for rule, query in zip(rules, queries, strict=True)]
+            self._armed = [_armed(rule, query) for rule, query in zip(rules, queries, strict=True)]
             kept = {rule.id for rule in rules}
             self._machines = {key: machine for key, machine in self._machines.items() if key[0] in kept}
 
@@ -106,6 +106,7 @@ class Watch:
         """The alerts that `rule` would have raised in `scope`, oldest first; nothing is kept."""
         [query] = self._encoder.encode_queries([rule.text])
         alerts: dict[str, Alert] = {}
+        rule = _armed(rule, query).rule
         for stream in scope.streams:
             span = scope.span or self._memory.store.streams.extent(stream)
             if span is None:
@@ -234,6 +235,11 @@ def explain(rule: Rule, change: Change, observed: Sequence[Observation]) -> str:
     sure = f"“{rule.text}” with probability {change.score:.2f}, threshold {rule.threshold:.2f}"
     held = f", for {rule.hold_us / 1e6:g} s" if rule.hold_us else ""
     return f"{sure}{held}. Seen: {seen}." if seen else f"{sure}{held}."
+
+
+def _armed(rule: Rule, query: Query) -> _Armed:
+    """A rule whose words say how long it must last holds for at least that long."""
+    return _Armed(replace(rule, hold_us=max(rule.hold_us, query.lasting)), query)
 
 
 def _watches(rule: Rule, stream: StreamId) -> bool:

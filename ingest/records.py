@@ -339,7 +339,8 @@ class Query:
     """A sentence or a picture in the encoder's space.
 
     The calibrated probability that a frame with inner product s matches is sigmoid(slope * s + offset).
-    `understood` and `unknown` are the query's words that the encoder can and cannot look for.
+    `understood` and `unknown` are the query's words that the encoder can and cannot look for; `unsure` are words it can
+    only compare with the picture as a whole. A match must last for `lasting` microseconds.
     """
 
     text: str
@@ -348,6 +349,8 @@ class Query:
     offset: float = 0.0
     understood: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    unsure: tuple[str, ...] = ()
+    lasting: int = 0
 
     def probability(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
         """Calibrated probabilities, float32, of inner products of any shape."""
@@ -406,6 +409,8 @@ class Evidence:
     gaps: tuple[Gap, ...] = ()
     unknown: tuple[str, ...] = ()
     """Words of the question that the encoder cannot look for."""
+    unsure: tuple[str, ...] = ()
+    """Words of the question that it can only compare with the picture as a whole."""
     origins: tuple[tuple[StreamId, Moment], ...] = ()
     """Moment zero of each file stream, so that times can be told as offsets into the file."""
     names: tuple[tuple[StreamId, str], ...] = ()

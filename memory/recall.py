@@ -64,12 +64,13 @@ class Recall:
         self._detail = detail
 
     def find(self, query: Query, scope: Scope, *, threshold: float, limit: int = 20) -> list[Hit]:
-        """Spans whose probability reaches `threshold`, best first, not overlapping within a stream."""
+        """Spans whose probability reaches `threshold` for as long as the query asks, best first, not overlapping within
+        a stream."""
         chosen = self._candidates(query, scope, limit)
         hits: list[Hit] = []
         for stream in scope.streams or tuple(row.id for row in self._store.streams.all()):
             hits += self._hits(stream, chosen.get(stream, []), query, threshold)
-        inside = (clipped(hit, scope.span) for hit in hits)
+        inside = (clipped(hit, scope.span) for hit in hits if hit.span.duration >= query.lasting)
         return best_apart([hit for hit in inside if hit is not None], limit)
 
     def evidence(self, hits: Sequence[Hit], scope: Scope, query: Query) -> Evidence:
@@ -89,6 +90,7 @@ class Recall:
             searched=tuple(searched),
             gaps=tuple(gaps),
             unknown=query.unknown,
+            unsure=query.unsure,
             origins=tuple((row.id, row.origin) for row in rows if row.kind == "file" and row.origin is not None),
         )
 

@@ -86,8 +86,12 @@ def _make(factories: Mapping[str, Callable[..., Any]], kind: str, name: str, opt
 
 
 def _embedded() -> FrameEncoder:
+    import torch
+
     from models.embedded.encoder import EmbeddedEncoder
 
+    # Pictures are small: on a busy machine two threads that wait for each other are many times slower than one.
+    torch.set_num_threads(1)
     return EmbeddedEncoder()
 
 

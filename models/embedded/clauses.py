@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 
 from ingest.records import Query, Vector
-from models.embedded.space import DIM, Sense, concept_query, motion_slot, scene_slot, word_query
-from models.embedded.vocabulary import GRAMMAR, LONGEST_PHRASE, PEOPLE, PLACES, Meaning, lemma, meaning
+from models.embedded.claims import Clause
+from models.embedded.naming import mentioned
+from models.embedded.sentences import Reading, read
+from models.embedded.space import (
+    DIM,
+    EVEN,
+    SLOPE,
+    Sense,
+    concept_query,
+    motion_slot,
+    scene_slot,
+    sight_query,
+    thing_slot,
+    word_query,
+)
+from models.embedded.vocabulary import PEOPLE, PLACES
 
-_SLOPE: Final = 14.0
-_CONCEPTS_AT, _WORDS_AT, _QUOTATION_AT = 0.75, 0.65, 0.52
+_WORDS_AT, _QUOTATION_AT = 0.65, 0.52
 """Calibration: the mean of clauses from which a match is more likely than not. Other words on the page are noise
 around a word's own score of 1, so words ask for less, and many words that must come together for still less."""
 _FUNCTION_SHARE = 0.5
@@ -24,96 +36,99 @@ _LEAST_QUOTED = 7
 _ASKING: Final = re.compile(r"wh\w+|how|is|are|was|were|do|does|did|has|have|had|can|could|find|show")
 _UNKNOWN_SHARE = 0.5
 """A sentence about something that cannot be recognised is at most half met by what can."""
-_QUOTED = re.compile(r"[\"“”«»]([^\"“”«»]+)[\"“”«»]")
-_TOKEN = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
+_FULL = 1.0 - EVEN
+"""What a clause that is surely met has beyond even chances."""
+_DOUBT_SLOPE, _DOUBT_FULL = 6.0, 0.15
+"""The same for sentences that say more than can be seen (a woman, a dog that plays): seven in ten at best."""
+_PERCEIVED = 0.45
+"""How much of a clause about the whole picture it is that its words were read or heard."""
 
 
-@dataclass(frozen=True, eq=False)
-class Clause:
-    """One thing that a sentence claims: its words, and the vector whose product with a frame says how true it is."""
+class Tower(Protocol):
+    """Sentences as calibrated queries in the space of `Sight.vector`."""
 
-    phrase: str
-    vector: Vector
-    known: bool = True
-    at: float = _CONCEPTS_AT
-    """From how much of it on it is more likely met than not."""
+    def query(self, text: str) -> Query: ...
 
 
-@dataclass
-class _Reading:
-    """A sentence taken apart."""
+def query(sentence: str, tower: Tower | None = None) -> Query:
+    """`sentence` as a calibrated query; `understood` and `unknown` are phrases a person can read.
 
-    found: dict[str, list[str]] = field(default_factory=dict)
-    words: list[str] = field(default_factory=list)
-    shouted: list[str] = field(default_factory=list)
-    quoted: list[str] = field(default_factory=list)
-    tokens: list[str] = field(default_factory=list)
-    """All words in lower case, in order, those within quotation marks apart."""
-
-    def values(self, role: str) -> list[str]:
-        return self.found.get(role, [])
-
-    def has(self, role: str) -> bool:
-        return role in self.found
-
-    def note(self, what: Meaning) -> None:
-        values = self.found.setdefault(what.role, [])
-        if what.value and what.value not in values:
-            values.append(what.value)
-
-
-def query(sentence: str) -> Query:
-    """`sentence` as a calibrated query; `understood` and `unknown` are phrases a person can read."""
-    clauses = parse(sentence)
-    known = [clause for clause in clauses if clause.known]
-    unknown = [clause for clause in clauses if not clause.known]
-    vector = np.zeros(DIM, dtype=np.float32)
-    middle = 0.0
-    for group, share in ((known, 1.0 - _UNKNOWN_SHARE), (unknown, _UNKNOWN_SHARE)):
-        weight = (share if known and unknown else 1.0) / max(len(group), 1)
-        for clause in group:
-            vector += np.float32(weight) * clause.vector
-            middle += weight * clause.at
-    return Query(
-        text=sentence,
-        vector=vector,
-        slope=_SLOPE,
-        offset=-_SLOPE * (middle if clauses else 1.0),
-        understood=tuple(dict.fromkeys(clause.phrase for clause in known)),
-        unknown=tuple(dict.fromkeys(clause.phrase for clause in unknown)),
-    )
+    Words that name nothing the encoder recognises are compared with the whole picture through the `tower`.
+    """
+    reading = read(sentence)
+    _settle(reading)
+    if _is_quotation(reading):
+        return _weighed(sentence, reading, [_quotation(reading)], ())
+    about_absence = reading.has("not") or reading.has("empty")
+    text = tower.query(sentence) if tower is not None and reading.words and not about_absence else None
+    unsure = tuple(dict.fromkeys(word for word in reading.words if text is not None and word not in text.unknown))
+    if text is None or not unsure or not text.vector.any():
+        return _weighed(sentence, reading, _clauses(reading), ())
+    reading.words = [word for word in reading.words if word not in unsure]
+    about = [*_said_or_written(reading), *mentioned(reading), _sight(text, unsure), *_unknown(reading)]
+    return _weighed(sentence, reading, about, unsure)
 
 
 def parse(sentence: str) -> list[Clause]:
     """The clauses of a sentence, in a fixed order. An empty list when it says nothing at all."""
-    reading = _read(sentence)
-    if _is_quotation(reading):
-        return [_quotation(reading)]
-    clauses = [*_said_or_written(reading), *_facts(reading), *_things(reading)]
+    reading = read(sentence)
+    _settle(reading)
+    return [_quotation(reading)] if _is_quotation(reading) else _clauses(reading)
+
+
+def _settle(reading: Reading) -> None:
+    """Qualities are words like others where nothing is named; where things are, the place they are in is context."""
+    if reading.has("empty"):
+        reading.mentions.clear()
+    if not any(not mention.place for mention in reading.mentions):
+        reading.words = sorted([*reading.words, *reading.aside], key=reading.tokens.index)
+        reading.aside = []
+    else:
+        reading.words = [word for word in reading.words if word not in PLACES]
+
+
+def _clauses(reading: Reading) -> list[Clause]:
+    clauses = [*_said_or_written(reading), *_facts(reading), *mentioned(reading), *_things(reading)]
     return [*clauses, *_unknown(reading)]
 
 
-def _read(sentence: str) -> _Reading:
-    reading = _Reading()
-    reading.quoted = [word for text in _QUOTED.findall(sentence) for word in _TOKEN.findall(text)]
-    tokens = _TOKEN.findall(_QUOTED.sub(" ", sentence))
-    reading.tokens = [token.lower() for token in tokens]
-    shout = [token.isupper() and len(token) > 1 for token in tokens]
-    lemmas = [lemma(token.lower().replace("’", "'")) for token in tokens]
-    at = 0
-    while at < len(tokens):
-        size, what = (0, None) if shout[at] else _longest(lemmas, at)
-        if what is not None:
-            reading.note(what)
-        elif shout[at]:
-            reading.shouted.append(tokens[at])
-        elif lemmas[at] not in GRAMMAR:
-            reading.words.append(tokens[at].lower())
-        at += max(size, 1)
-    return reading
+def _weighed(sentence: str, reading: Reading, clauses: Sequence[Clause], unsure: tuple[str, ...]) -> Query:
+    """Clauses about named things must all be met; of others the mean counts."""
+    known = [clause for clause in clauses if clause.known]
+    unknown = [clause for clause in clauses if not clause.known]
+    doubtful = bool(reading.mentions) and (bool(reading.aside) or not all(one.exact for one in reading.mentions))
+    slope, full = (_DOUBT_SLOPE, _DOUBT_FULL) if doubtful else (SLOPE, _FULL)
+    if reading.mentions or unsure:
+        weights = [clause.weight for clause in clauses]
+        middle = sum(weight * (one.at + _FULL) for weight, one in zip(weights, clauses, strict=True)) - full
+    else:
+        share = {True: 1.0 - _UNKNOWN_SHARE, False: _UNKNOWN_SHARE} if known and unknown else {True: 1.0, False: 1.0}
+        weights = [share[one.known] / len(known if one.known else unknown) for one in clauses]
+        middle = sum(weight * one.at for weight, one in zip(weights, clauses, strict=True)) if clauses else 1.0
+    vector = np.zeros(DIM, dtype=np.float32)
+    for weight, clause in zip(weights, clauses, strict=True):
+        vector += np.float32(weight) * clause.vector
+    return Query(
+        text=sentence,
+        vector=vector,
+        slope=slope,
+        offset=-slope * middle,
+        understood=tuple(dict.fromkeys(one.phrase for one in known if one.phrase)),
+        unknown=tuple(dict.fromkeys((*(clause.phrase for clause in unknown), *reading.aside))),
+        unsure=(*(one.word for one in reading.mentions if not one.exact), *unsure),
+        lasting=reading.lasting_us,
+    )
 
 
-def _is_quotation(reading: _Reading) -> bool:
+def _sight(text: Query, words: Sequence[str]) -> Clause:
+    """The sentence beside the whole picture, or its words read or heard."""
+    vector = sight_query(text.vector) * np.float32(text.slope / SLOPE)
+    for word in words:
+        vector += np.float32(_PERCEIVED / len(words)) * word_query(word)
+    return Clause("", vector, at=-text.offset / SLOPE)
+
+
+def _is_quotation(reading: Reading) -> bool:
     """Whether a sentence is what someone said rather than what can be seen: long, mostly function words, no question,
     and about nothing that the encoder could see."""
     tokens = reading.tokens
@@ -125,10 +140,10 @@ def _is_quotation(reading: _Reading) -> bool:
         or reading.shouted
     ):
         return False
-    return set(reading.found) <= {"not"} and 2 * len(reading.words) < len(tokens)
+    return set(reading.found) <= {"not"} and not reading.mentions and 2 * len(reading.words) < len(tokens)
 
 
-def _quotation(reading: _Reading) -> Clause:
+def _quotation(reading: Reading) -> Clause:
     """One clause of all the words of a sentence."""
     content = list(dict.fromkeys(reading.words))
     function = [word for word in dict.fromkeys(reading.tokens) if word not in content]
@@ -139,15 +154,7 @@ def _quotation(reading: _Reading) -> Clause:
     return Clause(f'"{" ".join(reading.tokens)}"', vector, at=_QUOTATION_AT)
 
 
-def _longest(lemmas: Sequence[str], at: int) -> tuple[int, Meaning | None]:
-    for size in range(min(LONGEST_PHRASE, len(lemmas) - at), 0, -1):
-        found = meaning(" ".join(lemmas[at : at + size]))
-        if found is not None:
-            return size, found
-    return 0, None
-
-
-def _said_or_written(reading: _Reading) -> Iterator[Clause]:
+def _said_or_written(reading: Reading) -> Iterator[Clause]:
     """Words to be read or heard, and that there is text or speech at all."""
     literal = [*reading.quoted, *reading.shouted]
     sense: Sense = "either"
@@ -168,7 +175,7 @@ def _said_or_written(reading: _Reading) -> Iterator[Clause]:
         yield Clause("speech", concept_query({scene_slot("speech"): 1.0}), known=not reading.has("not"))
 
 
-def _facts(reading: _Reading) -> Iterator[Clause]:
+def _facts(reading: Reading) -> Iterator[Clause]:
     for fact in reading.values("fact"):
         yield Clause(fact, concept_query({scene_slot(fact): 1.0}))
     if reading.has("picture") and not reading.has("thing") and not reading.has("action"):
@@ -176,13 +183,19 @@ def _facts(reading: _Reading) -> Iterator[Clause]:
             yield Clause(f"{colour} picture", concept_query({scene_slot(f"picture {colour}"): 1.0}))
 
 
-def _things(reading: _Reading) -> Iterator[Clause]:
+def _things(reading: Reading) -> Iterator[Clause]:
     colours = reading.values("colour") or [""]
     about_things = any(reading.has(role) for role in ("thing", "action", "colour", "count", "place", "size"))
     if reading.has("empty") or "moves" in reading.values("not"):
         reading.words = [word for word in reading.words if word not in PLACES]
         action = "present" if reading.has("empty") else "moves"
-        yield Clause("empty" if action == "present" else "nothing moves", _absence([motion_slot(action)]))
+        nobody = [thing_slot("person")] if reading.has("empty") else []
+        yield Clause("empty" if action == "present" else "nothing moves", _absence([motion_slot(action)], nobody))
+        return
+    if reading.mentions:
+        for action in reading.values("action"):
+            yield Clause(f"something {action}", concept_query({motion_slot(action): 1.0}))
+        yield from _arrangement(reading)
         return
     if reading.has("text") or reading.has("speech") or not about_things:
         if reading.has("not") and not about_things and not reading.has("text") and not reading.words:
@@ -201,7 +214,7 @@ def _things(reading: _Reading) -> Iterator[Clause]:
     yield from _arrangement(reading)
 
 
-def _arrangement(reading: _Reading) -> Iterator[Clause]:
+def _arrangement(reading: Reading) -> Iterator[Clause]:
     """How many, where and how large."""
     counts = reading.values("count")
     for count in [count for count in counts if count != "several"] or counts:
@@ -216,13 +229,13 @@ def _arrangement(reading: _Reading) -> Iterator[Clause]:
         yield Clause(f"something {size}", concept_query({scene_slot(size): 1.0}))
 
 
-def _absence(slots: Sequence[int]) -> Vector:
-    """Met where motion was judged and none of `slots` holds."""
-    weights = {slot: -1.0 / len(slots) for slot in slots}
+def _absence(slots: Sequence[int], others: Sequence[int] = ()) -> Vector:
+    """Met where motion was judged and none of `slots` holds, nor any of `others`."""
+    weights = {**{slot: -1.0 / len(slots) for slot in slots}, **dict.fromkeys(others, -1.0)}
     return concept_query({scene_slot("motion judged"): 1.0, **weights})
 
 
-def _unknown(reading: _Reading) -> Iterator[Clause]:
+def _unknown(reading: Reading) -> Iterator[Clause]:
     """Words that mean nothing to the encoder count only where they were read or heard; "no dog" counts nowhere."""
     for word in dict.fromkeys(reading.words):
         vector = np.zeros(DIM, dtype=np.float32) if reading.has("not") else word_query(word)

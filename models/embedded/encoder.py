@@ -1,4 +1,4 @@
-"""The frame encoder that needs no download: `FrameEncoder` over motion, colours, words read and words heard."""
+"""The frame encoder that needs no download: `FrameEncoder` over things seen, motion, colours, words read and heard."""
 
 from __future__ import annotations
 
@@ -23,12 +23,15 @@ from ingest.records import (
 )
 from models.embedded import clauses
 from models.embedded.colours import dominant
-from models.embedded.concepts import LookBack, concepts_of
+from models.embedded.concepts import LookBack, NamedThings, concepts_of
 from models.embedded.motion import Motion, MotionReader
 from models.embedded.pictures import jpeg
 from models.embedded.reading import LineReader, RapidReader, Shown, TextFollower, words_of
 from models.embedded.scene import Look, look_at
+from models.embedded.sight import LazyNano, Seer, Watcher
 from models.embedded.space import DIM, appearance_query, frame_vector, scene_slot
+from models.embedded.things import Arrival, Joiner, Thing
+from models.embedded.tracking import Passage, Track
 from models.embedded.vocabulary import by_importance
 
 _MOST_STREAMS = 64
@@ -43,10 +46,13 @@ _PICTURE_SLOPE, _PICTURE_OFFSET = 30.0, -26.0
 class _Stream:
     """What is remembered of one stream between frames."""
 
-    def __init__(self, reader: LineReader) -> None:
+    def __init__(self, reader: LineReader, seer: Seer) -> None:
         self.motion = MotionReader()
         self.text = TextFollower(reader)
-        self.passages = LookBack()
+        self.sight = Watcher(seer)
+        self.things = Joiner()
+        self.passages = LookBack[Passage]()
+        self.arrivals = LookBack[Arrival]()
         self.scenes = _SceneLog()
         self.epoch = -1
         self.last: Moment | None = None
@@ -56,12 +62,16 @@ class _Stream:
 class EmbeddedEncoder:
     """Concepts measured in the picture, composed into one vector; see `space` for its layout."""
 
-    id = "embedded-1"
     dim = DIM
 
-    def __init__(self, reader: LineReader | None = None) -> None:
-        self._reader = reader or RapidReader()
+    def __init__(self, reader: LineReader | None = None, seer: Seer | None = None) -> None:
+        self._reader, self._seer = reader or RapidReader(), seer or LazyNano()
         self._streams: OrderedDict[StreamId, _Stream] = OrderedDict()
+
+    @property
+    def id(self) -> str:
+        """Other weights of nano make vectors that cannot be compared."""
+        return f"embedded-2/{self._seer.id}"
 
     def encode(self, frames: Sequence[Frame]) -> list[Feature]:
         return [self._encode_one(frame) for frame in frames]
@@ -70,7 +80,7 @@ class EmbeddedEncoder:
         return [_encode_utterance(utterance) for utterance in utterances]
 
     def encode_queries(self, queries: Sequence[str | Pixels]) -> list[Query]:
-        return [clauses.query(one) if isinstance(one, str) else _picture_query(one) for one in queries]
+        return [clauses.query(one, self._seer) if isinstance(one, str) else _picture_query(one) for one in queries]
 
     def _encode_one(self, frame: Frame) -> Feature:
         known = self._known(frame)
@@ -80,12 +90,19 @@ class EmbeddedEncoder:
         birth = f"{frame.epoch}.{frame.pts}"
         motion = stream.motion.read(frame.pixels, frame.moment, birth)
         shown = stream.text.follow(frame.pixels, frame.moment, birth, fresh=motion.new_scene)
+        seen = stream.sight.watch(frame.pixels, frame.moment, cut=motion.cut)
+        present = stream.things.join(frame.pixels, seen, motion, birth)
+        unnamed, arrivals = [*stream.things.unnamed(motion)], [*stream.things.arrivals(motion)]
         look = look_at(frame.pixels)
         span = Span(frame.moment, Moment(frame.moment + _duration(stream.last, frame.moment)))
         stream.last = frame.moment
-        concepts = concepts_of(motion, look, bool(shown), stream.passages.recent(motion.passages, frame.moment))
+        passages = stream.passages.recent(motion.passages, frame.moment)
+        named = NamedThings(present, stream.arrivals.recent(arrivals, frame.moment))
+        concepts = concepts_of(motion, look, bool(shown), passages, named)
         observations = (
-            *_seen(frame, motion, span),
+            *_moving(frame, unnamed, span),
+            *_named(frame, present, motion, span),
+            *_events(frame, arrivals),
             *_read(frame, shown, span),
             *stream.scenes.notice(frame, motion, look, span),
         )
@@ -95,7 +112,7 @@ class EmbeddedEncoder:
             epoch=frame.epoch,
             pts=frame.pts,
             span=span,
-            vector=frame_vector(concepts, appearance=look.appearance, words=words),
+            vector=frame_vector(concepts, appearance=look.appearance, words=words, sight=seen.vector),
             observations=observations,
             thumbnail=jpeg(frame.pixels, _THUMBNAIL_SIDE),
         )
@@ -113,7 +130,7 @@ class EmbeddedEncoder:
         """The state of the frame's stream, fresh for a new epoch; the streams used longest ago make room."""
         state = self._streams.get(frame.stream)
         if state is None or state.epoch != frame.epoch or (state.last is not None and frame.moment <= state.last):
-            state = self._streams[frame.stream] = _Stream(self._reader)
+            state = self._streams[frame.stream] = _Stream(self._reader, self._seer)
             state.epoch = frame.epoch
         self._streams.move_to_end(frame.stream)
         while len(self._streams) > _MOST_STREAMS:
@@ -142,17 +159,34 @@ class _SceneLog:
             yield Observation(frame.stream, frame.epoch, track, "scene", label, Span(since, span.end), 1.0)
 
 
-def _seen(frame: Frame, motion: Motion, span: Span) -> Iterator[Observation]:
-    for track in motion.tracks:
+def _moving(frame: Frame, tracks: Sequence[Track], span: Span) -> Iterator[Observation]:
+    """What moves and has no name."""
+    for track in tracks:
         actions = ("stays",) if track.rests_since is not None else (*track.directions(),) or ("moves",)
         yield Observation(
             frame.stream, frame.epoch, track.id, "thing", "something", Span(track.first, span.end),
             min(0.95, 0.6 + 0.1 * track.sightings), track.colour, actions, box=Box(*_inside(track.box)),
         )  # fmt: skip
-    for passage in motion.passages:
+
+
+def _named(frame: Frame, things: Sequence[Thing], motion: Motion, span: Span) -> Iterator[Observation]:
+    for thing in things:
+        if not thing.name or not thing.here(frame.moment):
+            continue
+        thing.told = True
+        yield Observation(
+            frame.stream, frame.epoch, thing.id, "thing", thing.name, Span(thing.first, span.end),
+            thing.best[thing.name], thing.colour, thing.actions(frame.moment, motion.judged),
+            box=Box(*_inside(thing.box)),
+        )  # fmt: skip
+
+
+def _events(frame: Frame, arrivals: Sequence[Arrival]) -> Iterator[Observation]:
+    for passage, thing in ((one.passage, one.thing) for one in arrivals):
+        name, colour = (thing.name, thing.colour) if thing is not None else ("something", dominant(passage.colours))
         yield Observation(
             frame.stream, frame.epoch, f"{passage.track}/{passage.what}", "event", passage.what, passage.span,
-            0.9, dominant(passage.colours), text="something", box=Box(*_inside(passage.box)),
+            0.9, colour, text=name, box=Box(*_inside(passage.box)),
         )  # fmt: skip
 
 

@@ -5,7 +5,10 @@ slice's scale; a query divides by the same scale, so the inner product of a quer
 mean of how well the query's clauses are met. The scales keep a frame's norm within 1.
 
     slice        size  meaning of a component
-    things         64  classes of recognised objects
+    things        170  each kind of thing that has a name: that it is there, and how many
+    doings        144  row of kinds x action: "a car is moving left", "a person enters"
+    dress         132  row of kinds x colour: "a red car"
+    sight         128  the whole picture in the space of nano's text tower, for words without a kind
     motion        156  colour x action: "a red thing is moving left", row 0 is any colour
     scene          32  facts about the picture, `SCENE`
     appearance     64  4 x 4 layout of colour and edges, for search by picture
@@ -13,6 +16,9 @@ mean of how well the query's clauses are met. The scales keep a frame's norm wit
 
 Words are hashed by their character trigrams (Weinberger et al., Feature Hashing for Large Scale Multitask Learning,
 2009): a word misread by a letter still shares most trigrams with the one that is looked for.
+
+Colours and doings are bound to rows of kinds and not to each other: "a red car drives left" is that a red car is there,
+that a car drives left, and that something red moves left.
 """
 
 from __future__ import annotations
@@ -25,6 +31,7 @@ from typing import Final, Literal
 import numpy as np
 
 from ingest.records import Vector
+from models.embedded.kinds import KINDS, ROWS
 
 COLOURS: Final = (
     "red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "white", "grey", "black",
@@ -36,25 +43,39 @@ ACTIONS: Final = (
 SCENE: Final = (
     "motion judged", "text judged", "text", "speech", "dark", "bright", "cut", "camera moves",
     "one", "two", "three", "many", "left", "centre", "right", "top", "bottom", "large", "small",
-    *(f"picture {colour}" for colour in COLOURS),
+    *(f"picture {colour}" for colour in COLOURS), "things judged",
 )  # fmt: skip
+DOINGS: Final = ACTIONS[1:]
+"""What a thing with a name does; that it is there has a slot of its own."""
 
-THINGS_SIZE: Final = 64
+SIGHT_SIZE: Final = 128
 _MOTION_SIZE: Final = (len(COLOURS) + 1) * len(ACTIONS)
 _SCENE_SIZE: Final = 32
 APPEARANCE_SIZE: Final = 64
 _WORDS_SIZE: Final = 196
 
-THINGS: Final = slice(0, THINGS_SIZE)
-MOTION: Final = slice(THINGS.stop, THINGS.stop + _MOTION_SIZE)
+THINGS: Final = slice(0, 2 * len(KINDS))
+_DOINGS: Final = slice(THINGS.stop, THINGS.stop + len(ROWS) * len(DOINGS))
+_DRESS: Final = slice(_DOINGS.stop, _DOINGS.stop + len(ROWS) * len(COLOURS))
+SIGHT: Final = slice(_DRESS.stop, _DRESS.stop + SIGHT_SIZE)
+MOTION: Final = slice(SIGHT.stop, SIGHT.stop + _MOTION_SIZE)
 SCENE_FACTS: Final = slice(MOTION.stop, MOTION.stop + _SCENE_SIZE)
 APPEARANCE: Final = slice(SCENE_FACTS.stop, SCENE_FACTS.stop + APPEARANCE_SIZE)
 WORDS: Final = slice(APPEARANCE.stop, APPEARANCE.stop + _WORDS_SIZE)
-DIM: Final = WORDS.stop
+DIM: Final = 1024
+"""Two more than the slices need: processors like round numbers."""
+assert WORDS.stop == DIM - 2
 
-CONCEPT_SCALE: Final = 0.14
+CONCEPT_SCALE: Final = 0.1
 APPEARANCE_SCALE: Final = 0.3
+SIGHT_SCALE: Final = 0.3
+COUNTED: Final = 4
+"""As many things of a kind are told apart by their number."""
 WORD_SCALE: Final = 0.03
+
+SLOPE: Final = 14.0
+EVEN: Final = 0.75
+"""Calibration: a sentence is met with probability sigmoid(SLOPE * (how well its clauses are met - EVEN))."""
 
 MAX_WORDS: Final = 24
 """Words of one frame or utterance that enter its vector; more would drown each other."""
@@ -74,19 +95,46 @@ def scene_slot(fact: str) -> int:
     return SCENE_FACTS.start + SCENE.index(fact)
 
 
+def thing_slot(kind: str) -> int:
+    """Index of a thing of `kind` being there."""
+    return THINGS.start + KINDS.index(kind)
+
+
+def number_slot(kind: str) -> int:
+    """Index of how many of `kind` there are, as a share of `COUNTED`."""
+    return THINGS.start + len(KINDS) + KINDS.index(kind)
+
+
+def doing_slot(row: str, action: str) -> int:
+    """Index of `action` done by a thing of the kinds in `row`."""
+    return _DOINGS.start + ROWS.index(row) * len(DOINGS) + DOINGS.index(action)
+
+
+def dress_slot(row: str, colour: str) -> int:
+    """Index of a thing of the kinds in `row` being of `colour`."""
+    return _DRESS.start + ROWS.index(row) * len(COLOURS) + COLOURS.index(colour)
+
+
 def frame_vector(
-    concepts: Mapping[int, float], *, appearance: Vector | None = None, words: Mapping[str, float] | None = None
+    concepts: Mapping[int, float],
+    *,
+    appearance: Vector | None = None,
+    words: Mapping[str, float] | None = None,
+    sight: Vector | None = None,
 ) -> Vector:
     """float32 [DIM], norm at most 1.
 
-    `concepts` maps slots to strengths 0..1, `appearance` is a unit vector [APPEARANCE_SIZE], and `words` maps words,
-    most important first, to how surely they were read or heard. The slots "text" and "speech" say which.
+    `concepts` maps slots to strengths 0..1, `appearance` [APPEARANCE_SIZE] and `sight` [SIGHT_SIZE] are unit vectors,
+    and `words` maps words, most important first, to how surely they were read or heard. The slots "text" and "speech"
+    say which.
     """
     vector = np.zeros(DIM, dtype=np.float32)
     for slot, strength in concepts.items():
         vector[slot] = CONCEPT_SCALE * min(max(strength, 0.0), 1.0)
     if appearance is not None:
         vector[APPEARANCE] = APPEARANCE_SCALE * appearance
+    if sight is not None:
+        vector[SIGHT] = SIGHT_SCALE * sight
     strongest: dict[str, float] = {}
     for word, certainty in list((words or {}).items())[:MAX_WORDS]:
         for gram in _grams(word):
@@ -123,6 +171,13 @@ def appearance_query(appearance: Vector) -> Vector:
     """float32 [DIM] whose inner product with a frame is the cosine of their appearances."""
     vector = np.zeros(DIM, dtype=np.float32)
     vector[APPEARANCE] = appearance / APPEARANCE_SCALE
+    return vector
+
+
+def sight_query(text: Vector) -> Vector:
+    """float32 [DIM] whose inner product with a frame is that of `text` [SIGHT_SIZE] with the frame's sight."""
+    vector = np.zeros(DIM, dtype=np.float32)
+    vector[SIGHT] = text / SIGHT_SCALE
     return vector
 
 

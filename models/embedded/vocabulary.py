@@ -26,34 +26,46 @@ class Meaning:
     value: str = ""
 
 
-def _list(text: str) -> tuple[str, ...]:
+def listed(text: str) -> tuple[str, ...]:
     """The phrases of a comma-separated text."""
     return tuple(phrase.strip() for phrase in text.split(","))
 
 
 PLACES: Final = frozenset(
-    _list("""road, street, room, yard, area, place, table, floor, field, hall, hallway, corridor, garden, driveway,
+    listed("""road, street, room, yard, area, place, table, floor, field, hall, hallway, corridor, garden, driveway,
     path, parking, lot, desk, court, entrance, door, doorway, stage""")
 )
 """Where things are, of which the encoder knows nothing: context when the sentence claims emptiness."""
-PEOPLE: Final = frozenset(
-    _list("someone, somebody, anyone, anybody, person, people, man, woman, narrator, speaker, voice")
-)
+PEOPLE: Final = frozenset(listed("narrator, speaker, voice"))
 """Who speaks does not matter to whether someone speaks."""
+_DEEDS: Final = listed(
+    """play, jump, sit, eat, drink, hold, carry, wear, push, pull, throw, catch, fetch, open, close, wash, cook, pour,
+    stir, write, dance, climb, fight, hug, kiss, wave, smile, laugh, cry, sleep, lie, work, clean, build, watch, chase,
+    bark, lick, bite, deliver, steal, fall, use, touch, point, lift, load, unload, smoke, swim, sing, hop, skip, chew,
+    sniff, wag, hunt, graze, fly, float, land, brush, paint, pick, drop, kick, hit, shake, feed, pet, bend, kneel, lean,
+    crouch, crawl, hang, lift, follow, meet, greet, help, search, train, exercise, stretch, rush, hurry, wander,
+    stroll"""
+)
+_QUALITIES: Final = listed(
+    """young, old, tall, short, fat, thin, happy, sad, new, beautiful, pretty, wet, dirty, clean, heavy, long, fluffy,
+    furry, dressed, naked, open, closed, full, plastic, wooden, metal, shiny, loaded, electric, modern, quickly,
+    slowly, fast, slow, quietly, outside, outdoors, indoors"""
+)
 GRAMMAR: Final = frozenset(
-    _list("""a, an, the, is, are, was, were, be, been, being, am, do, does, did, done, has, have, had, will, would, can,
-    could, may, might, shall, should, must, and, or, but, if, then, than, so, as, of, in, on, at, to, from, by, for,
-    with, about, over, under, onto, through, along, across, during, while, before, after, between, its, it, this, that,
-    these, those, there, here, he, she, they, i, you, we, me, us, my, your, our, his, her, their, him, them, who, whom,
-    whose, what, which, when, where, why, how, many, much, long, often, any, some, every, each, all, ever, just, only,
-    also, too, very, same, time, moment, once, again, now, first, last, next, colour, other, another, own, please,
-    find, happen, show, see, tell, kind, sort, look, side, part, end, start, beginning, whole, back, beside, near""")
+    listed("""a, an, the, is, are, was, were, be, been, being, am, do, does, did, done, has, have, had, will, would,
+    can, could, may, might, shall, should, must, and, or, but, if, then, than, so, as, of, in, on, at, to,
+    from, by, for, with, about, over, under, onto, through, along, across, during, while, before, after,
+    between, its, it, this, that, these, those, there, here, he, she, they, i, you, we, me, us, my, your,
+    our, his, her, their, him, them, who, whom, whose, what, which, when, where, why, how, many, much, long,
+    often, any, some, every, each, all, ever, just, only, also, too, very, same, time, moment, once, again,
+    now, first, last, next, colour, other, another, own, please, find, happen, show, see, tell, kind, sort,
+    look, side, part, end, start, beginning, whole, back, beside, near, away, off""")
 )
 
-_GO: Final = _list("move, go, pass, drive, walk, run, travel, cross, roll, slide, ride, head")
+_GO: Final = listed("move, go, pass, drive, walk, run, travel, cross, roll, slide, ride, head")
 _VERBS: Final = (
     *_GO,
-    *_list("""enter, arrive, leave, exit, depart, appear, vanish, disappear, stay, remain, stand, stop, wait, rest,
+    *listed("""enter, arrive, leave, exit, depart, appear, vanish, disappear, stay, remain, stand, stop, wait, rest,
     park, approach, recede, come, turn, put, place, remove, take, speak, talk, say, mention, tell, happen, show, see,
     look, pan, shake"""),
 )
@@ -91,6 +103,7 @@ _TABLE: Final[tuple[tuple[Role, str, str], ...]] = (
     ("picture", "", "picture, image, frame, view, screen, video, footage, shot, background, card, clip, camera, scene"),
     ("text", "", "text, word, writing, letter, caption, title, subtitle, sign, written, lettering, inscription, label"),
     ("speech", "", "speak, talk, say, mention, speech, voice, conversation, narration"),
+    ("not", "person", "nobody, no one, noone, no people, no person"),
     ("not", "", "no, not, nothing, none, never, without, isn't, doesn't"),
     ("not", "moves", "still, standstill"),
     ("empty", "", "empty, deserted, vacant"),
@@ -126,7 +139,7 @@ def _entries() -> Iterator[tuple[str, Meaning]]:
         yield colour, Meaning("colour", colour)
         yield f"{colour} one", Meaning("colour", colour)
     for role, value, phrases in _TABLE:
-        for phrase in _list(phrases):
+        for phrase in listed(phrases):
             yield phrase, Meaning(role, value)
 
 
@@ -148,13 +161,30 @@ def by_importance(words: Mapping[str, float]) -> dict[str, float]:
 
 @lru_cache(maxsize=1)
 def _forms() -> dict[str, str]:
-    forms = {form: word for word, text in _IRREGULAR.items() for form in _list(text)}
+    forms = {form: word for word, text in _IRREGULAR.items() for form in listed(text)}
     for verb in _VERBS:
         stem = verb.removesuffix("e")
         doubled = verb[-1] if verb in ("stop", "put", "run", "pan") else ""
         for form in (f"{verb}s", f"{verb}es", f"{stem}{doubled}ing", f"{stem}{doubled}ed"):
             forms.setdefault(form, verb)
     return forms
+
+
+def _inflected() -> Iterator[str]:
+    yield from listed("ate, eaten, drank, held, wore, worn, threw, caught, wrote, fought, slept, lay, lain, built")
+    yield from listed(
+        "stole, fell, fallen, sang, swam, flew, bit, hung, led, fed, met, knelt, lying, hit, sat, sitting"
+    )
+    for verb in _DEEDS:
+        stem = verb.removesuffix("e")
+        twice = f"{stem}{verb[-1]}"
+        yield from (verb, f"{verb}s", f"{verb}es", f"{stem}ing", f"{stem}ed", f"{twice}ing", f"{twice}ed")
+        if verb.endswith("y"):
+            yield from (f"{verb[:-1]}ies", f"{verb[:-1]}ied")
+
+
+ASIDE: Final = frozenset(_inflected()) | frozenset(_QUALITIES)
+"""Doings and qualities that cannot be seen, of things that can: they make a match less certain, not impossible."""
 
 
 def lemma(token: str) -> str:

@@ -1,0 +1,192 @@
+"""Sentences about things with names: what each word is taken as, and how probable a frame makes the sentence."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingest.records import Query, Vector
+from models.embedded.clauses import query
+from models.embedded.concepts import strength
+from models.embedded.kinds import KINDS, rows_of
+from models.embedded.nouns import noun, plural
+from models.embedded.sentences import read
+from models.embedded.space import (
+    COUNTED,
+    DIM,
+    SIGHT_SIZE,
+    doing_slot,
+    dress_slot,
+    frame_vector,
+    number_slot,
+    scene_slot,
+    thing_slot,
+)
+
+SECOND = 1_000_000
+
+
+def frame(*kinds: tuple[str, float, str, str]) -> Vector:
+    """A frame with things: kind, probability, colour, doing."""
+    concepts: dict[int, float] = {scene_slot("things judged"): 1.0, scene_slot("motion judged"): 1.0}
+    counts: dict[str, float] = {}
+    for kind, probability, colour, doing in kinds:
+        concepts[thing_slot(kind)] = strength(probability)
+        counts[kind] = counts.get(kind, 0.0) + probability
+        for row in rows_of(kind):
+            concepts |= {dress_slot(row, colour): strength(probability)} if colour else {}
+            concepts |= {doing_slot(row, doing): strength(probability)} if doing else {}
+    concepts |= {number_slot(kind): min(count / COUNTED, 1.0) for kind, count in counts.items()}
+    return frame_vector(concepts)
+
+
+def chance(sentence: str, *kinds: tuple[str, float, str, str]) -> float:
+    asked = query(sentence)
+    return float(asked.probability(np.asarray(frame(*kinds) @ asked.vector)))
+
+
+@pytest.mark.parametrize(
+    ("word", "kind", "exact"),
+    [
+        ("someone", "person", True), ("people", "person", True), ("woman", "person", False),
+        ("children", "person", False), ("bike", "bicycle", True), ("puppies", "dog", True), ("pet", "animal", False),
+        ("vehicles", "vehicle", True), ("van", "vehicle", False), ("mobile phone", "cell phone", True),
+        ("knives", "knife", True), ("stop signs", "stop sign", True), ("oranges", "orange", True),
+    ],
+)  # fmt: skip
+def test_words_are_taken_as_kinds(word: str, kind: str, exact: bool) -> None:
+    assert noun(word) == (kind, exact)
+
+
+def test_every_kind_is_known_by_its_name_and_its_plural() -> None:
+    for kind in set(KINDS) - {"orange"}:
+        assert noun(kind) == (kind, True)
+        assert noun(plural(kind)) == (kind, True)
+    assert noun("orange") is None  # a colour, to everyone
+
+
+@pytest.mark.parametrize(
+    ("sentence", "understood", "unsure", "unknown"),
+    [
+        ("a person", ("person",), (), ()),
+        ("a red car", ("red car",), (), ()),
+        ("a car drives away", ("car leaves",), (), ()),
+        ("a person enters the room", ("person enters",), (), ()),
+        ("a woman plays with a dog", ("person", "dog"), ("woman",), ("plays",)),
+        ("a man in black", ("black person",), ("man",), ()),
+        ("two people at once", ("two people",), (), ()),
+        ("a white dog and a black cat", ("white dog", "black cat"), (), ()),
+        ("someone takes a bottle away", ("person", "bottle", "bottle vanishes"), (), ()),
+        ("nobody is there", ("no person",), (), ()),
+        ("no dog", ("no dog",), (), ()),
+        ("a horse gallops", ("horse",), (), ("gallops",)),
+        ("a bag is left on the table", ("bag",), (), ()),
+        ("someone is speaking", ("speech",), (), ()),
+        ('the text "dog"', ('"dog"',), (), ()),
+    ],
+)
+def test_what_is_understood(
+    sentence: str, understood: tuple[str, ...], unsure: tuple[str, ...], unknown: tuple[str, ...]
+) -> None:
+    asked = query(sentence)
+    assert (asked.understood, asked.unsure, asked.unknown) == (understood, unsure, unknown)
+
+
+@given(st.sampled_from(KINDS), st.floats(0.16, 0.97))
+def test_a_thing_alone_is_as_probable_as_it_was_seen(kind: str, probability: float) -> None:
+    sentence = {"orange": "oranges"}.get(kind, f"a {kind}")
+    assert chance(sentence, (kind, probability, "", "")) == pytest.approx(probability, abs=0.01)
+
+
+def test_all_that_is_said_must_be_met() -> None:
+    car = ("car", 0.95, "red", "moves")
+    assert chance("a red car", car) > 0.9
+    assert chance("a red car moves", car) > 0.8
+    for other in (
+        "a blue car",
+        "a red truck",
+        "a car leaves",
+        "a red car enters",
+        "a person and a car",
+        "a red person",
+    ):
+        assert chance(other, car) < 0.1
+    assert chance("a dog and a cat", ("dog", 0.95, "", ""), ("cat", 0.3, "", "")) < 0.4
+
+
+def test_a_word_that_says_more_than_can_be_seen_is_never_sure() -> None:
+    someone = ("person", 0.97, "", "")
+    assert chance("a person", someone) > 0.9
+    assert 0.5 < chance("a woman", someone) < 0.75
+    assert 0.5 < chance("a person plays", someone) < 0.75
+    assert chance("a woman", ("person", 0.4, "", "")) < 0.4
+
+
+def test_numbers() -> None:
+    dogs = [("dog", 0.95, "", "")] * 3
+    for sentence, most, few in (("two dogs", 2, 1), ("three dogs", 3, 2), ("several dogs", 2, 1)):
+        assert chance(sentence, *dogs[:most]) > 0.8
+        assert chance(sentence, *dogs[:few]) < 0.2
+    assert chance("only one dog", *dogs[:1]) > 0.8
+    assert chance("only one dog", *dogs[:2]) < 0.3
+    assert chance("only one dog") < 0.1
+    assert chance("a dog", *dogs) > 0.8
+
+
+def test_absence_is_told_where_things_were_looked_for() -> None:
+    asked = query("no dog")
+    assert chance("no dog") > 0.7
+    assert chance("no dog", ("dog", 0.9, "", "")) < 0.1
+    assert float(asked.probability(np.asarray(frame_vector({}) @ asked.vector))) < 0.1  # nobody looked
+    assert chance("the car does not move", ("car", 0.95, "", "")) > 0.9
+    assert chance("the car does not move", ("car", 0.95, "", "moves")) < 0.1
+    assert chance("the car does not move") < 0.1
+
+
+@pytest.mark.parametrize(
+    ("sentence", "seconds"),
+    [
+        ("someone stays longer than 30 s", 30), ("a car for at least 2 minutes", 120), ("a dog over an hour", 3600),
+        ("a person for more than 1.5 minutes", 90), ("a person", 0), ("30 people", 0),
+    ],
+)  # fmt: skip
+def test_how_long_something_must_last(sentence: str, seconds: int) -> None:
+    assert query(sentence).lasting == seconds * SECOND
+
+
+def test_a_place_helps_and_does_not_veto() -> None:
+    person, bed = ("person", 0.99, "", ""), ("bed", 0.9, "", "")
+    assert read("a person on a bed").mentions[1].place
+    assert chance("a person on a bed", person, bed) > chance("a person on a bed", person) > 0.5
+    assert chance("a person on a bed", bed) < 0.1
+
+
+class Tower:
+    """Knows the word "balloon", as the first direction of the space."""
+
+    def query(self, text: str) -> Query:
+        words = text.lower().split()
+        vector = np.zeros(SIGHT_SIZE, np.float32)
+        vector[0] = float("balloon" in words)
+        return Query(text, vector, 7.5, -4.0, unknown=tuple(word for word in words if word != "balloon"))
+
+
+def test_other_words_are_compared_with_the_whole_picture() -> None:
+    asked = query("a balloon", Tower())
+    assert (asked.understood, asked.unsure, asked.unknown) == ((), ("balloon",), ())
+    sights = [np.eye(SIGHT_SIZE, dtype=np.float32)[axis] for axis in (0, 1)]
+    likely, unlikely = (float(asked.probability(np.asarray(frame_vector({}, sight=s) @ asked.vector))) for s in sights)
+    assert likely == pytest.approx(1 / (1 + np.exp(-3.5)), abs=0.01)  # as the tower's own calibration says
+    assert unlikely == pytest.approx(1 / (1 + np.exp(4.0)), abs=0.01)
+    assert float(asked.probability(np.asarray(frame_vector({}, words={"balloon": 1.0}) @ asked.vector))) > 0.6
+    assert query("a zeppelin", Tower()).unknown == ("zeppelin",)
+    both = query("a balloon and a dog", Tower())
+    frames = [frame_vector({thing_slot("dog"): dog}, sight=sights[0]) for dog in (1.0, 0.0)]
+    assert float(both.probability(np.asarray(frames[0] @ both.vector))) > 0.9
+    assert float(both.probability(np.asarray(frames[1] @ both.vector))) < 0.5
+
+
+def test_vectors_have_room_for_everything() -> None:
+    assert frame(("person", 0.9, "red", "moves")).shape == (DIM,)
