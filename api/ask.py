@@ -116,6 +116,8 @@ class Asker:
         if not hits and (found.query.unknown or not found.query.understood):
             hits = moments(store, place.scope, asked=asked, limit=EXHIBITS)
         evidence = self._memories.memory.recall.evidence(hits, place.scope, found.query)
+        if not found.hits:
+            evidence = replace(evidence, unknown=(*evidence.unknown, *evidence.unsure), unsure=())
         shown = [replace(one, observations=tuple(telling(store, one.hit, asked=asked))) for one in evidence.exhibits]
         names = tuple((row.id, row.name) for row in place.rows)
         return replace(evidence, exhibits=tuple(shown), names=names)

@@ -93,6 +93,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "gaps": [_GAP],
         "understood": ["something", "red", "enters"],
         "unknown": [],
+        "unsure": [],
         "note": "",
     },
     "Body_search_v1_search_post": {"text": "something red", "streams": ["door-cam"], "from": "today", "to": None},
@@ -104,7 +105,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "gaps": [_GAP],
     },
     "RuleIn": _RULE,
-    "RuleOut": {**_RULE, "id": "r5b1e0d7c4", "understood": ["something", "red", "enters"], "unknown": []},
+    "RuleOut": {**_RULE, "id": "r5b1e0d7c4", "understood": ["something", "red", "enters"], "unknown": [], "unsure": []},
     "RulePatch": {"threshold": 0.7, "enabled": False},
     "RuleTestIn": {"rule": _RULE, "from": "yesterday", "to": "yesterday"},
     "AlertOut": {

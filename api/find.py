@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from api.schemas import FindIn, FindOut, Where
@@ -18,6 +18,8 @@ from memory.store import Store
 from models.protocols import FrameEncoder
 
 DEFAULT_THRESHOLD = 0.5
+LIKELIEST = 0.1
+"""The least probability at which a moment is mentioned that did not pass the threshold."""
 MAX_PICTURE_PIXELS = 50_000_000
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
 
@@ -31,6 +33,8 @@ class Found:
     gaps: tuple[Gap, ...]
     watched: bool
     """False when there is no footage at all in the place."""
+    likeliest: Hit | None = None
+    """The best that was found for words that can only be guessed at, below the threshold."""
 
 
 class Finder:
@@ -64,7 +68,16 @@ class Finder:
         [query] = self._encoder.encode_queries([what])
         least = self._threshold if threshold is None else threshold
         hits = self._memory.recall.find(query, place.scope, threshold=least, limit=limit)
-        return Found(query, tuple(hits), blind(self._memory.store, place), watched(self._memory.store, place))
+        store = self._memory.store
+        return Found(
+            query, tuple(hits), blind(store, place), watched(store, place), self._likeliest(query, place, hits)
+        )
+
+    def _likeliest(self, query: Query, place: Place, hits: Sequence[Hit]) -> Hit | None:
+        """Of words that can only be guessed at and were not found: where they would be, if anywhere."""
+        if hits or not query.unsure:
+            return None
+        return next(iter(self._memory.recall.find(query, place.scope, threshold=LIKELIEST, limit=1)), None)
 
     def _shown(self, event: str, place: Place, found: Found) -> FindOut:
         return FindOut(
@@ -74,19 +87,29 @@ class Finder:
             gaps=self._views.gaps(found.gaps),
             understood=list(found.query.understood),
             unknown=list(found.query.unknown),
-            note=_note(found),
+            unsure=list(found.query.unsure),
+            note=self._note(found),
         )
 
+    def _note(self, found: Found) -> str:
+        notes = _notes(found)
+        if found.likeliest is not None:
+            hit = self._views.hit(found.likeliest, ())
+            notes.append(f"Likeliest, but not sure: {hit.stream_name}, {hit.span.label} ({hit.score:.0%}).")
+        return " ".join(notes)
 
-def _note(found: Found) -> str:
+
+def _notes(found: Found) -> list[str]:
     notes = []
     if not found.watched:
         notes.append("There is no footage in what was searched.")
     if found.query.unknown:
         notes.append(f"This profile cannot look for: {', '.join(found.query.unknown)}.")
+    if found.query.unsure:
+        notes.append(f"It cannot be sure of: {', '.join(found.query.unsure)}.")
     if found.watched and not found.hits:
         notes.append("Nothing in the footage passed the threshold.")
-    return " ".join(notes)
+    return notes
 
 
 def searched_spans(store: Store, place: Place) -> Iterator[tuple[StreamId, Span]]:

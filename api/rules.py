@@ -114,6 +114,7 @@ class Rules:
                 "id": rule.id,
                 "understood": list(query.understood),
                 "unknown": list(query.unknown),
+                "unsure": list(query.unsure),
             }
         )
 

@@ -181,6 +181,7 @@ class FindOut(Model):
     gaps: list[GapOut]
     understood: list[str]
     unknown: list[str] = Field(description="Words that this profile cannot look for.")
+    unsure: list[str] = Field([], description="Words that it can only guess at.")
     note: str = Field("", description="What a person should know about this result.")
 
 
@@ -234,6 +235,7 @@ class RuleOut(RuleIn):
     id: str
     understood: list[str]
     unknown: list[str]
+    unsure: list[str] = []
 
 
 class RulePatch(Model):

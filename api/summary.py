@@ -12,8 +12,10 @@ from api.schemas import HitOut, SummaryOut, Where
 from api.scope import Place
 from api.telling import telling
 from ingest.records import ObservationKind
+from models.language.telling import a
 
 TOLD_PER_STRETCH = 3
+TOLD_COMINGS = 6
 COUNTED = 5000
 
 
@@ -35,20 +37,24 @@ class Summariser:
             text = _told(hits, self._counts(place)) or f"Nothing of note in the footage of {where(searched)}."
         return SummaryOut(text=text, span=searched.span, streams=searched.streams, highlights=hits, gaps=gaps)
 
-    def _counts(self, place: Place) -> Counter[str]:
-        """How often something entered, left, was said, was read."""
-        kinds: tuple[ObservationKind, ...] = ("event", "heard", "read")
+    def _counts(self, place: Place) -> Counter[tuple[str, str]]:
+        """How often what entered and left, as the thing and what it did."""
+        kinds: tuple[ObservationKind, ...] = ("event",)
         seen = self._memories.memory.store.timeline.observations(place.scope, kinds=kinds, limit=COUNTED)
-        return Counter(observation.label for observation in seen)
+        return Counter((observation.text or "something", observation.label) for observation in seen)
 
 
-def _told(hits: list[HitOut], counts: Counter[str]) -> str:
+def _told(hits: list[HitOut], counts: Counter[tuple[str, str]]) -> str:
     """A sentence of counts, then a line per stretch."""
     if not hits:
         return ""
     phrases = {"enters": "entered", "leaves": "left"}
-    counted = [f"something {past} {_times(counts[label])}" for label, past in phrases.items() if counts[label]]
-    lines = [f"{', '.join(counted).capitalize()}."] if counted else []
+    counted = [
+        f"{who if who == 'something' else a(who)} {phrases[what]} {_times(count)}"
+        for (who, what), count in sorted(counts.items(), key=lambda item: (item[0][0] == "something", -item[1]))
+        if what in phrases
+    ][:TOLD_COMINGS]
+    lines = [f"{', '.join(counted)}.".capitalize()] if counted else []
     several = len({hit.stream for hit in hits}) > 1
     for hit in hits:
         what = list(dict.fromkeys(seen.description for seen in hit.observations))[:TOLD_PER_STRETCH]

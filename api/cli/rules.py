@@ -57,6 +57,8 @@ def add(
     output.say(f"Watching for “{kept['text']}”.")
     if kept["unknown"]:
         output.say(f"This profile cannot look for: {', '.join(kept['unknown'])}.")
+    if kept["unsure"]:
+        output.say(f"It cannot be sure of: {', '.join(kept['unsure'])}.")
 
 
 @app.command("list")

@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from ingest.records import UNSEEING, Evidence, Observation
+from ingest.records import UNSEEING, Evidence, Observation, Span, StreamId
+from models.embedded.nouns import plural
 from models.language.questions import Aim, Question, mentions, take_apart
-from models.language.telling import Teller, duration, join, merged, some, thing
+from models.language.telling import Teller, a, at_once, duration, join, merged, some, thing
 
 _MOST_LISTED = 5
 _MOST_TOLD_APART = 12
@@ -17,8 +18,14 @@ _PERMANENT = 0.5
 """Text shown for more than this share of a stream's footage is part of the place, not of what happened."""
 _PERMANENT_US = 20_000_000
 _SURE = 0.75
+_NAMED_SURE = 0.5
+"""A thing with a name is told from this probability on; of things without, most that are less sure are noise."""
 _BRIEF_US = 700_000
 """Things seen for a shorter time are not counted: most are flicker."""
+_PASSING_US = 500_000
+"""More or fewer things at once for a shorter time than this are two ways of seeing the same."""
+_NEAR = {"grey": {"white"}, "white": {"grey"}, "brown": {"orange", "red"}, "black": {"grey"}}
+"""Colours that are easily taken for one another."""
 
 _Part = Callable[[Question, Evidence, Teller], Iterator[str]]
 
@@ -43,10 +50,13 @@ class ExtractiveSystem:
 def _sentences(asked: Question, evidence: Evidence, teller: Teller) -> Iterator[str]:
     unknown = tuple(dict.fromkeys((*asked.unknown, *evidence.unknown)))
     named = {one.label for one in evidence.observations if one.kind == "thing"}
-    unknown = tuple(word for word in unknown if word.rstrip("s") not in named and word not in named)
+    unsure = set(evidence.unsure)
+    unknown = tuple(word for word in unknown if not {word, word.rstrip("s")} & (named | unsure))
     known_by_word = _spoken_or_written(unknown, evidence)
     if unknown and not (known_by_word and asked.aim == "which"):
         yield f"I cannot recognise {join([_quoted(word) for word in unknown], 'or')} in the picture."
+    if evidence.unsure:
+        yield f"I cannot be sure of {join([_quoted(word) for word in evidence.unsure])}."
     yield from _quote(known_by_word, teller)
     yield from _PARTS[asked.aim](asked, evidence, teller)
     absent = [teller.gap(gap) for gap in evidence.gaps if gap.reason not in UNSEEING]
@@ -64,19 +74,54 @@ def _count(asked: Question, evidence: Evidence, teller: Teller) -> Iterator[str]
     if events:
         noun = "time" if len(events) == 1 else "times"
         what = join(sorted({one.label for one in events}), "or")
-        yield f"Something {what} {len(events)} {noun}: {_listed(events, teller)}."
+        who = _capital(a(asked.kinds[0])) if asked.kinds else "Something"
+        yield f"{who} {what} {len(events)} {noun}: {_listed(events, teller)}."
         return
     things = _distinct(asked.about(evidence.observations))
     if not things:
         yield from _nothing(asked, evidence, teller)
         return
-    what = f"{join(sorted(asked.colours), 'or')} thing".strip()
-    yield f"{len(things)} different {what}{'s' if len(things) != 1 else ''} moved{_which_ones(things, teller)}."
+    if asked.kinds and asked.number != "distinct":
+        yield from _at_once(asked, evidence, things, teller)
+        return
+    what = _what(asked, len(things))
+    yield f"{len(things)} different {what}{'' if asked.kinds else ' moved'}{_which_ones(things, teller)}."
+
+
+def _at_once(asked: Question, evidence: Evidence, things: Sequence[Observation], teller: Teller) -> Iterator[str]:
+    """The largest or smallest number of things at the same time, and when."""
+    counted: list[tuple[int, StreamId, Span]] = []
+    for stream, searched in evidence.searched:
+        spans = [one.span for one in things if one.stream == stream]
+        for number, span in at_once(spans, searched):
+            if span.duration >= _PASSING_US:
+                counted.append((number, stream, span))
+    if not counted:
+        yield f"{len(things)} different {_what(asked, len(things))}{_which_ones(things, teller)}."
+        return
+    best = max(counted) if asked.number == "most" else min(counted)
+    number = best[0]
+    times = [
+        f"{teller.span(stream, span)}{teller.cite(stream, span)}" for count, stream, span in counted if count == number
+    ]
+    most = "most" if asked.number == "most" else "fewest"
+    yield f"{number} {_what(asked, number)} at the same time at the {most}: {some(times, _MOST_LISTED)}."
+    if len(things) <= _MOST_LISTED:
+        yield f"{_capital(_listed(things, teller))}."
+
+
+def _what(asked: Question, number: int) -> str:
+    """ "red cars", "1 thing"."""
+    kind = asked.kinds[0] if asked.kinds else "thing"
+    name = kind if number == 1 else plural(kind)
+    return f"{join(sorted(asked.colours), 'or')} {name}".strip()
 
 
 def _colour(asked: Question, evidence: Evidence, teller: Teller) -> Iterator[str]:
-    reference = _distinct(asked.about(evidence.observations)) if asked.colours else []
-    everything = _distinct([one for one in evidence.observations if one.kind == "thing" and one.colour])
+    reference = _reference(asked, evidence) if asked.colours else []
+    everything = _distinct(
+        [one for one in evidence.observations if one.kind == "thing" and one.colour and asked.named(one.label)]
+    )
     beside = [
         one
         for one in everything
@@ -89,8 +134,16 @@ def _colour(asked: Question, evidence: Evidence, teller: Teller) -> Iterator[str
         yield from _nothing(asked, evidence, teller)
         return
     if asked.colours and not reference:
-        yield f"I saw nothing {join(sorted(asked.colours), 'or')} move."
-    yield f"What moved was {_listed([*things], teller, colour_only=True)}."
+        yield f"I saw nothing {join(sorted(asked.colours), 'or')}{'' if asked.kinds else ' move'}."
+    subject = f"The {asked.kinds[0]} was" if asked.kinds else "What moved was"
+    yield f"{subject} {_listed([*things], teller, colour_only=True)}."
+
+
+def _reference(asked: Question, evidence: Evidence) -> list[Observation]:
+    """What has the colour asked about, or one that is easily taken for it."""
+    exactly = _distinct(asked.about(evidence.observations))
+    near = frozenset(other for colour in asked.colours for other in _NEAR.get(colour, ()))
+    return exactly or _distinct(replace(asked, colours=near).about(evidence.observations) if near else [])
 
 
 def _when(asked: Question, evidence: Evidence, teller: Teller) -> Iterator[str]:
@@ -162,12 +215,16 @@ def _whether(asked: Question, evidence: Evidence, teller: Teller) -> Iterator[st
 
 
 def _what_happened(asked: Question, evidence: Evidence, teller: Teller) -> Iterator[str]:
-    things = _distinct([one for one in evidence.observations if one.kind == "thing"])
+    everything = _distinct([one for one in evidence.observations if one.kind == "thing"])
+    named, things = ([one for one in everything if (one.label != "something") == known] for known in (True, False))
     events = [one for one in evidence.observations if one.kind == "event"]
+    if named:
+        yield f"I saw {_tally(named)}: {_listed(named, teller)}."
     if things:
-        yield f"{len(things)} thing{'s' if len(things) != 1 else ''} moved{_which_ones(things, teller)}."
+        more = "more " if named else ""
+        yield f"{len(things)} {more}thing{'s' if len(things) != 1 else ''} moved{_which_ones(things, teller)}."
     if events and len(things) <= _MOST_LISTED:
-        told = [f"something {one.colour} {one.label}".replace("  ", " ") + f" at {teller.at(one)}" for one in events]
+        told = [f"{thing(one)} {one.label} at {teller.at(one)}" for one in events]
         yield f"{_capital(some(told, _MOST_LISTED))}."
     passing = tuple(one for one in evidence.observations if not _permanent(one, evidence))
     if any(one.kind == "read" for one in passing):
@@ -181,6 +238,10 @@ def _what_happened(asked: Question, evidence: Evidence, teller: Teller) -> Itera
 def _which(asked: Question, evidence: Evidence, teller: Teller) -> Iterator[str]:
     """A question about something beyond motion and colour: what was read and heard may hold the answer."""
     if _spoken_or_written(asked.unknown, evidence):
+        return
+    if asked.kinds:
+        found = _distinct(asked.about(evidence.observations))
+        yield from iter([f"{_capital(_listed(found, teller))}."] if found else _nothing(asked, evidence, teller))
         return
     words = [one for one in evidence.observations if one.kind in ("read", "heard")]
     if words:
@@ -202,6 +263,7 @@ def _nothing(asked: Question, evidence: Evidence, teller: Teller) -> Iterator[st
         yield f"Nothing {join(sorted(asked.colours), 'or')} moved in {teller.searched(evidence)}."
         return
     found = "nothing moving" if asked.unknown else "nothing like that"
+    found = f"no {_what(asked, 1)}" if asked.kinds and not asked.actions else found
     yield f"I found {found} in {teller.searched(evidence)}."
 
 
@@ -219,8 +281,15 @@ def _quote(found: Sequence[Observation], teller: Teller) -> Iterator[str]:
 def _distinct(things: Sequence[Observation]) -> list[Observation]:
     """Each thing once, flicker left out, in order of time."""
     latest = {one.key: one for one in things}
-    lasting = [one for one in latest.values() if one.score >= _SURE and one.span.duration >= _BRIEF_US]
+    sure = [one for one in latest.values() if one.score >= (_SURE if one.label == "something" else _NAMED_SURE)]
+    lasting = [one for one in sure if one.span.duration >= _BRIEF_US]
     return sorted(lasting, key=lambda one: (one.stream, one.span))
+
+
+def _tally(things: Sequence[Observation]) -> str:
+    """ "2 people and a dog"."""
+    counts = Counter(one.label for one in things)
+    return join([a(label) if count == 1 else f"{count} {plural(label)}" for label, count in counts.most_common()])
 
 
 def _which_ones(things: Sequence[Observation], teller: Teller) -> str:

@@ -9,8 +9,12 @@ from typing import Final, Literal
 
 from ingest.records import Observation
 from models.embedded.clauses import parse
+from models.embedded.kinds import GROUPS
+from models.embedded.sentences import read
 from models.embedded.space import ACTIONS, COLOURS
 
+Number = Literal["distinct", "most", "fewest"]
+"""What is counted: different things over time, or those in the picture at the same time."""
 Aim = Literal["count", "colour", "when", "how long", "text", "speech", "whether", "what happened", "which"]
 
 _AIMS: Final[tuple[tuple[Aim, str], ...]] = (
@@ -30,20 +34,39 @@ _SIGN: Final = re.compile(
 )
 
 
+_NUMBER: Final[tuple[tuple[Number, str], ...]] = (
+    ("fewest", r"\b(smallest|lowest|least|minimum|fewest)\b"),
+    ("most", r"\b(at once|at the same time|largest|highest|most|maximum)\b"),
+    (
+        "distinct",
+        r"\b(how many|number of|count)\b.*\b(pass|passe[ds]|came|come|enter|left|leave|different)\w*\b",
+    ),
+    ("most", r"\b(how many)\b.*\b(is|are|was|were|do you see|can you see|stand|sit|lie)\b"),
+)
+
+
 @dataclass(frozen=True)
 class Question:
-    """A question taken apart: what it is after, and the colours, actions and words it is about."""
+    """A question taken apart: what it is after, and the kinds, colours, actions and words it is about."""
 
     aim: Aim
+    number: Number
+    kinds: tuple[str, ...]
     colours: frozenset[str]
     actions: frozenset[str]
     unknown: tuple[str, ...]
     negative: bool
 
     def about(self, observations: Sequence[Observation]) -> list[Observation]:
-        """The things among `observations` that the question is about; all moving ones when none fits by colour."""
-        things = [one for one in observations if one.kind == "thing" and (one.actions != ("stays",) or self._rests)]
+        """The things among `observations` that the question is about; without a name for them, those that moved."""
+        things = [one for one in observations if one.kind == "thing"]
+        if not self.kinds and not self._rests:
+            things = [one for one in things if one.actions != ("stays",)]
         return [one for one in things if self._fits(one)]
+
+    def named(self, label: str) -> bool:
+        """Whether a thing of this name is one of those asked about."""
+        return not self.kinds or any(label == kind or label in GROUPS.get(kind, ()) for kind in self.kinds)
 
     @property
     def _rests(self) -> bool:
@@ -51,7 +74,8 @@ class Question:
 
     def _fits(self, one: Observation) -> bool:
         directed = {action for action in self.actions if action.startswith("moves ") or action == "comes closer"}
-        return (not self.colours or one.colour in self.colours) and (not directed or bool(directed & {*one.actions}))
+        coloured = not self.colours or one.colour in self.colours
+        return self.named(one.label) and coloured and (not directed or bool(directed & {*one.actions}))
 
     def events(self, observations: Sequence[Observation]) -> list[Observation]:
         """The arrivals and departures that the question asks about."""
@@ -59,7 +83,10 @@ class Question:
         return [
             one
             for one in observations
-            if one.kind == "event" and one.label in wanted and (not self.colours or one.colour in self.colours)
+            if one.kind == "event"
+            and one.label in wanted
+            and self.named(one.text)
+            and (not self.colours or one.colour in self.colours)
         ]
 
 
@@ -73,6 +100,8 @@ def take_apart(text: str) -> Question:
     words = {word for clause in clauses if clause.known for word in _parts(clause.phrase)}
     return Question(
         aim=aim,
+        number=next((number for number, pattern in _NUMBER if re.search(pattern, lowered)), "distinct"),
+        kinds=tuple(dict.fromkeys(one.kind for one in read(text).mentions if not one.place)),
         colours=frozenset(words & set(COLOURS)),
         actions=frozenset(words & set(ACTIONS)),
         unknown=tuple(clause.phrase for clause in clauses if not clause.known),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from ingest.records import MICROSECONDS, Evidence, Gap, Moment, Observation, Span, StreamId
@@ -71,11 +72,16 @@ class Teller:
 
 
 def thing(observation: Observation) -> str:
-    """ "something red", "a red car"."""
-    if observation.label == "something" or observation.kind != "thing":
+    """ "something red", "a red car"; of an event, what did it."""
+    name = observation.label if observation.kind == "thing" else observation.text
+    if name in ("something", ""):
         return f"something {observation.colour}".strip()
-    words = f"{observation.colour} {observation.label}".strip()
-    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
+    return a(f"{observation.colour} {name}".strip())
+
+
+def a(words: str) -> str:
+    """With its article: "an orange cat"."""
+    return f"{'an' if words[:1] in 'aeiou' else 'a'} {words}"
 
 
 def join(parts: Sequence[str], last: str = "and") -> str:
@@ -98,6 +104,14 @@ def duration(microseconds: int) -> str:
     if total < 60:
         return f"{total} second{'s' if total != 1 else ''}"
     return f"{total // 60} min {total % 60} s" if total < 3600 else f"{total // 3600} h {total % 3600 // 60} min"
+
+
+def at_once(spans: Sequence[Span], within: Span) -> list[tuple[int, Span]]:
+    """How many of `spans` go on at the same time, stretch by stretch within `within`."""
+    edges = sorted({within.start, within.end, *(edge for span in spans for edge in (span.start, span.end))})
+    edges = [edge for edge in edges if within.start <= edge <= within.end]
+    stretches = [Span(start, end) for start, end in pairwise(edges)]
+    return [(sum(span.overlaps(stretch) for span in spans), stretch) for stretch in stretches]
 
 
 def merged(spans: Sequence[Span], within_us: int = MICROSECONDS) -> list[Span]:

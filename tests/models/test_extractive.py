@@ -99,8 +99,10 @@ def test_what_is_always_written_there_did_not_happen() -> None:
 def test_yes_no_and_cannot_tell() -> None:
     assert answer("Did something red move?", hits=(span(15, 19),)).startswith("Yes: 00:00:15–00:00:19 [1].")
     assert answer("Did something blue move?") == "Nothing blue moved in yard, 00:00:00–00:00:30."
-    assert answer("Is there a dog?", seen=()).startswith("I cannot recognise “dog” in the picture.")
-    assert "Yes" not in answer("Is there a dog?")
+    assert answer("Is there a snowman?", seen=()).startswith("I cannot recognise “snowman” in the picture.")
+    assert answer("Is there a dog?", seen=()) == "I found no dog in yard, 00:00:00–00:00:30."
+    for absent in ("Is there a snowman?", "Is there a dog?"):
+        assert "Yes" not in answer(absent)
 
 
 def test_what_was_read_and_said() -> None:
@@ -130,7 +132,44 @@ def test_an_encoder_that_names_things_is_believed() -> None:
     seen = (thing("p", span(1, 5), "blue", "moves left", label="person"),)
     told = answer("How many persons are there?", seen=seen)
     assert "cannot recognise" not in told
-    assert "a blue person moves left" in told
+    assert "blue person moves left" in told
+
+
+NAMED = (
+    thing("p", span(0, 20), "blue", "stays", label="person"),
+    thing("q", span(5, 12), "red", "moves left", label="person"),
+    thing("r", span(11, 16), "black", "stays", label="person"),
+    thing("d", span(3, 9), "brown", "moves right", label="dog"),
+    thing("c", span(21, 24), "red", "moves up", label="car"),
+    thing("s", span(22, 25), "white", "moves up", label="car"),
+    Observation(YARD, 0, "q/enters", "event", "enters", span(5, 6), 0.9, "red", text="person"),
+)
+
+
+@pytest.mark.parametrize(
+    ("question", "says"),
+    [
+        ("How many people are there?", "3 people at the same time at the most: 00:00:11–00:00:12."),
+        ("What is the smallest number of people?", "0 people at the same time at the fewest: 00:00:20–00:00:30."),
+        ("How many people passed?", "3 different people: a blue person stays"),
+        ("How many cars pass?", "2 different cars: a red car moves up (00:00:21–00:00:24)"),
+        ("How many times did a person enter?", "A person enters 1 time: a red person enters"),
+        ("What animal is in the video?", "A brown dog moves right (00:00:03–00:00:09)."),
+        ("Which vehicles came?", "A red car moves up (00:00:21–00:00:24); a white car moves up"),
+        ("What colour is the car beside the white one?", "The car was red (00:00:21–00:00:24)."),
+        ("What colour is the car beside the silver one?", "The car was red (00:00:21–00:00:24)."),
+        ("How many cats are there?", "I found no cat in yard"),
+        ("What happened?", "I saw 3 people, 2 cars and a dog: "),
+    ],
+)
+def test_things_with_names(question: str, says: str) -> None:
+    assert says in answer(question, seen=NAMED)
+
+
+def test_what_is_only_guessed_is_told_to_be() -> None:
+    told = answer("Is there a pan on a stove?", seen=(), unsure=("pan",), hits=(span(3, 5),))
+    assert "I cannot be sure of “pan”." in told
+    assert "cannot recognise" not in told
 
 
 def test_several_streams_are_told_apart() -> None:
