@@ -197,5 +197,5 @@ def _check_encoder(store: Store, encoder: str, dim: int) -> None:
     elif (known, store.facts.get("dim")) != (encoder, str(dim)):
         raise Conflict(
             f"This memory was made with the encoder {known}, not {encoder}.",
-            advice="Nothing in it was touched. Choose the profile or the version it was made with, or another data folder.",
+            advice="It is untouched. Choose the profile or the version it was made with, or another data folder.",
         )
