@@ -144,6 +144,8 @@ def source_details(spec: SourceSpec, networks: tuple[str, ...]) -> dict[str, Any
         "location": spec.location,
         "username": spec.username,
         "password": spec.password.reveal(),
+        "transport": spec.transport,
+        "certificate": spec.certificate,
         "networks": list(networks),
     }
 

@@ -6,6 +6,7 @@ name that changes its meaning between the check and the call (DNS rebinding) gai
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import socket
@@ -87,6 +88,18 @@ class Guard:
             raise SourceRefused(f"{path} is not an ordinary file.", advice="Give the path of a video file.")
         return real
 
+    def folder(self, path: Path | str) -> Path:
+        """The real path of a folder inside a root. Raises `SourceRefused`, `NotFound`."""
+        real = Path(path).resolve()
+        if not any(real.is_relative_to(root) for root in self._roots):
+            raise SourceRefused(
+                f"{path} is outside the folders that may be read.",
+                advice="Watch a folder inside them, or add it to the configured roots.",
+            )
+        if not real.is_dir():
+            raise NotFound(f"There is no folder {path}.", advice="Check the path, and that its disk is there.")
+        return real
+
     def open(self, path: Path | str) -> BinaryIO:
         """Open a file that `path` allows, without following a link that was put there since."""
         real = self.path(path)
@@ -148,8 +161,11 @@ class Guard:
             return True
         return inner.is_global and not inner.is_multicast and not inner.is_reserved
 
-    def dial(self, pinned: PinnedUrl, *, timeout_s: float) -> socket.socket:
-        """A connected socket, with TLS under the original name where the scheme asks for it."""
+    def dial(self, pinned: PinnedUrl, *, timeout_s: float, certificate: str = "") -> socket.socket:
+        """A connected socket, with TLS under the original name where the scheme asks for it.
+
+        `certificate`: the SHA-256 of the one certificate that is accepted, whoever signed it.
+        """
         where = f"{pinned.host}:{pinned.port}"
         try:
             plain = socket.create_connection((pinned.address, pinned.port), timeout=timeout_s)
@@ -161,12 +177,39 @@ class Guard:
         if pinned.scheme not in _TLS:
             return plain
         try:
-            return ssl.create_default_context().wrap_socket(plain, server_hostname=pinned.host)
+            if not certificate:
+                return ssl.create_default_context().wrap_socket(plain, server_hostname=pinned.host)
+            shown, found = _unverified(plain, pinned.host)
+        except ssl.SSLCertVerificationError as error:
+            plain.close()
+            raise self._unknown_certificate(pinned, timeout_s, error) from error
         except (OSError, ValueError) as error:
             plain.close()
             raise SourceUnavailable(
                 f"{where} does not speak TLS as it should ({error}).", advice="Check its certificate and its clock."
             ) from error
+        if found != certificate:
+            shown.close()
+            raise SourceRefused(
+                f"{where} shows another certificate than the one that was named.",
+                advice=f"If it was renewed, name the new one: #sha256={found}",
+            )
+        return shown
+
+    def _unknown_certificate(
+        self, pinned: PinnedUrl, timeout_s: float, error: ssl.SSLCertVerificationError
+    ) -> SourceUnavailable:
+        """Most cameras sign their own certificate: say what it is, so that a person can compare and name it."""
+        advice = "Check its certificate and its clock."
+        try:
+            with socket.create_connection((pinned.address, pinned.port), timeout=timeout_s) as plain:
+                shown, found = _unverified(plain, pinned.host)
+                shown.close()
+            advice = f"If its certificate is this one, put it behind the address: #sha256={found}"
+        except (OSError, ValueError):
+            pass  # the advice stays general
+        where = f"{pinned.host}:{pinned.port}"
+        return SourceUnavailable(f"Nobody known vouches for {where} ({error.verify_message}).", advice=advice)
 
     # --- HTTP --------------------------------------------------------------------------------------------------
 
@@ -207,6 +250,14 @@ class Guard:
 def resolve(host: str, port: int) -> list[str]:
     """Every address of `host`, asked of the system."""
     return [str(entry[4][0]).partition("%")[0] for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+
+
+def _unverified(plain: socket.socket, host: str) -> tuple[ssl.SSLSocket, str]:
+    """TLS with whoever answers, and the SHA-256 of the certificate that was shown."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    shown = context.wrap_socket(plain, server_hostname=host)
+    return shown, hashlib.sha256(shown.getpeercert(binary_form=True) or b"").hexdigest()
 
 
 def _unwrapped(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:

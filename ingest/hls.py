@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urljoin
 
 from ingest.clock import SystemClock
-from ingest.errors import DeadlineExceeded, NotVideo
+from ingest.errors import DeadlineExceeded, NotFound, NotVideo
 from ingest.fetch import Call, exchange
 
 if TYPE_CHECKING:
@@ -92,6 +92,8 @@ class HlsStream(io.RawIOBase):
             raise NotVideo("The playlist has no segments.", advice="Check the address; the stream may be over.")
         self.ended = playlist.ended
         """Whether the stream has an end: reaching it is no lost connection."""
+        self.target_s = playlist.target_s
+        """How long a segment lasts at most: so long there may be no picture."""
         self._pieces = self._follow(playlist)
         self._answer: Exchange | None = None
 
@@ -126,14 +128,27 @@ class HlsStream(io.RawIOBase):
     def seekable(self) -> bool:
         return False
 
+    def _begun(self, url: str) -> Exchange | None:
+        """A segment that answers; None for one of a running stream that is gone already: we came too late."""
+        answer = exchange(self._guard, replace(self._call, url=url))
+        try:
+            answer.expect_success()
+        except NotFound:
+            answer.close()
+            if self.ended:
+                raise
+            return None
+        return answer
+
     def read(self, size: int = -1) -> bytes:
         while True:
             if self._answer is None:
                 url = next(self._pieces, None)
                 if url is None:
                     return b""
-                self._answer = exchange(self._guard, replace(self._call, url=url))
-                self._answer.expect_success()
+                self._answer = self._begun(url)
+                if self._answer is None:
+                    continue
             if data := self._answer.read(size):
                 return data
             self._answer.close()

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from ingest.clock import SystemClock
-from ingest.errors import BrokenVideo, DeadlineExceeded, HindsightError, NotVideo, SourceRefused, TooLarge
+from ingest.errors import BrokenVideo, DeadlineExceeded, HindsightError, NotVideo, TooLarge
 from ingest.fetch import Call, RemoteFile, basic
 from ingest.guard import Guard
 from ingest.hls import HlsStream
 from ingest.libav_errors import translate
 from ingest.limits import Limits
 from ingest.relay import Relay
+from ingest.srt import SrtStream
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
@@ -32,6 +32,8 @@ FORMATS: Final = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpegts,mpeg,avi,flv,live_flv,ogg,asf,"
     "mp3,wav,flac,aac,h264,hevc,mpegvideo,mpjpeg"
 )
+_DATAGRAMS: Final = 1 << 20
+"""Bytes that may wait at a UDP port: a key frame comes in a rush."""
 _ONE_TIMELINE: Final = ("mov", "matroska")
 """Containers that can seek and whose timestamps cannot jump."""
 
@@ -52,6 +54,11 @@ class Opened:
         return self.remote.ended if isinstance(self.remote, HlsStream) else self.bounded
 
     @property
+    def burst_s(self) -> float:
+        """How long there may be no picture because they come segment by segment."""
+        return self.remote.target_s if isinstance(self.remote, HlsStream) and not self.remote.ended else 0.0
+
+    @property
     def one_timeline(self) -> bool:
         return any(name in self.container.format.name.split(",") for name in _ONE_TIMELINE)
 
@@ -67,8 +74,6 @@ class Opened:
 @contextmanager
 def open_source(source: Mapping[str, Any], limits: Limits) -> Iterator[Opened]:
     """Open what `child.source_details` describes. Raises our errors only, while reading too."""
-    clock = SystemClock()
-    asked = clock.monotonic()
     relay: Relay | None = None
     stack = ExitStack()
     try:
@@ -77,21 +82,24 @@ def open_source(source: Mapping[str, Any], limits: Limits) -> Iterator[Opened]:
             case "file":
                 opened = _file(stack, source, limits)
             case "device":
-                opened = _finish(
-                    _libav(guard.device(source["location"]), limits, "v4l2", formats="v4l2,video4linux2"), limits
-                )
+                opened = _device(guard, source, limits)
             case "http" | "https":
                 opened = _http(stack, guard, source, limits)
             case "rtsp" | "rtsps" | "rtmp":
-                relay = Relay(guard, guard.url(source["location"]), timeout_s=limits.read_s)
-                asked = clock.monotonic()
+                relay = Relay(
+                    guard,
+                    guard.url(source["location"]),
+                    timeout_s=limits.read_s,
+                    certificate=source["certificate"],
+                    udp=source["transport"] == "udp",
+                )
                 opened = _relayed(relay, source, limits)
             case _:
-                opened = _srt(guard, source, limits)
+                opened = _srt(stack, guard, source, limits)
         stack.callback(opened.container.close)
         yield opened
     except _failures() as error:
-        raise _explained(error, relay, source, limits, clock.monotonic() - asked) from error
+        raise _explained(error, relay, source, limits) from error
     finally:
         stack.close()
         if relay is not None:
@@ -104,18 +112,14 @@ def _failures() -> tuple[type[Exception], ...]:
     return av.error.FFmpegError, HindsightError, OSError, ValueError, LookupError, MemoryError
 
 
-def _explained(
-    error: Exception, relay: Relay | None, source: Mapping[str, Any], limits: Limits, elapsed: float
-) -> HindsightError:
+def _explained(error: Exception, relay: Relay | None, source: Mapping[str, Any], limits: Limits) -> HindsightError:
     """libav names a silent peer "invalid data" or "exit": our own clock knows better."""
     if relay is not None and relay.failure is not None:
         return relay.failure
     ours = translate(error)
-    silent = relay.silent_s if relay is not None else elapsed if source["scheme"] == "srt" else 0.0
+    silent = relay.silent_s if relay is not None else 0.0
     if isinstance(ours, NotVideo) and silent >= 0.9 * limits.read_s:
         return DeadlineExceeded("It did not answer in time.", advice="Check the address and the camera.")
-    if isinstance(ours, SourceRefused) and source["scheme"] == "srt":
-        return SourceRefused("This FFmpeg was built without SRT.", advice="Use RTSP or RTMP.")
     if isinstance(ours, NotVideo) and source["scheme"] == "file":
         return _why_not(Path(source["location"]), ours)
     return ours
@@ -173,19 +177,18 @@ def _relayed(relay: Relay, source: Mapping[str, Any], limits: Limits) -> Opened:
     url = urlunsplit((scheme, f"{_login(source)}127.0.0.1:{relay.port}", parts.path, parts.query, ""))
     microseconds = str(round(limits.read_s * 1e6))
     if scheme == "rtsp":
-        options = {"rtsp_transport": "tcp", "timeout": microseconds, "protocol_whitelist": "rtsp,rtp,tcp"}
+        how = "udp" if source["transport"] == "udp" else "tcp"
+        options = {"rtsp_transport": how, "timeout": microseconds, "protocol_whitelist": f"rtsp,rtp,{how},tcp"}
+        options |= {"buffer_size": str(_DATAGRAMS)} if how == "udp" else {}
     else:
         options = {"rw_timeout": microseconds, "protocol_whitelist": "rtmp,tcp"}
     container = _libav(url, limits, formats=f"rtsp,sdp,rtp,{FORMATS}", extra=options)
     return _finish(container, limits, bounded=False)
 
 
-def _srt(guard: Guard, source: Mapping[str, Any], limits: Limits) -> Opened:
-    pinned = guard.url(source["location"])
-    address = f"[{pinned.address}]" if ":" in pinned.address else pinned.address
-    url = urlunsplit(("srt", f"{address}:{pinned.port}", "", urlsplit(pinned.url).query, ""))
-    options = {"protocol_whitelist": "srt", "timeout": str(round(limits.read_s * 1e6))}
-    return _finish(_libav(url, limits, extra=options), limits, bounded=False)
+def _srt(stack: ExitStack, guard: Guard, source: Mapping[str, Any], limits: Limits) -> Opened:
+    stream = stack.enter_context(SrtStream(guard.url(source["location"]), timeout_s=limits.read_s))
+    return _finish(_libav(stream, limits, "mpegts"), limits, bounded=False)
 
 
 def _login(source: Mapping[str, Any]) -> str:
@@ -195,7 +198,7 @@ def _login(source: Mapping[str, Any]) -> str:
 
 
 def _libav(
-    what: str | BinaryIO | HlsStream | RemoteFile,
+    what: str | BinaryIO | HlsStream | RemoteFile | SrtStream,
     limits: Limits,
     name: str | None = None,
     *,

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from ingest.child import Decoder, source_details
 from ingest.guard import Guard
 from ingest.limits import Limits
-from ingest.records import MICROSECONDS, Moment
+from ingest.records import MICROSECONDS, Moment, seconds
 from ingest.sources import SourceSpec
 
 if TYPE_CHECKING:
@@ -18,9 +19,16 @@ if TYPE_CHECKING:
     from ingest.opening import Opened
 
 
+EARLIEST: Final = Moment(seconds(315_532_800))
+"""1980: a file that says it is older has no clock in its camera."""
+
+
 @dataclass(frozen=True, slots=True)
 class MediaInfo:
-    """`width`, `height`, `fps` are 0 and `video_codec` is empty for sound alone; `duration_us` is None when endless."""
+    """`width`, `height`, `fps` are 0 and `video_codec` is empty for sound alone; `duration_us` is None when endless.
+
+    `burst_s`: pictures come so many seconds at a time, as those of an HLS segment do.
+    """
 
     duration_us: int | None
     width: int
@@ -29,6 +37,7 @@ class MediaInfo:
     video_codec: str
     audio_codec: str | None
     created: Moment | None
+    burst_s: float = 0.0
 
 
 def probe(spec: SourceSpec, guard: Guard, *, timeout_s: float = 10) -> MediaInfo:
@@ -37,6 +46,9 @@ def probe(spec: SourceSpec, guard: Guard, *, timeout_s: float = 10) -> MediaInfo
     Raises `NotVideo`, `BrokenVideo`, `TooLarge`, `NotFound`, `SourceRefused`, `Unauthorised`, `SourceUnavailable`,
     `DeadlineExceeded`.
     """
+    if spec.scheme == "folder":
+        guard.folder(spec.location)
+        return MediaInfo(None, 0, 0, 0.0, "", None, None)
     limits = replace(Limits(), open_s=timeout_s, read_s=min(timeout_s * 0.8, Limits().read_s))
     with Decoder("probe", source_details(checked(spec, guard), guard.networks), limits) as decoder:
         return MediaInfo(**decoder.result(timeout_s))
@@ -52,6 +64,14 @@ def checked(spec: SourceSpec, guard: Guard) -> SourceSpec:
         case _:
             guard.url(spec.location)
     return spec
+
+
+def filmed(info: MediaInfo, path: Path | None, now: Moment) -> Moment:
+    """When a file's first picture was taken: as its camera wrote, or as its last change suggests."""
+    if info.created is not None and EARLIEST < info.created < now:
+        return info.created
+    changed = seconds(path.stat().st_mtime) if path is not None else now
+    return Moment(max(EARLIEST, min(changed, now) - (info.duration_us or 0)))
 
 
 def job(details: Mapping[str, Any], limits: Limits, emit: Emit) -> dict[str, Any]:
@@ -73,6 +93,7 @@ def describe(opened: Opened) -> MediaInfo:
         video_codec=video.codec_context.name if video is not None else "",
         audio_codec=audio.codec_context.name if audio is not None else None,
         created=_created(container.metadata.get("creation_time", "")),
+        burst_s=opened.burst_s,
     )
 
 

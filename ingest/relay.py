@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from ingest.clock import SystemClock
 from ingest.errors import HindsightError, SourceRefused
+from ingest.relay_udp import Datagrams, Messages
 
 if TYPE_CHECKING:
     from ingest.guard import Guard, PinnedUrl
@@ -25,13 +26,17 @@ _CHUNK: Final = 1 << 16
 class Relay:
     """Open while the source is read; `port` is on 127.0.0.1."""
 
-    def __init__(self, guard: Guard, pinned: PinnedUrl, *, timeout_s: float) -> None:
+    def __init__(
+        self, guard: Guard, pinned: PinnedUrl, *, timeout_s: float, certificate: str = "", udp: bool = False
+    ) -> None:
+        """`certificate`: SHA-256 of the only one that is accepted. `udp`: the pictures of RTSP come as datagrams."""
         self._guard, self._pinned, self._timeout = guard, pinned, timeout_s
+        self._certificate, self._udp = certificate, udp
         self._clock = SystemClock()
         self._heard = self._clock.monotonic()
         self.failure: HindsightError | None = None
         """Why the door was shut, when it was."""
-        first = guard.dial(pinned, timeout_s=timeout_s)
+        first = self._dial()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._waiting: list[socket.socket] = [first]
@@ -47,11 +52,17 @@ class Relay:
         for upstream in self._waiting:
             upstream.close()
 
+    def _dial(self) -> socket.socket:
+        return self._guard.dial(self._pinned, timeout_s=self._timeout, certificate=self._certificate)
+
+    def _hear(self) -> None:
+        self._heard = self._clock.monotonic()
+
     def _accept(self) -> None:
         while True:
             try:
                 near, _ = self._listener.accept()
-                far = self._waiting.pop() if self._waiting else self._guard.dial(self._pinned, timeout_s=self._timeout)
+                far = self._waiting.pop() if self._waiting else self._dial()
             except HindsightError as error:
                 self.failure = error
                 return
@@ -63,6 +74,8 @@ class Relay:
     def _carry(self, near: socket.socket, far: socket.socket) -> None:
         """Bytes both ways until either side closes."""
         tail = b""
+        datagrams = Datagrams(self._pinned.address, self._hear) if self._udp else None
+        asking, answering = (Messages(datagrams.request), Messages(datagrams.answer)) if datagrams else (None, None)
         far.settimeout(self._timeout)
         with near, far:
             try:
@@ -71,7 +84,7 @@ class Relay:
                     if near in ready:
                         if not (data := near.recv(_CHUNK)):
                             return
-                        far.sendall(data)
+                        far.sendall(asking.feed(data) if asking else data)
                     if far in ready:
                         if not (data := far.recv(_CHUNK)):
                             return
@@ -80,9 +93,12 @@ class Relay:
                             self._refuse()
                             return
                         tail = data[-len(_REDIRECT) :]
-                        near.sendall(data)
+                        near.sendall(answering.feed(data) if answering else data)
             except OSError:
                 return
+            finally:
+                if datagrams is not None:
+                    datagrams.close()
 
     def _refuse(self) -> None:
         self.failure = SourceRefused(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
-from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit, urlunsplit
 
 from ingest.errors import Invalid, SourceRefused
 from ingest.records import StreamKind
@@ -19,6 +20,9 @@ _FILE_SUFFIX = re.compile(
     r"\.(mp4|m4v|mov|mkv|webm|avi|m?2?ts|mpe?g|flv|og[vg]|3gp|wav|mp3|m4a|flac|opus|aac)", re.IGNORECASE
 )
 _SECRET_FIELDS = re.compile(r"((?:^|&)[^=&]*(?:pass|pwd|token|key|secret|auth|sig)[^=&]*=)[^&]*", re.IGNORECASE)
+
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Secret:
@@ -56,27 +60,65 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class SourceSpec:
-    """Where video comes from. `location` is a path, or a URL without its credentials."""
+    """Where video comes from. `location` is a path, or a URL without its credentials.
+
+    `transport`: "udp" for RTSP that should not come over TCP. `certificate`: the SHA-256 of the one certificate that a
+    camera may show, in place of the authorities that browsers trust.
+    """
 
     kind: StreamKind
     scheme: str
     location: str
     username: str = ""
     password: Secret = field(default_factory=Secret)
+    transport: str = ""
+    certificate: str = ""
 
     @property
     def masked(self) -> str:
         """The source as it may be shown: no password, no secret in the query."""
-        if self.scheme in ("file", "device"):
-            return self.location
-        parts = urlsplit(self.location)
+        if not self.remote:
+            return self.bare
         login = f"{self.username}:{MASK}@" if self.password else f"{self.username}@" if self.username else ""
+        parts = urlsplit(self.bare)
+        return urlunsplit(parts._replace(netloc=login + parts.netloc))
+
+    @property
+    def remote(self) -> bool:
+        return self.scheme in SCHEMES
+
+    @property
+    def bare(self) -> str:
+        """The source without its login, and with the secrets of its query masked: what may be kept in the clear."""
+        if not self.remote:
+            return f"folder:{self.location}" if self.scheme == "folder" else self.location
+        parts = urlsplit(self.location)
         query = _SECRET_FIELDS.sub(rf"\1{MASK}", parts.query)
-        return urlunsplit((parts.scheme, login + parts.netloc, parts.path, query, ""))
+        chosen = (("transport", self.transport), ("sha256", self.certificate))
+        behind = "&".join(f"{name}={value}" for name, value in chosen if value)
+        return urlunsplit(parts._replace(query=query, fragment=behind))
+
+    def secrets(self) -> str:
+        """What `bare` leaves out, as text to be sealed; empty when it leaves out nothing."""
+        query = urlsplit(self.location).query if self.remote else ""
+        hidden = query if _SECRET_FIELDS.search(query) else ""
+        if not (self.username or self.password or hidden):
+            return ""
+        return json.dumps([self.username, self.password.reveal(), hidden])
+
+    def with_secrets(self, text: str) -> SourceSpec:
+        """Whole again, of `bare` parsed and of what `secrets` gave."""
+        if not text:
+            return self
+        username, password, query = json.loads(text)
+        location = urlunsplit(urlsplit(self.location)._replace(query=query)) if query else self.location
+        return replace(self, location=location, username=username, password=Secret(password))
 
 
 def parse(text: str) -> SourceSpec:
-    """Read a path, a `file://` URL, `/dev/videoN`, or a URL of one of `SCHEMES`.
+    """Read a path of a file or a folder, a `file://` URL, `/dev/videoN`, or a URL of one of `SCHEMES`.
+
+    Behind a URL's `#` may stand `transport=udp` for RTSP, and `sha256=…` of a certificate for RTSPS.
 
     Raises `Invalid` for what is no source at all, `SourceRefused` for schemes that are not allowed.
     """
@@ -87,8 +129,10 @@ def parse(text: str) -> SourceSpec:
         return SourceSpec("live", "device", text)
     scheme = _SCHEME.match(text)
     if scheme is None:
-        return SourceSpec("file", "file", str(Path(text).expanduser()))
+        return _path(Path(text).expanduser())
     name = scheme[1].lower()
+    if name == "folder":
+        return SourceSpec("live", "folder", str(Path(text[len("folder:") :]).expanduser().absolute()))
     if name == "file":
         return _file_url(text)
     if name not in SCHEMES:
@@ -99,6 +143,18 @@ def parse(text: str) -> SourceSpec:
             advice=f"Use a file path, /dev/videoN, or a URL starting with {', '.join(SCHEMES)}.",
         )
     return _url(name, text)
+
+
+def _path(path: Path) -> SourceSpec:
+    """A folder is watched for as long as it is a stream; a file is read once."""
+    return (
+        SourceSpec("live", "folder", str(path.absolute())) if path.is_dir() else SourceSpec("file", "file", str(path))
+    )
+
+
+def is_media(path: Path) -> bool:
+    """Whether a file's name says that it is video or sound."""
+    return _FILE_SUFFIX.fullmatch(path.suffix) is not None
 
 
 def _file_url(text: str) -> SourceSpec:
@@ -120,13 +176,29 @@ def _url(scheme: str, text: str) -> SourceSpec:
         raise Invalid("The URL names no host.", advice=f"Write {scheme}://host/path.")
     host = f"[{host}]" if ":" in host else host
     bare = SplitResult(scheme, host if port is None else f"{host}:{port}", parts.path, parts.query, "")
+    transport, certificate = _chosen(scheme, parts.fragment)
     return SourceSpec(
         kind=_kind(scheme, parts.path),
         scheme=scheme,
         location=urlunsplit(bare),
         username=unquote(parts.username or ""),
         password=Secret(unquote(parts.password or "")),
+        transport=transport,
+        certificate=certificate,
     )
+
+
+def _chosen(scheme: str, fragment: str) -> tuple[str, str]:
+    """How to connect, as it is written behind the `#`: transport and certificate."""
+    chosen = dict(parse_qsl(fragment, keep_blank_values=True))
+    transport, certificate = chosen.pop("transport", ""), chosen.pop("sha256", "").replace(":", "").lower()
+    if chosen or (fragment and not (transport or certificate)):
+        raise Invalid(f"“#{fragment}” says nothing to us.", advice="Write #transport=udp, or #sha256=… .")
+    if transport not in ("", "tcp", "udp") or (transport and scheme != "rtsp"):
+        raise Invalid("Only rtsp: has a choice of transport, tcp or udp.", advice="Leave it out.")
+    if certificate and (scheme != "rtsps" or not _SHA256.fullmatch(certificate)):
+        raise Invalid("sha256= is for rtsps: and has 64 hexadecimal digits.", advice="The error of a camera tells it.")
+    return "" if transport == "tcp" else transport, certificate
 
 
 def _kind(scheme: str, path: str) -> StreamKind:

@@ -41,7 +41,7 @@ class LiveSupervisor(Supervisor):
         """Whether there is a gap to tell of before the next picture: not before a new stream's first."""
         self._detail = ""
         self._backoff = Backoff(self._limits)
-        self._interval_s = 0.2
+        self._interval_s, self._burst_s = 0.2, 0.0
         self._connected: float | None = None
         self._pictured = 0.0
         """When the newest picture came, on the monotonic clock."""
@@ -83,7 +83,7 @@ class LiveSupervisor(Supervisor):
 
     @property
     def _stall_s(self) -> float:
-        return max(self._limits.stall_s, 5 * self._interval_s)
+        return max(self._limits.stall_s, 5 * self._interval_s) + 2 * self._burst_s
 
     def _wait(self, seconds: float) -> None:
         """Until the next attempt; the gap grows meanwhile."""
@@ -95,6 +95,7 @@ class LiveSupervisor(Supervisor):
     # --- what comes --------------------------------------------------------------------------------------------
 
     def _opened(self, info: MediaInfo) -> None:
+        self._burst_s = info.burst_s
         if 0 < info.fps < 240:
             self._interval_s = 1 / info.fps
 

@@ -16,7 +16,7 @@ import gi
 
 gi.require_version("Gst", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
+from gi.repository import Gio, GLib, Gst, GstRtspServer  # noqa: E402
 
 VIDEO = (
     "videotestsrc is-live=true pattern={pattern} ! video/x-raw,width={width},height={height},framerate={rate}/1 "
@@ -67,11 +67,16 @@ def main() -> None:
             factory.connect("media-configure", ending(float(options.moods.split(",")[0])))
         if path == "/moody":
             factory.connect("media-configure", changing([float(part) for part in options.moods.split(",")]))
-        if options.login:
+        if options.login or options.tls:
             protect(factory)
         server.get_mount_points().add_factory(path, factory)
     if options.login:
-        server.set_auth(login(*options.login.split(":")))
+        server.set_auth(login(*options.login.split(" ", 1) if " " in options.login else options.login.split(":")))
+    if options.tls:
+        auth = GstRtspServer.RTSPAuth.new()
+        auth.set_tls_certificate(Gio.TlsCertificate.new_from_file(options.tls))
+        auth.set_default_token(viewer())
+        server.set_auth(auth)
     server.attach(None)
     sys.stdout.write("ready\n")
     sys.stdout.flush()
@@ -117,10 +122,14 @@ def protect(factory):
 
 def login(user, password):
     auth = GstRtspServer.RTSPAuth.new()
+    auth.add_basic(GstRtspServer.RTSPAuth.make_basic(user, password), viewer())
+    return auth
+
+
+def viewer():
     token = GstRtspServer.RTSPToken.new()
     token.set_string("media.factory.role", "user")
-    auth.add_basic(GstRtspServer.RTSPAuth.make_basic(user, password), token)
-    return auth
+    return token
 
 
 if __name__ == "__main__":

@@ -1,0 +1,155 @@
+"""RTSP over UDP through a relay: both sides hear of our ports alone, and datagrams from elsewhere go nowhere.
+
+libav says at which ports it listens, the camera says from which it sends. Both hear of a pair of ports of ours instead,
+so that libav reaches nothing but loopback, and a datagram that is not from the checked address is thrown away.
+"""
+
+from __future__ import annotations
+
+import re
+import select
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+_CLIENT: Final = re.compile(rb"client_port=(\d+)(?:-(\d+))?", re.IGNORECASE)
+_SERVER: Final = re.compile(rb"server_port=(\d+)(?:-(\d+))?", re.IGNORECASE)
+_ELSEWHERE: Final = re.compile(rb";(?:source|destination)=[^;\r\n]*", re.IGNORECASE)
+_LENGTH: Final = re.compile(rb"\r\ncontent-length:\s*(\d+)", re.IGNORECASE)
+_LONGEST: Final = 1 << 16
+_TRIES: Final = 50
+
+Sockets = tuple[socket.socket, socket.socket]
+Ports = tuple[int, int]
+
+
+class Messages:
+    """Bytes of an RTSP conversation in one direction; every head passes through `rewrite`, bodies as they are."""
+
+    def __init__(self, rewrite: Callable[[bytes], bytes]) -> None:
+        self._rewrite = rewrite
+        self._held = b""
+        self._body = 0
+
+    def feed(self, data: bytes) -> bytes:
+        """What may be passed on by now. Raises OSError for a head without an end."""
+        self._held += data
+        ready = b""
+        while self._held:
+            if self._body:
+                part, self._held = self._held[: self._body], self._held[self._body :]
+                self._body -= len(part)
+                ready += part
+                continue
+            head, end, rest = self._held.partition(b"\r\n\r\n")
+            if not end:
+                if len(head) > _LONGEST:
+                    raise OSError("this is no RTSP")
+                break
+            length = _LENGTH.search(head)
+            self._body, self._held = int(length[1]) if length else 0, rest
+            ready += self._rewrite(head) + end
+        return ready
+
+
+@dataclass(slots=True)
+class _Track:
+    """One track's ports: where libav listens, ours towards it, ours towards the camera, the camera's."""
+
+    near: Ports
+    outer: Sockets
+    inner: Sockets | None = None
+    far: Ports | None = None
+
+
+class Datagrams:
+    """The ports of one conversation with the camera at `address`; `heard` is called for each of its datagrams."""
+
+    def __init__(self, address: str, heard: Callable[[], None]) -> None:
+        self._address, self._heard = address, heard
+        self._tracks: list[_Track] = []
+        self._asked: _Track | None = None
+        self._closed = threading.Event()
+
+    def request(self, head: bytes) -> bytes:
+        """A request of libav's: the camera is told of our ports."""
+        ports = _ports(_CLIENT.search(head))
+        if ports is None or not head.upper().startswith(b"SETUP"):
+            return head
+        self._asked = _Track(ports, _pair("" if ":" not in self._address else "::"))
+        return _CLIENT.sub(_named(b"client_port", _numbers(self._asked.outer)), head)
+
+    def answer(self, head: bytes) -> bytes:
+        """An answer of the camera's: libav is told of our ports."""
+        track, ports = self._asked, _ports(_SERVER.search(head))
+        if track is None or ports is None:
+            return head
+        self._asked, track.far, track.inner = None, ports, _pair("127.0.0.1")
+        self._tracks.append(track)
+        threading.Thread(target=self._carry, args=(track, track.inner), daemon=True, name="relay").start()
+        head = _ELSEWHERE.sub(b"", head)
+        head = _CLIENT.sub(_named(b"client_port", track.near), head)
+        return _SERVER.sub(_named(b"server_port", _numbers(track.inner)), head)
+
+    def close(self) -> None:
+        self._closed.set()
+
+    def _carry(self, track: _Track, inner: Sockets) -> None:
+        assert track.far is not None
+        inward = {track.outer[n]: (inner[n], ("127.0.0.1", track.near[n])) for n in range(2)}
+        outward = {inner[n]: (track.outer[n], (self._address, track.far[n])) for n in range(2)}
+        everyone = [*inward, *outward]
+        try:
+            while not self._closed.is_set():
+                for ready in select.select(everyone, [], [], 0.5)[0]:
+                    data, (sender, *_) = ready.recvfrom(_LONGEST)
+                    if ready in outward:
+                        through, to = outward[ready]
+                    elif sender == self._address:
+                        self._heard()
+                        through, to = inward[ready]
+                    else:
+                        continue
+                    through.sendto(data, to)
+        except OSError:
+            return
+        finally:
+            for one in everyone:
+                one.close()
+
+
+def _pair(host: str) -> Sockets:
+    """An even port and the odd one behind it, as RTP and RTCP want them."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for _ in range(_TRIES):
+        first = socket.socket(family, socket.SOCK_DGRAM)
+        second = socket.socket(family, socket.SOCK_DGRAM)
+        try:
+            first.bind((host, 0))
+            port = first.getsockname()[1]
+            second.bind((host, port + 1 if port % 2 == 0 else port - 1))
+        except OSError:
+            first.close()
+            second.close()
+            continue
+        for one in (first, second):
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        return (first, second) if port % 2 == 0 else (second, first)
+    raise OSError("no two neighbouring ports are free")
+
+
+def _numbers(sockets: Sockets) -> Ports:
+    return sockets[0].getsockname()[1], sockets[1].getsockname()[1]
+
+
+def _ports(found: re.Match[bytes] | None) -> Ports | None:
+    if found is None:
+        return None
+    first = int(found[1])
+    return first, int(found[2]) if found[2] else first + 1
+
+
+def _named(name: bytes, ports: Ports) -> bytes:
+    return b"%s=%d-%d" % (name, *ports)

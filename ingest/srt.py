@@ -1,0 +1,94 @@
+"""SRT through the ffmpeg program, where it is installed: PyAV's own libav is built without it.
+
+The program dials the one checked address and hands on MPEG-TS as it comes, unopened: decoding stays here. What it is to
+open it reads from a pipe, so that no passphrase stands on a command line for everyone to see.
+"""
+
+from __future__ import annotations
+
+import io
+import resource
+import select
+import shutil
+import subprocess
+from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qsl, quote, urlsplit
+
+from ingest.errors import DeadlineExceeded, Invalid, SourceRefused, SourceUnavailable
+
+if TYPE_CHECKING:
+    from ingest.guard import PinnedUrl
+
+_KNOWN: Final = ("streamid", "passphrase", "pbkeylen", "latency")
+"""What a person may say behind the `?`. Everything else is decided here: we call, and never listen."""
+_ADVICE: Final = "Check the address, the passphrase, and that the other side listens."
+_MOST_TOLD: Final = 4096
+
+
+class SrtStream(io.RawIOBase):
+    """The bytes that come over SRT. Ends with the connection; closing it ends the program."""
+
+    def __init__(self, pinned: PinnedUrl, *, timeout_s: float) -> None:
+        self.name = "stream"
+        self._timeout = timeout_s
+        program, tied = shutil.which("ffmpeg"), shutil.which("setpriv")
+        if program is None or tied is None:
+            raise SourceRefused("SRT needs the ffmpeg program.", advice="Install it, or use RTSP or RTMP.")
+        order = f"ffconcat version 1.0\nfile '{_target(pinned, timeout_s)}'\n"
+        reading = ["-f", "concat", "-safe", "0", "-protocol_whitelist", "pipe,srt,udp", "-i", "pipe:0"]
+        writing = ["-map", "0", "-c", "copy", "-f", "mpegts", "-flush_packets", "1", "pipe:1"]
+        self._process = subprocess.Popen(
+            [tied, "--pdeathsig", "KILL", program, "-nostats", "-v", "error", *reading, *writing],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        endless = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+        resource.prlimit(self._process.pid, resource.RLIMIT_CPU, endless)  # ours is renewed, its own would run out
+        assert self._process.stdin is not None
+        with self._process.stdin as order_pipe:
+            order_pipe.write(order.encode())
+        self._begun = False
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return False
+
+    def read(self, size: int = -1) -> bytes:
+        pipe = self._process.stdout
+        assert pipe is not None
+        if not select.select([pipe], [], [], self._timeout if self._begun else 2 * self._timeout)[0]:
+            raise DeadlineExceeded("It did not answer in time.", advice=_ADVICE)
+        data: bytes = pipe.read1(size)  # type: ignore[attr-defined]  # a BufferedReader, which the types do not say
+        if not data and not self._begun:
+            raise self._failure()
+        self._begun = True
+        return data
+
+    def _failure(self) -> SourceRefused | SourceUnavailable:
+        told = self._process.stderr.read(_MOST_TOLD).decode("utf-8", "replace") if self._process.stderr else ""
+        if "Protocol not found" in told or "not on whitelist" in told:
+            return SourceRefused("The installed ffmpeg was built without SRT.", advice="Use RTSP or RTMP.")
+        return SourceUnavailable("Nobody answers over SRT, or not with this passphrase.", advice=_ADVICE)
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                pipe.close()
+        super().close()
+
+
+def _target(pinned: PinnedUrl, timeout_s: float) -> str:
+    """What ffmpeg opens: the checked address, and of the query only what is known."""
+    chosen = parse_qsl(urlsplit(pinned.url).query)
+    strange = [name for name, _ in chosen if name not in _KNOWN]
+    if strange:
+        raise Invalid(f"“{strange[0]}” is not for SRT.", advice=f"Known are {', '.join(_KNOWN)}.")
+    address = f"[{pinned.address}]" if ":" in pinned.address else pinned.address
+    ours = [("mode", "caller"), ("connect_timeout", str(round(timeout_s * 1000)))]
+    query = "&".join(f"{name}={quote(value, safe='')}" for name, value in [*ours, *chosen])
+    return f"srt://{address}:{pinned.port}?{query}"

@@ -1,0 +1,340 @@
+"""Every way in which a live picture comes, from a real server of its kind on loopback."""
+
+from __future__ import annotations
+
+import http.server
+import re
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingest.capture import CapturePlan, Recording
+from ingest.clock import SystemClock
+from ingest.errors import HindsightError, Invalid, SourceRefused, SourceUnavailable
+from ingest.guard import Guard
+from ingest.limits import Limits
+from ingest.probe import probe
+from ingest.records import Frame, Segment, Sound, seconds
+from ingest.relay_udp import Datagrams, Messages
+from ingest.sampling import Sampling
+from ingest.sources import parse
+from tests.ingest.conftest import LOOPBACK, STREAM, Harvest, RtspServer
+from tests.media import Clip, make
+
+GUARD = Guard([], LOOPBACK)
+SAMPLED = Sampling(floor_hz=4, ceiling_hz=4)
+QUICK = Limits(backoff_first_s=0.5, backoff_most_s=2.0)
+
+pytestmark = pytest.mark.service
+needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs Debian's ffmpeg")
+
+
+def seen(made: Harvest, url: str, folder: Path, frames: int = 10, **limits: float) -> list[Frame]:
+    """Watch `url` until there are some frames and a segment; their times are those at which they came."""
+    made.fleet.start(CapturePlan(STREAM, parse(url), sampling=SAMPLED, recording=Recording(folder, 1.0)))
+    made.wait(lambda: len(made.of(Frame)) >= frames and made.of(Segment), 30)
+    newest = made.of(Frame)[-1].moment
+    assert abs(SystemClock().now() - newest) < seconds(limits.get("within_s", 1.5))
+    return made.of(Frame)
+
+
+def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
+    with socket.socket(socket.AF_INET, kind) as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@contextmanager
+def ffmpeg(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A test picture with sound, sent as told, until the block ends."""
+    source = ["-re", "-f", "lavfi", "-i", "testsrc=size=320x180:rate=25", "-f", "lavfi", "-i", "sine=440:r=16000"]
+    encode = ["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "25", "-c:a", "aac"]
+    process = subprocess.Popen(["ffmpeg", "-v", "error", *source, *encode, *arguments], stdin=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+# --- RTSP ------------------------------------------------------------------------------------------------------
+
+
+def test_rtsp_over_udp_by_choice(
+    rtsp: Callable[..., RtspServer], harvest: Callable[..., Harvest], tmp_path: Path
+) -> None:
+    made = harvest(QUICK)
+    seen(made, rtsp().url() + "#transport=udp", tmp_path / "recorded", frames=24)
+    made.halt()
+    assert made.of(Sound)
+    assert {frame.epoch for frame in made.of(Frame)} == {0}
+
+
+def test_datagrams_from_elsewhere_go_nowhere() -> None:
+    """The camera's pass to libav and libav's to the camera; a third one that knows the port is not heard."""
+    heard: list[int] = []
+    ports = Datagrams("127.0.0.2", lambda: heard.append(1))
+    camera, decoder, stranger = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(3))
+    for one, address in ((camera, "127.0.0.2"), (decoder, "127.0.0.1"), (stranger, "127.0.0.3")):
+        one.bind((address, 0))
+        one.settimeout(5)
+    asked = ports.request(
+        b"SETUP rtsp://x/1 RTSP/1.0\r\nTransport: RTP/AVP;unicast;client_port=%d-%d" % ((decoder.getsockname()[1],) * 2)
+    )
+    outer = int(re.search(rb"client_port=(\d+)", asked)[1])  # type: ignore[index]
+    told = ports.answer(
+        b"RTSP/1.0 200 OK\r\nTransport: RTP/AVP;unicast;client_port=%d-%d;server_port=%d-%d;source=10.0.0.9"
+        % (outer, outer + 1, camera.getsockname()[1], camera.getsockname()[1])
+    )
+    assert b"10.0.0.9" not in told
+    assert b"client_port=%d" % decoder.getsockname()[1] in told
+    inner = int(re.search(rb"server_port=(\d+)", told)[1])  # type: ignore[index]
+    assert outer % 2 == 0
+    stranger.sendto(b"not a camera", ("127.0.0.1", outer))
+    camera.sendto(b"picture", ("127.0.0.1", outer))
+    assert decoder.recv(100) == b"picture"
+    decoder.sendto(b"report", ("127.0.0.1", inner))
+    assert camera.recv(100) == b"report"
+    assert len(heard) == 1
+    ports.close()
+    for one in (camera, decoder, stranger):
+        one.close()
+
+
+@given(st.lists(st.integers(1, 40), max_size=30), st.binary(max_size=60))
+def test_a_conversation_is_rewritten_however_it_is_cut(cuts: list[int], body: bytes) -> None:
+    """Heads are rewritten, bodies pass, whatever the pieces in which they come."""
+    head = b"RTSP/1.0 200 OK\r\nCSeq: 1\r\nContent-Length: %d" % len(body)
+    talk = (head + b"\r\n\r\n" + body) * 3
+    messages, out, rest = Messages(lambda one: one.replace(b"CSeq", b"cseq")), b"", talk
+    for cut in cuts:
+        out += messages.feed(rest[:cut])
+        rest = rest[cut:]
+    out += messages.feed(rest)
+    assert out == (head.replace(b"CSeq", b"cseq") + b"\r\n\r\n" + body) * 3
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate that nobody but its owner signed, as cameras have them, with its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl")
+    key, shown, both = (tmp_path / name for name in ("key.pem", "shown.pem", "both.pem"))
+    make_one = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=camera"]
+    subprocess.run([*make_one, "-keyout", str(key), "-out", str(shown)], check=True, capture_output=True)
+    both.write_text(shown.read_text() + key.read_text())
+    return both
+
+
+def test_rtsps_by_the_certificate_that_a_person_named(
+    rtsp: Callable[..., RtspServer], harvest: Callable[..., Harvest], certificate: Path, tmp_path: Path
+) -> None:
+    """Refused with its fingerprint, watched once that is named, refused when another is shown."""
+    url = rtsp("--tls", str(certificate)).url().replace("rtsp:", "rtsps:")
+    with pytest.raises(SourceUnavailable) as caught:
+        probe(parse(url), GUARD)
+    assert "vouches" in str(caught.value)
+    named = caught.value.advice.rpartition("#")[2]
+    with pytest.raises(SourceRefused) as other:
+        probe(parse(f"{url}#sha256={'0' * 64}"), GUARD)
+    assert named in other.value.advice
+    made = harvest(QUICK)
+    seen(made, f"{url}#{named}", tmp_path / "recorded")
+
+
+# --- RTMP, SRT -------------------------------------------------------------------------------------------------
+
+
+@needs_ffmpeg
+def test_rtmp(harvest: Callable[..., Harvest], tmp_path: Path) -> None:
+    """ffmpeg serves one visitor and ends; a live stream that nobody serves any more is offline."""
+    url, made = f"rtmp://127.0.0.1:{free_port()}/live/door", harvest(QUICK)
+    with ffmpeg("-f", "flv", "-listen", "1", url):
+        listening(url)
+        seen(made, url, tmp_path / "recorded")
+    made.wait(lambda: made.states()[-1:] == ["offline"], 10)
+    assert made.of(Frame)
+
+
+def listening(url: str) -> None:
+    """Wait until someone listens, without visiting: ffmpeg has room for one visitor."""
+    wanted = f":{int(url.split(':')[2].split('/', maxsplit=1)[0]):04X} "
+    end = time.monotonic() + 10
+    while not any(wanted in line and " 0A " in line for line in Path("/proc/net/tcp").read_text().splitlines()):
+        assert time.monotonic() < end, "nobody listens"
+        time.sleep(0.05)
+
+
+@needs_ffmpeg
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs util-linux")
+def test_srt_with_a_passphrase_that_stands_on_no_command_line(harvest: Callable[..., Harvest], tmp_path: Path) -> None:
+    word, port, made = "c4nary-passphrase", free_port(socket.SOCK_DGRAM), harvest(QUICK)
+    url = f"srt://127.0.0.1:{port}?passphrase={word}"
+    with ffmpeg("-f", "mpegts", f"srt://127.0.0.1:{port}?mode=listener&passphrase={word}") as server:
+        time.sleep(1)
+        seen(made, url, tmp_path / "recorded", within_s=3)
+        told = [line for pid, line in commands().items() if word.encode() in line and pid != server.pid]
+        assert told == []
+        made.halt()
+        made.wait(lambda: not [line for line in commands().values() if b"ffconcat" in line or b"concat" in line], 5)
+
+
+@needs_ffmpeg
+def test_srt_that_nobody_serves_and_questions_it_has_no_answer_to() -> None:
+    with pytest.raises(HindsightError) as caught:
+        probe(parse(f"srt://127.0.0.1:{free_port(socket.SOCK_DGRAM)}"), GUARD, timeout_s=5)
+    assert caught.value.advice
+    with pytest.raises(Invalid):
+        probe(parse("srt://127.0.0.1:9?mode=listener"), GUARD)
+
+
+def commands() -> dict[int, bytes]:
+    """Every process's command line."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            found[int(path.parent.name)] = path.read_bytes()
+    return found
+
+
+# --- HTTP ------------------------------------------------------------------------------------------------------
+
+
+class Camera(http.server.BaseHTTPRequestHandler):
+    """Motion JPEG as web cameras send it, 10 pictures a second, from a file of pictures."""
+
+    pictures: tuple[bytes, ...] = ()
+    with_length = True
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=--picture")
+        self.end_headers()
+        number = 0
+        with suppress(OSError):
+            while True:
+                jpeg = self.pictures[number % len(self.pictures)]
+                length = f"Content-Length: {len(jpeg)}\r\n" if self.with_length else ""
+                self.wfile.write(f"--picture\r\nContent-Type: image/jpeg\r\n{length}\r\n".encode() + jpeg + b"\r\n")
+                number += 1
+                time.sleep(0.1)
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+@contextmanager
+def serving(handler: Callable[..., http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def jpegs(count: int = 30) -> tuple[bytes, ...]:
+    import io
+
+    import numpy as np
+    from PIL import Image
+
+    made = []
+    for n in range(count):
+        picture = np.full((120, 160, 3), 90, np.uint8)
+        picture[40:80, 4 * n : 4 * n + 30] = (230, 20, 20)
+        data = io.BytesIO()
+        Image.fromarray(picture).save(data, "JPEG")
+        made.append(data.getvalue())
+    return tuple(made)
+
+
+@pytest.mark.parametrize("with_length", [True, False])
+def test_motion_jpeg_over_http(with_length: bool, harvest: Callable[..., Harvest], tmp_path: Path) -> None:
+    handler = type("Door", (Camera,), {"pictures": jpegs(), "with_length": with_length})
+    with serving(handler) as address:
+        frames = seen(harvest(QUICK), f"{address}/video.cgi", tmp_path / "recorded")
+        assert (frames[0].pixels[5, 5] // 32).tolist() == [2, 2, 2]
+        reds = [int((frame.pixels[60, :, 0] > 180).argmax()) for frame in frames]
+        assert len(set(reds)) > 3, "what moves is seen to move"
+
+
+@needs_ffmpeg
+def test_hls_that_slides_is_followed_and_what_slid_away_is_passed_over(
+    harvest: Callable[..., Harvest], tmp_path: Path
+) -> None:
+    """Three segments of a second; what is gone when it is asked for is a hole and not the end."""
+    folder, made = tmp_path / "hls", harvest(QUICK)
+    folder.mkdir()
+    late = threading.Event()
+
+    class Slow(http.server.SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path.endswith(".ts") and late.is_set():
+                late.clear()
+                self.send_error(404)
+                return
+            super().do_GET()
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    sliding = ["-f", "hls", "-hls_time", "1", "-hls_list_size", "4", "-hls_flags", "delete_segments"]
+    with serving(partial(Slow, directory=str(folder))) as address, ffmpeg(*sliding, str(folder / "live.m3u8")):
+        end = time.monotonic() + 15
+        while not (folder / "live3.ts").exists():
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        seen(made, f"{address}/live.m3u8", tmp_path / "recorded", frames=16, within_s=6)
+        late.set()
+        before = len(made.of(Frame))
+        made.wait(lambda: not late.is_set() and len(made.of(Frame)) > before + 16, 30)
+        assert "offline" not in made.states()
+        assert "failed" not in made.states()
+
+
+def test_an_endless_body_is_a_camera(harvest: Callable[..., Harvest], tmp_path: Path) -> None:
+    """MPEG-TS over HTTP without a length, as set-top boxes and encoders serve it, at its own pace."""
+    film = make(tmp_path / "film.ts", Clip(seconds=12)).read_bytes()
+
+    class Box(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "video/mp2t")
+            self.end_headers()
+            with suppress(OSError):
+                for start in range(0, len(film), step := max(1, len(film) // 120)):
+                    self.wfile.write(film[start : start + step])
+                    time.sleep(0.1)
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    with serving(Box) as address:
+        seen(harvest(QUICK), f"{address}/channel", tmp_path / "recorded", within_s=3)
+
+
+def test_every_refusal_says_what_to_do(trap: Callable[..., object]) -> None:
+    for text in (
+        "rtsp://127.0.0.1:1/x#transport=udp",
+        "rtsps://127.0.0.1:1/x",
+        "rtmp://127.0.0.1:1/x",
+        "srt://127.0.0.1:9",
+    ):
+        with pytest.raises(HindsightError) as caught:
+            probe(parse(text), GUARD, timeout_s=4)
+        assert caught.value.advice, text
