@@ -16,6 +16,7 @@ from ingest.recording import Recording
 from ingest.records import GapReason, StreamId
 from ingest.supervise import Supervisor, Surroundings
 from ingest.supervise_file import FileSupervisor
+from ingest.supervise_folder import FolderSupervisor
 from ingest.supervise_live import LiveSupervisor
 
 __all__ = ["CapturePlan", "CaptureStatus", "Fleet", "Recording"]
@@ -32,7 +33,7 @@ class Fleet:
 
     def start(self, plan: CapturePlan) -> None:
         """Begin to capture. Raises `Conflict` when the stream runs already."""
-        kind = LiveSupervisor if plan.source.kind == "live" else FileSupervisor
+        kind = _supervisor(plan)
         with self._lock:
             before = self._running.get(plan.stream)
             if before is not None and before.running:
@@ -62,3 +63,9 @@ class Fleet:
             supervisor.ask_to_stop("service stopped")
         for supervisor in supervisors:
             supervisor.stop("service stopped")
+
+
+def _supervisor(plan: CapturePlan) -> type[LiveSupervisor | FileSupervisor]:
+    if plan.source.scheme == "folder":
+        return FolderSupervisor
+    return LiveSupervisor if plan.source.kind == "live" else FileSupervisor

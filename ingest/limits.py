@@ -20,6 +20,8 @@ class Limits:
     """libav's own patience with a silent peer."""
     silence_s: float = 30.0
     """Silence of a child that reads a file before it is taken for hung."""
+    settle_s: float = 5.0
+    """How long a file in a watched folder must not change before it is taken for finished."""
     stall_s: float = 3.0
     """Silence of a live picture before it counts as stalled, unless five frame intervals are longer."""
     frozen_s: float = 60.0

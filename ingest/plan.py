@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ingest.recording import Recording
-from ingest.records import GapReason, Mark, Moment, StreamId, StreamState
+from ingest.records import GapReason, Mark, Moment, Segment, StreamId, StreamState
 from ingest.sampling import Sampling
 from ingest.sources import SourceSpec
 
@@ -17,7 +17,7 @@ class CapturePlan:
     `starts_at`: moment of a file's first picture (None: now). `recording`: for live streams and remote files.
     `resume`: how far the stream's pictures are remembered; `heard`: how far its sound was listened to. `listened`:
     whether anyone listens, so that a file has ended only when its sound has, too. `blind_because`: why nothing was
-    seen between `resume` and now.
+    seen between `resume` and now. `taken`: the files of a watched folder that were begun before.
     """
 
     stream: StreamId
@@ -30,6 +30,7 @@ class CapturePlan:
     listened: bool = True
     audio: bool = True
     blind_because: GapReason = "service stopped"
+    taken: tuple[Segment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

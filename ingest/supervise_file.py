@@ -22,13 +22,18 @@ class FileSupervisor(Supervisor):
         if plan.starts_at is None:
             plan = replace(plan, starts_at=around.clock.now())
         super().__init__(plan, around, Policy.BLOCK)
-        self._origin: Moment = plan.starts_at or around.clock.now()
+        self._backoff = Backoff(self._limits)
+        self._begin(0, plan.starts_at or around.clock.now(), plan.resume, plan.heard)
+
+    def _begin(self, epoch: int, origin: Moment, resume: Mark | None, heard: Mark | None) -> None:
+        """A file whose first picture was at `origin`, of which all up to `resume` is remembered."""
+        self._epoch, self._origin = epoch, origin
+        self._reached, self._heard_to = resume, heard
+        self._newest: Moment = resume.moment if resume is not None else origin
         self._info: MediaInfo | None = None
-        self._newest: Moment = plan.resume.moment if plan.resume is not None else self._origin
         self._known = False
         self._skip: int | None = None
         self._deaths = 0
-        self._backoff = Backoff(self._limits)
 
     def _run(self) -> None:
         self._say("reading")
@@ -51,7 +56,13 @@ class FileSupervisor(Supervisor):
         return None
 
     def _task(self) -> dict[str, Any]:
-        return {"live": False, "epoch": 0, "resume": self._reached, "heard": self._heard_to, "skip": self._skip}
+        return {
+            "live": False,
+            "epoch": self._epoch,
+            "resume": self._reached,
+            "heard": self._heard_to,
+            "skip": self._skip,
+        }
 
     # --- what comes --------------------------------------------------------------------------------------------
 
@@ -82,11 +93,11 @@ class FileSupervisor(Supervisor):
         first_pts = self._origin - (beat.moment - beat.pts)
         span = Span(self._origin, Moment(self._origin + max(self._duration, 1)))
         size = path.stat().st_size
-        self._journal(Segment(self.plan.stream, 0, span, str(path), size, first_pts=first_pts, owned=False))
+        self._journal(Segment(self.plan.stream, self._epoch, span, str(path), size, first_pts=first_pts, owned=False))
 
     def _cover(self, until: Moment) -> None:
         if until > self._origin:
-            self._journal(Coverage(self.plan.stream, 0, Span(self._origin, until)))
+            self._journal(Coverage(self.plan.stream, self._epoch, Span(self._origin, until)))
 
     # --- what goes wrong ---------------------------------------------------------------------------------------
 

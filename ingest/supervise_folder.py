@@ -1,0 +1,136 @@
+"""The supervisor of a folder: every file that comes into it is read once, each as an epoch of the one stream."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from ingest.errors import DeadlineExceeded, HindsightError
+from ingest.plan import CapturePlan
+from ingest.probe import filmed, probe
+from ingest.records import Mark, Moment
+from ingest.sources import SourceSpec, is_media
+from ingest.supervise import Surroundings
+from ingest.supervise_file import FileSupervisor
+
+_LOOK_S: Final = 1.0
+_UNFINISHED: Final = (".part", ".partial", ".tmp", ".crdownload")
+
+Looks = tuple[int, int]
+"""Size and time of the last change: what does not change any more is no longer written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file and how it looked, since when on the monotonic clock."""
+
+    looks: Looks
+    since: float
+
+
+class FolderSupervisor(FileSupervisor):
+    """Waits until a file is written to its end. What was read before a restart is known by its segment."""
+
+    def __init__(self, plan: CapturePlan, around: Surroundings) -> None:
+        super().__init__(plan, around)
+        self._folder = Path(plan.source.location)
+        self._found: dict[Path, Found] = {}
+        self._refused: dict[Path, Looks] = {}
+        """Files of which nothing could be made, as they were then."""
+        mark = plan.resume
+        known = sorted(plan.taken, key=lambda one: one.epoch)
+        begun = [one for one in known if mark is not None and one.epoch <= mark.epoch]
+        self._again = [*begun[-1:], *known[len(begun) :]]
+        """Read before the restart and perhaps not to the end, or not remembered."""
+        self._taken = {Path(one.path) for one in known}
+        self._next_epoch = max([-1, *(one.epoch for one in known), *([mark.epoch] if mark else [])]) + 1
+        self._after = Moment(max([0, *(one.span.end for one in known)]))
+        """Nothing of the next file may lie before this."""
+
+    def _run(self) -> None:
+        for segment in self._again:
+            resume = self.plan.resume if segment is self._again[0] else None
+            if Path(segment.path).exists():
+                self._read_file(Path(segment.path), segment.epoch, segment.span.start, resume)
+        while True:
+            self._look()
+            self._pause(_LOOK_S)
+
+    def _look(self) -> None:
+        try:
+            folder = self._around.guard.folder(self._folder)
+            ready = self._ready([path for path in folder.iterdir() if _wanted(path)])
+        except (HindsightError, OSError) as error:
+            self._say("offline", str(error))
+            return
+        for path in ready:
+            self._take(path)
+        refused = f" {len(self._refused)} could not be read." if self._refused else ""
+        self._say("live", f"{len(self._taken)} files were read; waiting for more.{refused}")
+
+    def _ready(self, paths: list[Path]) -> list[Path]:
+        """Those that are new and no longer written, in the order in which they were finished."""
+        now, found, ready = self._clock.monotonic(), {}, []
+        for path in paths:
+            status = path.stat()
+            looks = status.st_size, status.st_mtime_ns
+            if path in self._taken or self._refused.get(path) == looks or not status.st_size:
+                continue
+            before = self._found.get(path)
+            found[path] = before if before is not None and before.looks == looks else Found(looks, now)
+            if now - found[path].since >= self._limits.settle_s:
+                ready.append((looks[1], path))
+        self._found = found
+        return [path for _, path in sorted(ready)]
+
+    def _take(self, path: Path) -> None:
+        spec = SourceSpec("file", "file", str(path))
+        try:
+            info = probe(spec, self._around.guard)
+            origin = filmed(info, path, self._clock.now())
+        except DeadlineExceeded:
+            return  # it is looked at again
+        except HindsightError as error:
+            self._refuse(path, error)
+            return
+        late = " It was filmed before what is remembered, and stands behind it." if origin < self._after else ""
+        self._say("reading", f"{path.name}.{late}")
+        self._taken.add(path)
+        self._read_file(path, self._next_epoch, Moment(max(origin, self._after)), None)
+
+    def _read_file(self, path: Path, epoch: int, origin: Moment, resume: Mark | None) -> None:
+        """One file from `resume` to its end, as the file supervisor does it."""
+        heard = self.plan.heard if resume is not None else None
+        self.plan = replace(self.plan, source=SourceSpec("file", "file", str(path)), starts_at=origin)
+        self._begin(epoch, origin, resume, heard)
+        try:
+            while (outcome := self._attempt()) is None:
+                self._go_on()
+            self._finished(outcome)
+        except HindsightError as error:
+            if self._reached is None:
+                self._refuse(path, error)
+            else:
+                self._failed(error)
+
+    def _refuse(self, path: Path, error: HindsightError) -> None:
+        """Tried again when it has changed: it may not have been written to its end after all."""
+        status = path.stat()
+        self._refused[path] = status.st_size, status.st_mtime_ns
+        self._taken.discard(path)
+        self._say("live", f"{path.name}: {error}")
+
+    def _ended(self, epoch: int, moment: Moment, detail: str = "") -> None:
+        """A file has ended, and the stream has not."""
+        self._next_epoch, self._after = max(self._next_epoch, epoch + 1), Moment(max(self._after, moment))
+        if detail:
+            self._say("reading", detail)
+
+    def _opened(self, info: Any) -> None:
+        self._info = info
+
+
+def _wanted(path: Path) -> bool:
+    """A media file by its name, neither hidden nor named as unfinished."""
+    return is_media(path) and not path.name.startswith(".") and path.suffix.lower() not in _UNFINISHED

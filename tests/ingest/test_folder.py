@@ -1,0 +1,167 @@
+"""A watched folder: every file once, when it is finished, each where it belongs, also over a restart."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ingest.capture import CapturePlan
+from ingest.clock import SystemClock
+from ingest.limits import Limits
+from ingest.records import Coverage, Frame, Mark, Moment, Segment, StateChange, seconds
+from ingest.sampling import Sampling
+from ingest.sources import parse
+from tests.ingest.conftest import STREAM, Harvest
+from tests.media import Clip, make, number_in
+
+QUICK = Limits(settle_s=0.6)
+EVERY = Sampling(floor_hz=5, ceiling_hz=5)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "incoming"
+    made.mkdir()
+    return made
+
+
+def put(source: Path, folder: Path, name: str, minutes_ago: float) -> Path:
+    """A file that was finished so long ago."""
+    path = folder / name
+    shutil.copy(source, path)
+    then = time.time() - 60 * minutes_ago
+    os.utime(path, (then, then))
+    return path
+
+
+def plan(folder: Path, **more: object) -> CapturePlan:
+    return CapturePlan(STREAM, parse(str(folder)), sampling=EVERY, **more)  # type: ignore[arg-type]
+
+
+def read(made: Harvest, count: int) -> None:
+    made.wait(
+        lambda: [f"{count} files were read" in change.detail for change in made.of(StateChange)[-1:]] == [True], 30
+    )
+
+
+def test_files_become_footage_of_one_stream_each_where_it_was_filmed(
+    clips: Path, folder: Path, harvest: Callable[..., Harvest]
+) -> None:
+    made = harvest(QUICK)
+    put(clips / "ten.mkv", folder, "second.mkv", 10)
+    put(clips / "ten.mp4", folder, "first.mp4", 20)
+    (folder / "notes.txt").write_text("no video")
+    (folder / ".hidden.mp4").write_bytes(b"x")
+    (folder / "unfinished.mp4.part").write_bytes(b"x")
+    made.fleet.start(plan(folder))
+    read(made, 2)
+    put(clips / "ten.ts", folder, "third.ts", 0)
+    read(made, 3)
+    time.sleep(1.5)
+    made.halt()
+    frames = made.of(Frame)
+    assert [sum(frame.epoch == epoch for frame in frames) for epoch in (0, 1, 2)] == [pytest.approx(50, abs=2)] * 3
+    names = [Path(segment.path).name for segment in made.of(Segment)]
+    assert names == ["first.mp4", "second.mkv", "third.ts"]
+    now = SystemClock().now()
+    for segment, ago in zip(made.of(Segment), (20, 10, 0), strict=True):
+        assert now - segment.span.end == pytest.approx(seconds(60 * ago), abs=seconds(20))
+        assert not segment.owned
+    for frame in frames:
+        start = made.of(Segment)[frame.epoch].span.start
+        assert frame.moment - start == pytest.approx(number_in(frame.pixels) * 40_000, abs=1000)
+    assert {coverage.epoch for coverage in made.of(Coverage)} == {0, 1, 2}
+
+
+def test_a_file_that_is_still_written_is_waited_for(clips: Path, folder: Path, harvest: Callable[..., Harvest]) -> None:
+    made, data = harvest(QUICK), (clips / "ten.mp4").read_bytes()
+    made.fleet.start(plan(folder))
+
+    def write() -> None:
+        with (folder / "slow.mp4").open("wb", buffering=0) as file:
+            for part in range(8):
+                file.write(data[part * len(data) // 8 : (part + 1) * len(data) // 8])
+                time.sleep(0.3)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    time.sleep(1.5)
+    assert not made.of(Frame)
+    writer.join()
+    read(made, 1)
+    assert len(made.of(Frame)) == pytest.approx(50, abs=2)
+
+
+def test_a_file_of_no_use_is_named_and_read_once_it_is_whole(
+    clips: Path, folder: Path, harvest: Callable[..., Harvest]
+) -> None:
+    """A copy that stopped half way looks finished; when it goes on it is read after all. Others are not held up."""
+    made, data = harvest(QUICK), (clips / "ten.mp4").read_bytes()
+    (folder / "half.mp4").write_bytes(data[: len(data) // 2])
+    made.fleet.start(plan(folder))
+    made.wait(lambda: any("half.mp4: " in change.detail for change in made.of(StateChange)))
+    put(clips / "ten.mkv", folder, "whole.mkv", 0)
+    read(made, 1)
+    assert "1 could not be read" in made.of(StateChange)[-1].detail
+    (folder / "half.mp4").write_bytes(data)
+    read(made, 2)
+    assert {frame.epoch for frame in made.of(Frame)} == {0, 1}
+
+
+def test_a_file_from_before_what_is_remembered_stands_behind_it(
+    clips: Path, folder: Path, harvest: Callable[..., Harvest]
+) -> None:
+    made = harvest(QUICK)
+    put(clips / "ten.mp4", folder, "new.mp4", 1)
+    made.fleet.start(plan(folder))
+    read(made, 1)
+    put(clips / "ten.mkv", folder, "old.mkv", 100)
+    read(made, 2)
+    new, old = made.of(Segment)
+    assert old.span.start >= new.span.end
+    assert any("stands behind it" in change.detail for change in made.of(StateChange))
+
+
+def test_after_a_restart_only_what_is_not_remembered_is_read(
+    clips: Path, folder: Path, harvest: Callable[..., Harvest]
+) -> None:
+    """Killed within the second of three files: the first is left alone, the second read on, the third read."""
+    put(make(folder.parent / "long.mp4", Clip(seconds=32)), folder, "a.mp4", 30)
+    put(clips / "long.mp4", folder, "b.mp4", 20)
+    put(clips / "ten.mkv", folder, "c.mkv", 10)
+    before = harvest(QUICK)
+    before.fleet.start(plan(folder))
+    read(before, 3)
+    before.halt()
+    whole = before.of(Frame)
+    middle = next(frame for frame in whole if frame.epoch == 1 and number_in(frame.pixels) >= 600)
+    mark = Mark(1, middle.pts, middle.moment)
+    taken = tuple(before.of(Segment)[:2])
+    after = harvest(QUICK)
+    after.fleet.start(plan(folder, resume=mark, heard=mark, taken=taken))
+    read(after, 3)
+    after.halt()
+    again = {frame.key for frame in after.of(Frame)}
+    assert {frame.epoch for frame in after.of(Frame)} == {1, 2}
+    assert again <= {frame.key for frame in whole}, "the same frames have the same keys"
+    assert {frame.key for frame in whole if (frame.epoch, frame.pts) > (1, middle.pts)} <= again
+    assert min(frame.pts for frame in after.of(Frame) if frame.epoch == 1) > middle.pts - seconds(6)
+
+
+def test_a_folder_that_is_gone_is_offline_until_it_is_back(
+    clips: Path, folder: Path, harvest: Callable[..., Harvest]
+) -> None:
+    made = harvest(QUICK)
+    made.fleet.start(plan(folder))
+    made.wait(lambda: made.states()[-1:] == ["live"])
+    folder.rename(folder.with_name("away"))
+    made.wait(lambda: made.states()[-1:] == ["offline"])
+    folder.with_name("away").rename(folder)
+    put(clips / "ten.mp4", folder, "a.mp4", Moment(0))
+    read(made, 1)
