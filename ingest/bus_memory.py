@@ -120,7 +120,7 @@ class MemoryBus:
         """Drop the oldest frame or sound; the first group of a topic keeps the account of frames."""
         dropped = queue.popleft()
         if account and self._ledger is not None and isinstance(dropped, Frame):
-            self._ledger.dropped(dropped.stream, "overload")
+            self._ledger.dropped(dropped.stream, "overload", epoch=dropped.epoch)
 
     def _take(self, topics: tuple[str, ...], group: str, limit: int) -> list[Delivery]:
         taken: list[Delivery] = []

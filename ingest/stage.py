@@ -114,6 +114,7 @@ class _Driver:
         _LOG.warning("%s sets %s aside", self._stage.name, delivery.record.key, exc_info=error)
         self._bus.park(delivery, f"{reason}: {error}")
         record = delivery.record
-        counts = isinstance(record, Frame) or (isinstance(record, Feature) and record.origin == "frame")
-        if self._ledger is not None and counts:
-            self._ledger.parked(record.stream, f"{self._stage.name}: {reason}")
+        if self._ledger is None or not isinstance(record, Frame | Feature):
+            return
+        if isinstance(record, Frame) or record.origin == "frame":
+            self._ledger.parked(record.stream, f"{self._stage.name}: {reason}", epoch=record.epoch)

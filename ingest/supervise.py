@@ -155,9 +155,9 @@ class Supervisor(ABC):
     def _heard(self, message: Message) -> None:
         match message:
             case Frame():
-                self._around.ledger.captured(message.stream)
+                self._around.ledger.captured(message.stream, epoch=message.epoch)
                 if not self._publish(FRAMES, message, self._policy):
-                    self._around.ledger.dropped(message.stream, "stopped")
+                    self._around.ledger.dropped(message.stream, "stopped", epoch=message.epoch)
                 self._reached = Mark(message.epoch, message.pts, message.moment)
                 self._set(last_frame=message.moment)
             case Sound():

@@ -159,14 +159,14 @@ class RememberStage:
         """One transaction for everything; the ledger learns of it only once it is committed."""
         if not records:
             return
-        stored: dict[StreamId, int] = defaultdict(int)
-        dropped: dict[tuple[StreamId, str], int] = defaultdict(int)
+        stored: dict[tuple[StreamId, int], int] = defaultdict(int)
+        dropped: dict[tuple[StreamId, int, str], int] = defaultdict(int)
         unwanted: list[Path] = []
         self._store.database.probe("before rows")
         with self._store.database.write() as connection:
             known: dict[StreamId, list[Span] | None] = {}
             ends: dict[StreamId, Moment | None] = {}
-            features: dict[tuple[StreamId, Origin], list[Feature]] = defaultdict(list)
+            features: dict[tuple[StreamId, Origin, int], list[Feature]] = defaultdict(list)
             for record in records:
                 if record.stream not in known:
                     known[record.stream] = self._forgotten(connection, record.stream)
@@ -176,17 +176,17 @@ class RememberStage:
                 if reason and isinstance(record, Segment) and record.owned:
                     unwanted.append(Path(record.path))
                 if not reason and isinstance(record, Feature):
-                    features[record.stream, record.origin].append(_within(record, ends[record.stream]))
+                    features[record.stream, record.origin, record.epoch].append(_within(record, ends[record.stream]))
                 elif not reason:
                     self._journal(connection, record)
                 elif isinstance(record, Feature) and record.origin == "frame":
-                    dropped[record.stream, reason] += 1
-            for (stream, origin), some in features.items():
+                    dropped[record.stream, record.epoch, reason] += 1
+            for (stream, origin, epoch), some in features.items():
                 new = self._store.features.insert(connection, stream, origin, some)
                 self._store.timeline.observe(connection, _observations(some, known[stream] or []))
                 if origin == "frame":
-                    stored[stream] += new
-                    dropped[stream, "already remembered"] += len(some) - new
+                    stored[stream, epoch] += new
+                    dropped[stream, epoch, "already remembered"] += len(some) - new
             for record in records:
                 if isinstance(record, Heard) and known[record.stream] is not None:
                     self._store.features.hear(connection, record)
@@ -211,13 +211,13 @@ class RememberStage:
             case _:
                 pass  # `Ended` is told by the seal that follows, `Heard` once the features are written
 
-    def _count(self, stored: dict[StreamId, int], dropped: dict[tuple[StreamId, str], int]) -> None:
-        for stream, count in stored.items():
+    def _count(self, stored: dict[tuple[StreamId, int], int], dropped: dict[tuple[StreamId, int, str], int]) -> None:
+        for (stream, epoch), count in stored.items():
             if count:
-                self._ledger.stored(stream, count)
-        for (stream, reason), count in dropped.items():
+                self._ledger.stored(stream, count, epoch=epoch)
+        for (stream, epoch, reason), count in dropped.items():
             if count:
-                self._ledger.dropped(stream, reason, count)
+                self._ledger.dropped(stream, reason, count, epoch=epoch)
 
 
 def _within(feature: Feature, end: Moment | None) -> Feature:

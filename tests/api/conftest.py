@@ -95,6 +95,15 @@ def running(settings: Settings, models: Models | None = None) -> Iterator[tuple[
         thread.join(10)
         service.close()
         listening.close()
+        assert_conserved(service)
+
+
+def assert_conserved(service: Service) -> None:
+    """captured = stored + dropped + parked, and nothing under way any more: for each stream and each epoch of it."""
+    ledger = service.ledger
+    for stream in ledger.streams():
+        flying = {epoch: counts.in_flight for epoch, counts in ledger.epochs(stream).items() if counts.in_flight}
+        assert (flying, ledger.counts(stream).in_flight) == ({}, 0), stream
 
 
 @pytest.fixture

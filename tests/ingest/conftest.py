@@ -92,7 +92,7 @@ class Harvest:
                     time.sleep(self.pace_s if isinstance(delivery.record, Frame) else 0)
                     self.records.append(delivery.record)
                     if isinstance(delivery.record, Frame):
-                        self.ledger.stored(delivery.record.stream)
+                        self.ledger.stored(delivery.record.stream, epoch=delivery.record.epoch)
                 self.bus.acknowledge(deliveries)
 
 
@@ -120,6 +120,9 @@ def harvest(clips: Path, tmp_path: Path) -> Iterator[Callable[..., Harvest]]:
         whole.bus.close()
         for stream in {record.stream for record in whole.records}:
             assert whole.ledger.counts(stream).in_flight == 0
+            assert {
+                epoch: counts.in_flight for epoch, counts in whole.ledger.epochs(stream).items() if counts.in_flight
+            } == {}
         assert children() == []
 
 

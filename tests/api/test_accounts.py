@@ -1,0 +1,92 @@
+"""Counters go on after a restart, and the account of every frame balances whatever ended the process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api.accounts import Accounts
+from api.settings import Settings
+from ingest.ledger import Counts, Ledger
+from ingest.records import StreamId
+from tests.api.conftest import add, running
+
+CAM = StreamId("cam")
+
+
+def counters(http: Any) -> dict[str, Any]:
+    found: dict[str, Any] = http.get("/v1/streams/door").json()["counters"]
+    return found
+
+
+def test_counters_go_on_after_a_restart(settings: Settings, films: Path) -> None:
+    with running(settings) as (_, http):
+        add(http, "door", films / "plain.mp4")
+        before = counters(http)
+        assert before["captured"] == before["stored"] > 10
+    with running(settings) as (_, http):
+        assert counters(http) == before
+        http.delete("/v1/streams/door")
+        add(http, "door", films / "plain.mp4")
+        assert counters(http) == before, "a stream that is new begins at nothing"
+
+
+def test_what_was_under_way_when_the_process_was_killed_is_lost_and_counted(settings: Settings, films: Path) -> None:
+    with running(settings) as (_, http):
+        stream = add(http, "door", films / "plain.mp4")
+        before = counters(http)
+        torn = Ledger()
+        torn.captured(StreamId(stream["id"]), 7)
+        torn.stored(StreamId(stream["id"]), 4)
+    note_last(settings, torn)
+    with running(settings) as (_, http):
+        assert counters(http) == {
+            "captured": 7, "stored": 4, "dropped": {"restart": 3}, "parked": {}, "in_flight": 0
+        }  # fmt: skip
+    assert before["captured"] > 7
+
+
+def note_last(settings: Settings, ledger: Ledger) -> None:
+    """What a process that is killed now would have noted last."""
+    from api.compose import open_memory
+    from ingest.clock import SystemClock
+    from tests.api.conftest import fake_models
+
+    models = fake_models()
+    memory = open_memory(settings, models, ledger, SystemClock())
+    Accounts(memory.store, ledger).note()
+    memory.close()
+    models.close()
+
+
+_KINDS = st.sampled_from(["captured", "stored", "dropped", "parked"])
+
+
+@given(st.lists(st.tuples(_KINDS, st.integers(0, 40), st.integers(1, 9))))
+def test_epochs_that_are_folded_change_no_sum(entries: list[tuple[str, int, int]]) -> None:
+    """However many epochs there were: the sum of all is the sum of all, and what is not balanced is kept apart."""
+    ledger, plain = Ledger(), dict.fromkeys(("captured", "stored", "dropped", "parked"), 0)
+    flying: dict[int, int] = {}
+    for kind, epoch, count in entries:
+        plain[kind] += count
+        flying[epoch] = flying.get(epoch, 0) + (count if kind == "captured" else -count)
+        match kind:
+            case "captured":
+                ledger.captured(CAM, count, epoch=epoch)
+            case "stored":
+                ledger.stored(CAM, count, epoch=epoch)
+            case "dropped":
+                ledger.dropped(CAM, "overload", count, epoch=epoch)
+            case _:
+                ledger.parked(CAM, "poison", count, epoch=epoch)
+    counts = ledger.counts(CAM)
+    assert (counts.captured, counts.stored) == (plain["captured"], plain["stored"])
+    assert (sum(counts.dropped.values()), sum(counts.parked.values())) == (plain["dropped"], plain["parked"])
+    assert sum(one.in_flight for one in ledger.epochs(CAM).values()) == sum(flying.values())
+    again = Ledger()
+    again.restore(CAM, counts)
+    assert again.counts(CAM).in_flight == min(0, counts.in_flight)
+    assert Counts(1, 0, {}, {}).in_flight == 1
