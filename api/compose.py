@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Self
 
+from api.accounts import Accounts
 from api.ask import Asker, Memories
 from api.erase import Eraser
 from api.find import Finder
@@ -25,6 +26,7 @@ from api.streams import Capturing, Streams
 from api.summary import Summariser
 from api.timeline import Timelines
 from api.uploads import Uploads
+from api.vault import Vault
 from api.views import Views
 from api.watch import Watch
 from api.workers import Workers
@@ -38,6 +40,7 @@ from memory.memory import Memory, MemoryOptions
 
 DELIVER_EVERY_S = 1.0
 TIDY_EVERY_S = 60.0
+NOTE_EVERY_S = 10.0
 DRAIN_S = 5.0
 """How long what was captured may take to be remembered when the service stops."""
 COUNTING = ("encode", "remember")
@@ -52,9 +55,9 @@ class Service:
         self.clock = clock = clock or SystemClock()
         self.guard = Guard(settings.readable, settings.networks)
         self.models = models or chosen(settings, self.guard)
-        self._ledger = Ledger()
+        self.ledger = Ledger()
         try:
-            self.memory = open_memory(settings, self.models, self._ledger, clock)
+            self.memory = open_memory(settings, self.models, self.ledger, clock)
         except BaseException:
             self.models.close()
             raise
@@ -68,12 +71,19 @@ class Service:
             self._watch,
             Lookout(store, clock, settings),
         )
-        self.bus = MemoryBus(groups(self._stages), ledger=self._ledger, clock=clock)
-        self._fleet = Fleet(self.bus, self.guard, self._ledger, clock)
+        self.bus = MemoryBus(groups(self._stages), ledger=self.ledger, clock=clock)
+        self._fleet = Fleet(self.bus, self.guard, self.ledger, clock)
 
         self.scopes = Scopes(store, clock, settings)
         views = Views(store, clock, self.scopes)
-        capturing = Capturing(self._fleet, self.guard, self._ledger, self.models.transcriber is not None)
+        capturing = Capturing(
+            self._fleet,
+            self.guard,
+            self.ledger,
+            Vault(settings.key_file),
+            self.models.transcriber is not None,
+        )
+        self._accounts = Accounts(store, self.ledger)
         self.streams = Streams(store, capturing, self.scopes, views, clock, settings)
         self.uploads = Uploads(self.streams, clock, settings)
         self.footage = Footage(store, settings)
@@ -91,15 +101,18 @@ class Service:
 
     def start(self) -> Self:
         """Catches up on what was stored but not judged, then watches every stream from where it is remembered."""
+        self._accounts.restore()
+        self.streams.seal_all()
         self._watch.reload()
         self._watch.catch_up()
         for stage in self._stages:
-            ledger = self._ledger if stage.name in COUNTING else None
+            ledger = self.ledger if stage.name in COUNTING else None
             self.workers.run(
                 stage.name, partial(drive, stage, self.bus, self.workers.stop, ledger=ledger, clock=self.clock)
             )
         self.workers.every(DELIVER_EVERY_S, "outbox", self._courier.deliver_due)
         self.workers.every(TIDY_EVERY_S, "housekeeping", self.housekeeping.tidy)
+        self.workers.every(NOTE_EVERY_S, "accounts", self._accounts.note)
         self.streams.restart_all()
         return self
 
@@ -112,6 +125,7 @@ class Service:
         self.workers.stop.set()
         self.bus.close()
         self.workers.close()
+        self._accounts.note()
         self.memory.close()
         self.models.close()
 

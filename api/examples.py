@@ -59,6 +59,7 @@ PROBLEM: dict[str, Any] = {
 
 EXAMPLES: dict[str, dict[str, Any]] = {
     "StreamIn": {"name": "door-cam", "source": "rtsp://user:secret@192.168.1.20/stream1", "starts_at": None},
+    "StreamPatch": {"name": "front-door", "password": "another secret"},
     "StreamOut": {
         "id": "s1f0c2a9b3",
         "name": "door-cam",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 from ingest.records import GapReason, ObservationKind, StreamKind, StreamState
 
@@ -65,6 +65,17 @@ class StreamIn(Model):
     name: str = Field(min_length=1, max_length=80, examples=["door-cam"])
     source: str = Field(max_length=4096, examples=["rtsp://user:secret@192.168.1.20/stream1", "/home/me/holiday.mp4"])
     starts_at: str | None = Field(None, description="When a file was filmed; its own creation time if absent.")
+    username: str | None = Field(None, max_length=200, description="In place of the one in the source.")
+    password: SecretStr | None = Field(None, max_length=200, description="In place of the one in the source.")
+
+
+class StreamPatch(Model):
+    """What to change of a stream; what is absent stays. A running one goes on with it at once."""
+
+    name: str | None = Field(None, min_length=1, max_length=80)
+    source: str | None = Field(None, max_length=4096, description="Where the same camera is to be found now.")
+    username: str | None = Field(None, max_length=200)
+    password: SecretStr | None = Field(None, max_length=200, description="Never shown again.")
 
 
 class Counters(Model):

@@ -39,6 +39,9 @@ class Settings(BaseSettings):
 
     roots: list[Path] = Field([Path("~"), Path()], description="Folders that video files may be read from.")
     networks: list[str] = Field([], description="Networks (CIDR) granted beyond public and private ones.")
+    vault_key_file: Path | None = Field(
+        None, description="File of the key that credentials are sealed with; vault.key in the data folder if unset."
+    )
     webhook_secret: SecretStr = Field(SecretStr(""), description="Signs webhooks with HMAC-SHA256 when set.")
 
     sample_floor_hz: float = Field(0.5, gt=0, le=60, description="Frames per second that are always looked at.")
@@ -112,6 +115,11 @@ class Settings(BaseSettings):
     def readable(self) -> tuple[Path, ...]:
         """Where files may be read: the roots, and what was uploaded."""
         return (*(root.expanduser().absolute() for root in self.roots), self.folder / "uploads")
+
+    @property
+    def key_file(self) -> Path:
+        """Where the key for credentials is."""
+        return (self.vault_key_file or self.folder / "vault.key").expanduser().absolute()
 
     def folder_of(self, system: str) -> Path:
         """Where the files of a video-language system are."""

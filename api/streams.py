@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import re
 import secrets
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from api import times
-from api.schemas import StreamIn, StreamOut
+from api.schemas import StreamIn, StreamOut, StreamPatch
 from api.scope import Scopes
 from api.settings import Settings
+from api.vault import Vault
 from api.views import Views
 from ingest.capture import CapturePlan, Fleet, Recording
 from ingest.clock import Clock
 from ingest.errors import Conflict, DeadlineExceeded, HindsightError, Invalid, NotFound, SourceUnavailable
 from ingest.guard import Guard
 from ingest.ledger import Ledger
-from ingest.probe import MediaInfo, probe
-from ingest.records import GapReason, Moment, StateChange, StreamId, seconds
+from ingest.probe import MediaInfo, filmed, probe
+from ingest.records import GapReason, Moment, StateChange, StreamId
 from ingest.sampling import Sampling
-from ingest.sources import SourceSpec, parse
+from ingest.sources import MASK, Secret, SourceSpec, parse
 from memory.store import Store, StreamRow
-
-EARLIEST = Moment(seconds(315_532_800))
-"""1980: a file that says it is older has no clock in its camera."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +33,7 @@ class Capturing:
     fleet: Fleet
     guard: Guard
     ledger: Ledger
+    vault: Vault
     listened: bool
 
 
@@ -54,7 +54,7 @@ class Streams:
         """Opens the source before anything is written: what cannot be opened leaves no trace."""
         name = checked_name(request.name)
         self._free(name)
-        source = parse(request.source)
+        source = _with_login(parse(request.source), request)
         info = self._probe(source)
         row = self._row(name, request, source, info)
         self._store.streams.add(row)
@@ -75,6 +75,35 @@ class Streams:
     def get(self, id_or_name: str) -> StreamOut:
         return self._shown(self._store.streams.get(id_or_name))
 
+    def change(self, id_or_name: str, patch: StreamPatch) -> StreamOut:
+        """Another name, address or login. What is watched goes on with it; what cannot be opened changes nothing."""
+        row = self._store.streams.get(id_or_name)
+        name = checked_name(patch.name) if patch.name is not None else row.name
+        if patch.source is None and patch.username is None and patch.password is None:
+            self._store.streams.change(replace(row, name=name))
+            return self.get(row.id)
+        source = self._changed(row, patch)
+        self._probe(source)
+        self._store.streams.change(replace(self._sealed(row, source), name=name))
+        if not row.paused:
+            self._capturing.fleet.stop(row.id, reason="paused")
+            self._begin(self._store.streams.get(row.id), "paused")
+        return self.get(row.id)
+
+    def _changed(self, row: StreamRow, patch: StreamPatch) -> SourceSpec:
+        """The source with what is new of it."""
+        if row.kind != "live":
+            raise Invalid("A file stays what it is.", advice="Add the other file as a stream of its own.")
+        if patch.source is not None:
+            source = _with_login(parse(patch.source), patch)
+        elif patch.username is not None and patch.password is not None and MASK not in row.source:
+            source = _with_login(parse(row.source), patch)  # also where the old login can no longer be read
+        else:
+            source = _with_login(self._source(row), patch)
+        if source.kind != row.kind:
+            raise Invalid("A camera does not become a file.", advice="Add the file as a stream of its own.")
+        return source
+
     def pause(self, id_or_name: str) -> StreamOut:
         row = self._store.streams.get(id_or_name)
         if row.state == "finished":
@@ -91,7 +120,7 @@ class Streams:
             self._store.streams.set_paused(row.id, False)
             if row.state != "finished":
                 self._store.streams.set_state(StateChange(row.id, "connecting", self._clock.now()))
-                self._start(row, "paused")
+                self._begin(row, "paused")
         return self.get(row.id)
 
     def restart_all(self) -> None:
@@ -99,10 +128,32 @@ class Streams:
         for row in self._store.streams.all():
             if row.paused or row.state == "finished":
                 continue
-            try:
-                self._start(row)
-            except HindsightError as error:  # a source that is no longer allowed must not keep the others down
-                self._store.streams.set_state(StateChange(row.id, "failed", self._clock.now(), str(error)))
+            with suppress(HindsightError):  # what cannot be started says so and does not keep the others down
+                self._begin(row)
+
+    def seal_all(self) -> None:
+        """Credentials that an earlier version kept in the clear are sealed, and the old bytes leave the disk."""
+        clear = [row for row in self._store.streams.all() if not row.login and parse(row.source).secrets()]
+        for row in clear:
+            self._store.streams.change(self._sealed(row, parse(row.source)))
+        if clear:
+            self._store.database.scrub()
+
+    def _sealed(self, row: StreamRow, source: SourceSpec) -> StreamRow:
+        login = self._capturing.vault.seal(source.secrets(), row.id)
+        return replace(row, source=source.bare, masked=source.masked, login=login)
+
+    def _source(self, row: StreamRow) -> SourceSpec:
+        """The source with its credentials. Raises `CredentialsLost`."""
+        return parse(row.source).with_secrets(self._capturing.vault.open(row.login, row.id))
+
+    def _begin(self, row: StreamRow, blind_because: GapReason = "service stopped") -> None:
+        """Start to watch, or say why that cannot be."""
+        try:
+            self._start(row, blind_because)
+        except HindsightError as error:
+            self._store.streams.set_state(StateChange(row.id, "failed", self._clock.now(), str(error)))
+            raise
 
     def _free(self, name: str) -> None:
         try:
@@ -122,11 +173,11 @@ class Streams:
         file = source.kind == "file"
         if request.starts_at and not file:
             raise Invalid("A live stream starts when it is seen.", advice="Leave the start time out.")
-        return StreamRow(
+        row = StreamRow(
             id=StreamId(f"{slug(name)}-{secrets.token_hex(3)}"),
             name=name,
             kind=source.kind,
-            source=request.source if source.scheme != "file" else source.location,
+            source=source.bare,
             masked=source.masked,
             state="connecting",
             detail="",
@@ -134,18 +185,13 @@ class Streams:
             origin=self._origin(request, source, info) if file else None,
             duration_us=info.duration_us if file else None,
         )
+        return self._sealed(row, source)
 
     def _origin(self, request: StreamIn, source: SourceSpec, info: MediaInfo) -> Moment:
         """When a file's first picture was taken: as told, as its camera wrote, or as its last change suggests."""
         if request.starts_at:
             return times.read(request.starts_at, self._scopes.calendar()).start
-        now = self._clock.now()
-        if info.created is not None and EARLIEST < info.created < now:
-            return info.created
-        if source.scheme == "file":
-            changed = seconds(Path(source.location).stat().st_mtime)
-            return Moment(max(EARLIEST, min(changed, now) - (info.duration_us or 0)))
-        return Moment(now - (info.duration_us or 0))
+        return filmed(info, Path(source.location) if source.scheme == "file" else None, self._clock.now())
 
     def _start(self, row: StreamRow, blind_because: GapReason = "service stopped") -> None:
         settings = self._settings
@@ -154,8 +200,9 @@ class Streams:
             ceiling_hz=settings.sample_ceiling_hz,
             max_side=settings.sample_side,
         )
-        source = parse(row.source)
-        records = source.scheme != "file" and settings.record
+        source = self._source(row)
+        records = source.scheme not in ("file", "folder") and settings.record
+        watched = source.scheme == "folder"
         plan = CapturePlan(
             stream=row.id,
             source=source,
@@ -167,12 +214,23 @@ class Streams:
             listened=self._capturing.listened,
             audio=settings.audio,
             blind_because=blind_because,
+            taken=self._store.timeline.segments(row.id) if watched else (),
         )
         self._capturing.fleet.start(plan)
 
     def _shown(self, row: StreamRow) -> StreamOut:
         status = None if row.paused else self._capturing.fleet.status(row.id)
         return self._views.stream(row, status, self._capturing.ledger.counts(row.id))
+
+
+def _with_login(source: SourceSpec, given: StreamIn | StreamPatch) -> SourceSpec:
+    """`source` with the user name and the password that were given apart from it."""
+    if given.username is None and given.password is None:
+        return source
+    if not source.remote:
+        raise Invalid("Only addresses have a user name and a password.", advice="Leave them out.")
+    password = source.password if given.password is None else Secret(given.password.get_secret_value())
+    return replace(source, username=source.username if given.username is None else given.username, password=password)
 
 
 def checked_name(name: str) -> str:

@@ -54,6 +54,9 @@ class Client:
     def post(self, path: str, body: object | None = None, **params: object) -> Any:
         return self._json("POST", path, json=body, params=_given(params))
 
+    def patch(self, path: str, body: object) -> Any:
+        return self._json("PATCH", path, json=body)
+
     def delete(self, path: str) -> Any:
         return self._json("DELETE", path)
 

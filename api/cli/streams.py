@@ -1,4 +1,4 @@
-"""add · streams · pause · resume · remove"""
+"""add · change · streams · pause · resume · remove"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from api.cli import output
 from api.cli.client import Client, named
 from api.cli.options import Json, Yes
-from ingest.errors import BrokenVideo, NotFound
+from ingest.errors import BrokenVideo, Invalid, NotFound
 
 WAITING = {"connecting", "reading"}
 
@@ -40,6 +40,23 @@ def add(
         output.as_json(stream)
     else:
         output.say(f"{stream['name']} is {stream['state']}{_progress(stream)}.")
+
+
+def change(
+    name: Annotated[str, typer.Argument(help="What it is called now.")],
+    to: Annotated[str | None, typer.Option("--name", help="What to call it from now on.")] = None,
+    source: Annotated[str | None, typer.Option(help="Where the same camera is to be found now.")] = None,
+    username: Annotated[str | None, typer.Option(help="In place of the one that it has.")] = None,
+    password: Annotated[bool, typer.Option("--password", help="Ask for a new password.")] = False,
+    json: Json = False,
+) -> None:
+    """Change the name, address or login of a stream while it is watched."""
+    secret = typer.prompt("Password", hide_input=True) if password else None
+    wanted = {"name": to, "source": source, "username": username, "password": secret}
+    patch = {field: value for field, value in wanted.items() if value is not None}
+    if not patch:
+        raise Invalid("Nothing was said to be changed.", advice="Give --name, --source, --username or --password.")
+    _told(Client().patch(f"/v1/streams/{named(name)}", patch), json)
 
 
 def streams(json: Json = False) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from api.routes.parts import From, Parts, To
-from api.schemas import EraseOut, StreamIn, StreamOut, TimelineOut
+from api.schemas import EraseOut, StreamIn, StreamOut, StreamPatch, TimelineOut
 
 router = APIRouter(prefix="/v1/streams", tags=["streams"])
 
@@ -26,6 +26,12 @@ def list_streams(parts: Parts) -> list[StreamOut]:
 def get_stream(stream: str, parts: Parts) -> StreamOut:
     """One stream, by id or by name."""
     return parts.streams.get(stream)
+
+
+@router.patch("/{stream}")
+def change_stream(stream: str, request: StreamPatch, parts: Parts) -> StreamOut:
+    """Another name, address or login. A new address is opened before anything is changed."""
+    return parts.streams.change(stream, request)
 
 
 @router.delete("/{stream}")

@@ -13,12 +13,12 @@ Level = Literal["chapter", "hour", "day"]
 
 @dataclass(frozen=True, slots=True)
 class StreamRow:
-    """A stream as it is kept. `source` may hold credentials and is never shown; `masked` is."""
+    """A stream as it is kept. `source` is without credentials, which are sealed in `login`; `masked` is shown."""
 
     id: StreamId
     name: str
     kind: StreamKind
-    source: str = field(repr=False)
+    source: str
     masked: str
     state: StreamState
     detail: str
@@ -26,6 +26,7 @@ class StreamRow:
     origin: Moment | None = None
     duration_us: int | None = None
     paused: bool = False
+    login: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

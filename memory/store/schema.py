@@ -54,6 +54,8 @@ streams = Table(
     Column("origin", BigInteger),
     Column("duration_us", BigInteger),
     Column("paused", Boolean, nullable=False),
+    Column("login", Text, nullable=False, server_default=""),
+    Column("counters", Text, nullable=False, server_default=""),
     Column("frames", BigInteger, nullable=False),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, func, select, tuple_, update
@@ -62,6 +63,28 @@ class Streams:
             changed = connection.execute(_where(stream).values(paused=paused)).rowcount
         if not changed:
             raise NotFound(f"There is no stream {stream!r}.", advice="`hindsight streams` lists them.")
+
+    def change(self, row: StreamRow) -> None:
+        """Another name, source, or login for the stream of this id. Raises `Conflict` when the name is taken."""
+        table = schema.streams
+        with self._database.write() as connection:
+            taken = select(table.c.id).where(table.c.name == row.name, table.c.id != row.id)
+            if connection.execute(taken).first() is not None:
+                raise Conflict(f"There is already a stream called {row.name!r}.", advice="Choose another name.")
+            changes = {name: getattr(row, name) for name in ("name", "source", "masked", "login")}
+            if not connection.execute(_where(row.id).values(changes)).rowcount:
+                raise NotFound(f"There is no stream {row.id!r}.", advice="`hindsight streams` lists them.")
+
+    def counters(self) -> dict[StreamId, str]:
+        """What was last noted of each stream's account."""
+        with self._database.read() as connection:
+            rows = connection.execute(select(schema.streams.c.id, schema.streams.c.counters))
+            return {StreamId(row.id): row.counters for row in rows}
+
+    def note_counters(self, counters: Mapping[StreamId, str]) -> None:
+        with self._database.write() as connection:
+            for stream, text in counters.items():
+                connection.execute(_where(stream).values(counters=text))
 
     def mark(self, stream: StreamId, origin: Origin = "frame") -> Mark | None:
         """How far the stream's frames (or sounds) are remembered: everything up to here is acknowledged."""

@@ -222,7 +222,7 @@ def test_health_budget_doctor_and_metrics(http: httpx.Client, films: Path) -> No
     health = http.get("/v1/health")
     assert health.status_code == 200, health.text
     names = {check["name"] for check in health.json()["checks"]}
-    assert names == {"query", "store", "recall", "stages", "webhooks", "disk"}
+    assert names == {"query", "store", "recall", "stages", "streams", "webhooks", "disk"}
     [budget] = http.get("/v1/budget").json()
     assert budget["used_bytes"] > 0
     assert all(check["ok"] for check in http.post("/v1/doctor").json())

@@ -121,5 +121,5 @@ def test_settings_come_from_the_environment_and_explain_themselves(monkeypatch: 
     monkeypatch.setenv("HINDSIGHT_TIMEZONE", "Mars/Olympus")
     with pytest.raises(Invalid, match=r"HINDSIGHT_TIMEZONE.*Mars/Olympus"):
         settings_module.load()
-    assert len(Settings.model_fields) <= 30
+    assert len(Settings.model_fields) <= 40
     assert all(knob.description for knob in Settings.model_fields.values())

@@ -25,7 +25,7 @@ OpenMemory = Callable[..., Memory]
 
 
 def stream_row(stream: StreamId = DOOR, **changes: object) -> StreamRow:
-    values: dict[str, object] = {"kind": "live", "source": "rtsp://u:secret@cam/1", "masked": "rtsp://cam/1"}
+    values: dict[str, object] = {"kind": "live", "source": "rtsp://cam/1", "masked": "rtsp://cam/1"}
     values |= {"state": "connecting", "detail": "", "added": Moment(START)}
     return StreamRow(id=stream, name=str(stream), **(values | changes))  # type: ignore[arg-type]
 

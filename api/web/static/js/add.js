@@ -111,12 +111,12 @@ const MAKERS = {
   path(name) {
     const input = el("input", { required: true, autocomplete: "off", spellcheck: "false", placeholder: "/home/me/holiday.mp4" });
     input.addEventListener("input", () => suggest(name, input.value.split("/").at(-1).replace(/\.[^.]*$/, "")));
-    return { element: field("Path", input, "On the machine that runs Hindsight, inside one of its allowed folders."), source: () => input.value.trim() };
+    return { element: field("Path", input, "A file, or a folder to watch for new ones, on the machine that runs Hindsight, in one of its allowed folders."), source: () => input.value.trim() };
   },
   url(name) {
     const input = el("input", { required: true, type: "url", autocomplete: "off", placeholder: "https://example.org/live.m3u8" });
     input.addEventListener("input", () => URL.canParse(input.value) && suggest(name, new URL(input.value).hostname));
-    return { element: field("Address", input, "http, https (also .m3u8), rtmp or srt."), source: () => input.value.trim() };
+    return { element: field("Address", input, "http, https (also .m3u8 and motion JPEG), rtmp or srt."), source: () => input.value.trim() };
   },
   camera() {
     const address = el("input", { required: true, autocomplete: "off", spellcheck: "false", placeholder: "rtsp://192.168.1.20/stream1 or /dev/video0" });

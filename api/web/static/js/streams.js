@@ -2,6 +2,7 @@
 
 import { get, post, streamPath } from "./api.js";
 import { openAdd } from "./add.js";
+import { openChange } from "./change.js";
 import { el, icon, iconButton, picture } from "./dom.js";
 import { openErase } from "./erase.js";
 import { on, set, state } from "./state.js";
@@ -115,7 +116,7 @@ function openMenu(button, id) {
   if (stream.state !== "finished") {
     menu.append(item(paused ? "Resume" : "Pause", () => act(id, paused ? "resume" : "pause")));
   }
-  menu.append(item("Erase footage…", () => openErase(stream)), item("Remove stream…", () => openErase(stream, true), "danger"));
+  menu.append(item("Change…", () => openChange(stream)), item("Erase footage…", () => openErase(stream)), item("Remove stream…", () => openErase(stream, true), "danger"));
   button.parentElement.append(menu);
   const items = [...menu.querySelectorAll("button")];
   items[0].focus();

@@ -1,0 +1,103 @@
+"""Credentials at rest: AES-256-GCM, bound to their stream, under a key that lies beside the database or elsewhere."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+import secrets
+from pathlib import Path
+from typing import Final
+
+from ingest.errors import Denied, Invalid
+
+_BYTES: Final = 32
+_NONCE: Final = 12
+_VERSION: Final = "v1"
+
+
+class CredentialsLost(Denied):
+    """What was sealed cannot be opened with the key that there is."""
+
+    code = "credentials-lost"
+
+
+class Vault:
+    """Seals texts and opens them. Without a key of its own it makes one, readable by this user alone."""
+
+    def __init__(self, file: Path) -> None:
+        """`file` holds 32 bytes in base64, and is made when it is missing and something is to be sealed."""
+        self._file = file
+        self._key: bytes | None = None
+
+    def seal(self, text: str, stream: str) -> str:
+        """`text` as only this key opens it, and only for `stream`. Nothing stays nothing."""
+        if not text:
+            return ""
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        key, nonce = self._opened(), secrets.token_bytes(_NONCE)
+        sealed = nonce + AESGCM(key).encrypt(nonce, text.encode(), stream.encode())
+        return f"{_VERSION}:{_name(key)}:{base64.b64encode(sealed).decode()}"
+
+    def open(self, sealed: str, stream: str) -> str:
+        """Raises `CredentialsLost` when it was sealed with another key, for another stream, or was damaged."""
+        if not sealed:
+            return ""
+        from cryptography.exceptions import InvalidTag
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        version, _, rest = sealed.partition(":")
+        name, _, body = rest.partition(":")
+        key = self._opened()
+        if version != _VERSION or name != _name(key):
+            raise _lost(f"they were sealed with another key ({name[:8]}, not {_name(key)})")
+        try:
+            data = base64.b64decode(body, validate=True)
+            text: bytes = AESGCM(key).decrypt(data[:_NONCE], data[_NONCE:], stream.encode())
+            return text.decode()
+        except (InvalidTag, ValueError) as error:
+            raise _lost("they are damaged") from error
+
+    def _opened(self) -> bytes:
+        if self._key is None:
+            self._key = _decoded(self._read())
+        return self._key
+
+    def _read(self) -> str:
+        try:
+            handle = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except FileExistsError:
+            self._file.chmod(0o600)
+            return self._file.read_text()
+        with os.fdopen(handle, "w") as file:
+            key = base64.b64encode(secrets.token_bytes(_BYTES)).decode()
+            file.write(key + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        return key
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        key = base64.b64decode(text.strip(), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if len(key) != _BYTES:
+        raise Invalid(
+            "The key for credentials is not 32 bytes in base64.", advice="Make one with: openssl rand -base64 32"
+        )
+    return key
+
+
+def _name(key: bytes) -> str:
+    """Eight digits by which a key is known and not guessed."""
+    return hashlib.sha256(b"hindsight vault" + key).hexdigest()[:8]
+
+
+def _lost(why: str) -> CredentialsLost:
+    return CredentialsLost(
+        f"The credentials cannot be read: {why}.",
+        advice="Put the key back that was there before, or give the credentials again.",
+    )
