@@ -1,8 +1,12 @@
 """MA-LMM's Q-Former at full size, per frame, with both banks full: caching projections beside projecting again.
 
 12 layers of 768, 32 queries and 12 tokens of text, 257 x 1408 visual tokens per frame, random weights, one process,
-the two ways in turn, the least of several frames. "Again" is the way of the authors' code: all entries of all banks
-are projected at every frame, attention is written out, banks are compressed whole.
+the ways in turn, the least of several frames.
+
+again    the way of the authors' code: all entries of all banks are projected at every frame, attention is written
+         out, banks are compressed whole
+cached   projections are kept and merged with the banks
+packed   the same with its weights packed: how the system runs on a CPU in float32
 
     python benchmarks/qformer.py [--length 20 100] [--threads 1] [--device cpu] [--cache-mib 300]
 """
@@ -10,14 +14,17 @@ are projected at every frame, attention is written out, banks are compressed who
 from __future__ import annotations
 
 import argparse
+import copy
 import time
-from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from models.parts.banked_context import Memory, Recollection, ReprojectingMemory
 from models.parts.memory_bank import Bank
+from models.parts.packed import pack
 from models.parts.qformer import QFormer, QFormerConfig, Text
 
 _QUERIES, _WORDS, _TOKENS, _WIDTH, _HIDDEN = 32, 12, 257, 1408, 768
@@ -42,73 +49,84 @@ class Frames:
         return torch.randn(shape, generator=self.random, device=self.device)
 
 
-def full_banks(length: int, layers: int, frames: Frames, cache: int | None) -> tuple[ReprojectingMemory, Memory]:
-    """The same two memories, full, so that every further frame costs what it will cost for ever."""
-    plain, cached = ReprojectingMemory(length), Memory(length, cache_bytes=cache)
-    cached.queries = {layer: Bank(length) for layer in range(layers)}
-    for _ in range(length):
+@dataclass
+class Way:
+    """A way to look at a frame: a network and its memory; wall and processor seconds of each frame."""
+
+    former: QFormer
+    memory: Recollection
+    wall: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+
+    def look(self, queries: torch.Tensor, visual: torch.Tensor, text: Text) -> torch.Tensor:
+        self.memory.see(visual)
+        rows: torch.Tensor = self.former(queries, visual, text, self.memory.past, self.memory.sight)
+        self.memory.settle()
+        return rows
+
+    def timed(self, queries: torch.Tensor, visual: torch.Tensor, text: Text) -> torch.Tensor:
+        plainly = isinstance(self.memory, ReprojectingMemory)  # scores, softmax and sum one after the other
+        with sdpa_kernel(SDPBackend.MATH) if plainly else nullcontext():
+            _wait(visual)
+            wall, cpu = time.perf_counter(), time.process_time()
+            rows = self.look(queries, visual, text)
+            _wait(visual)
+        self.wall.append(time.perf_counter() - wall)
+        self.cpu.append(time.process_time() - cpu)
+        return rows
+
+
+def _wait(tensor: torch.Tensor) -> None:
+    if tensor.device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def fill(plain: ReprojectingMemory, cached: list[Memory], layers: int, frames: Frames) -> None:
+    """Make the same memories full, so that every further frame costs what it will cost for ever."""
+    for memory in cached:
+        memory.queries = {layer: Bank(memory.length) for layer in range(layers)}
+    for _ in range(plain.length):
         visual = frames()
-        for memory in (plain, cached):
-            memory.see(visual)
-        for layer, bank in cached.queries.items():
+        for seeing in (plain, *cached):
+            seeing.see(visual)
+        for layer in range(layers):
             rows = frames.rows()
-            bank.append(rows)
             plain.queries.setdefault(layer, type(plain.visual)()).append(rows)
-    return plain, cached
-
-
-def timed(work: Callable[[], torch.Tensor], device: str) -> tuple[float, float, torch.Tensor]:
-    """Wall seconds, CPU seconds and the result."""
-    if device == "cuda":
-        torch.cuda.synchronize()
-    wall, cpu = time.perf_counter(), time.process_time()
-    result = work()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - wall, time.process_time() - cpu, result
+            for memory in cached:
+                memory.queries[layer].append(rows)
 
 
 @torch.no_grad()
 def compare(former: QFormer, length: int, options: argparse.Namespace) -> None:
-    """One row of the table: least CPU and wall time per frame of both ways, interleaved, and how far they differ."""
-    device: str = options.device
-    frames = Frames(device)
+    """The rows of a length: least times per frame of each way, interleaved, and how far their numbers are apart."""
+    frames = Frames(options.device)
     queries = frames.rows()[:, :_QUERIES]
-    words = torch.randint(0, 30522, (1, _WORDS), device=device)
+    words = torch.randint(0, 30522, (1, _WORDS), device=options.device)
     text = Text(words, torch.ones_like(words))
-
-    def again(memory: Recollection, visual: torch.Tensor) -> torch.Tensor:
-        with sdpa_kernel(SDPBackend.MATH):  # scores, softmax and sum one after the other, as the authors write it
-            return look(memory, visual)
-
-    def look(memory: Recollection, visual: torch.Tensor) -> torch.Tensor:
-        memory.see(visual)
-        rows: torch.Tensor = former(queries, visual, text, memory.past, memory.sight)
-        memory.settle()
-        return rows
-
-    plain, cached = full_banks(
-        length, len(former.bert.encoder.layer), frames, options.cache_mib and options.cache_mib * 2**20
-    )
-    visual = frames()
-    again(plain, visual)
-    look(cached, visual)  # fills the cache
-    plain_times, cached_times, apart = [], [], 0.0
-    for _ in range(options.repeats):
+    bound = options.cache_mib and options.cache_mib * 2**20
+    plain, cached, packed = ReprojectingMemory(length), *(Memory(length, cache_bytes=bound) for _ in range(2))
+    fill(plain, [cached, packed], len(former.bert.encoder.layer), frames)
+    smaller = copy.deepcopy(former)
+    pack(smaller)
+    ways = {"again": Way(former, plain), "cached": Way(former, cached), "packed": Way(smaller, packed)}
+    apart = dict.fromkeys(ways, 0.0)
+    for number in range(options.repeats + 1):
         visual = frames()
-        *plain_time, expected = timed(lambda: again(plain, visual), device)  # noqa: B023  # called at once
-        *cached_time, rows = timed(lambda: look(cached, visual), device)  # noqa: B023
-        plain_times.append(plain_time)
-        cached_times.append(cached_time)
-        apart = max(apart, float((rows - expected).abs().max()))
-    plain_wall, cached_wall = min(wall for wall, _ in plain_times), min(wall for wall, _ in cached_times)
-    plain_cpu, cached_cpu = min(cpu for _, cpu in plain_times), min(cpu for _, cpu in cached_times)
-    print(
-        f"| {length} | {plain_wall * 1e3:.0f} | {cached_wall * 1e3:.0f} | {plain_wall / cached_wall:.1f} "
-        f"| {plain_cpu * 1e3:.0f} | {cached_cpu * 1e3:.0f} | {plain_cpu / cached_cpu:.1f} "
-        f"| {cached.projected_bytes / 2**20:.0f} of {cached.nbytes / 2**20:.0f} MiB | {apart:.1e} |",
-        flush=True,
-    )
+        if number == 0:  # fills the caches
+            for way in ways.values():
+                way.look(queries, visual, text)
+            continue
+        expected, *others = (way.timed(queries, visual, text) for way in ways.values())
+        for name, rows in zip(list(ways)[1:], others, strict=True):
+            apart[name] = max(apart[name], float((rows - expected).abs().max()))
+    for name, way in ways.items():
+        times = [min(ways["again"].wall) / min(way.wall), min(ways["again"].cpu) / min(way.cpu)]
+        copies = way.memory.projected_bytes / 2**20 if isinstance(way.memory, Memory) else 0
+        print(
+            f"| {length} | {name} | {min(way.wall) * 1e3:.0f} | {times[0]:.1f} | {min(way.cpu) * 1e3:.0f} "
+            f"| {times[1]:.1f} | {copies:.0f} | {apart[name]:.1e} |",
+            flush=True,
+        )
 
 
 def main() -> None:
@@ -125,9 +143,8 @@ def main() -> None:
         former = QFormer(QFormerConfig()).eval()
     where = torch.cuda.get_device_name() if options.device == "cuda" else f"{options.threads} CPU thread(s)"
     print(f"MA-LMM Q-Former per frame, both banks full, float32, {where}, torch {torch.__version__}\n")
-    print("| bank length | again: wall ms | cached: wall ms | times | again: CPU ms | cached: CPU ms | times "
-          "| projected copies | apart |")  # fmt: skip
-    print("|---|---|---|---|---|---|---|---|---|")
+    print("| bank length | way | wall ms | times faster | CPU ms | times faster | projected copies MiB | apart |")
+    print("|---|---|---|---|---|---|---|---|")
     for length in options.length:
         compare(former, length, options)
 

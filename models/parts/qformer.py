@@ -204,7 +204,8 @@ class _Dense(nn.Module):
         self.dense = nn.Linear(inward, outward)
 
     def forward(self, rows: Tensor) -> Tensor:
-        return _product(self.dense, rows)
+        out: Tensor = self.dense(rows)
+        return out
 
 
 class _Residual(nn.Module):
@@ -214,14 +215,5 @@ class _Residual(nn.Module):
         self.LayerNorm = nn.LayerNorm(outward, eps=1e-12)
 
     def forward(self, rows: Tensor, residual: Tensor) -> Tensor:
-        out: Tensor = self.LayerNorm(_product(self.dense, rows) + residual)
+        out: Tensor = self.LayerNorm(self.dense(rows) + residual)
         return out
-
-
-def _product(layer: nn.Linear, rows: Tensor) -> Tensor:
-    """`layer` of rows [B, R, C], as weights times columns instead of rows times weights.
-
-    One frame is few rows against many weights; on a CPU this way round reads them a third faster.
-    """
-    columns = torch.addmm(layer.bias.unsqueeze(1), layer.weight, rows.flatten(0, 1).t())
-    return columns.t().view(*rows.shape[:2], -1)

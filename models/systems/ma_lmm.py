@@ -30,6 +30,7 @@ from models.parts.decoding import spell
 from models.parts.eva_vit import EvaConfig, EvaVit
 from models.parts.generation import Beams, Decoding, generate, search
 from models.parts.llama_tokens import LlamaTokens
+from models.parts.packed import pack
 from models.parts.pixels import normalise, squash_clip
 from models.parts.qformer import QFormer, QFormerConfig, Text
 from models.parts.sampling import evenly
@@ -274,6 +275,7 @@ class MaLmmSystem:
             model = MaLmm(config or MaLmmConfig())
         files = [folder / name for name in FILES if name != FILES[-1] or (folder / name).exists()]
         report = load(model, files, KEYS, device=device, dtype=dtype)
+        pack(model.Qformer)  # it runs at every frame of a stream
         words = MaLmmWords(folder / "bert-base-uncased" / "vocab.txt", folder / FILES[1] / "tokenizer.model")
         system = cls(model, words, options)
         system.report = report
