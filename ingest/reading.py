@@ -22,7 +22,7 @@ from ingest.recording import Recorder
 from ingest.records import MICROSECONDS, Frame, Mark, Moment, Segment, Sound, StreamId, seconds
 from ingest.sampling import Grey, Sampler, Sampling
 from ingest.sight import Sight
-from ingest.timeline import MPEGTS_WRAP, Stamp, Ticks, Timeline, advance, follow, resumed
+from ingest.timeline import MPEGTS_WRAP, Arrival, Stamp, Ticks, Timeline, advance, follow, resumed
 
 if TYPE_CHECKING:
     from av import AudioFrame, Packet, VideoFrame
@@ -123,7 +123,8 @@ class Reader:
         if self._seek_to() is not None and self._task.resume is not None:
             return resumed(self._task.resume, jumps=jumps)
         offset = self._anchor() if self._task.live else None
-        return Timeline(epoch=self._task.epoch, offset=offset, jumps=jumps)
+        floor = Moment(self._task.starts_at) if self._task.live else None
+        return Timeline(epoch=self._task.epoch, offset=offset, jumps=jumps, floor=floor)
 
     def _anchor(self) -> int | None:
         """Moment minus pts for a live source: the least that any early packet shows.
@@ -215,8 +216,8 @@ class Reader:
 
     def _lead(self, pts: int | None) -> Stamp | None:
         """Move the timeline on by the leading track."""
-        arrival = self._clock.now() if self._task.live else None
-        first = Moment(self._task.starts_at if arrival is None else max(arrival, self._task.starts_at))
+        arrival = Arrival(self._clock.now(), seconds(self._clock.monotonic())) if self._task.live else None
+        first = Moment(self._task.starts_at if arrival is None else max(arrival.moment, self._task.starts_at))
         line, stamp = advance(self._line, pts, first=first, arrival=arrival)
         if line.epoch != self._line.epoch:
             self._sampler.forget()

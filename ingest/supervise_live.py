@@ -124,7 +124,7 @@ class LiveSupervisor(Supervisor):
         elif beat.epoch != self._epoch:
             self._tell_coverage()
             self._dim = None
-            self._why, self._detail, self._blind = "clock jump", "The camera's clock jumped.", True
+            self._why, self._detail, self._blind = "clock jump", "A clock jumped, the camera's or this machine's.", True
             self._see_again(beat)
         assert self._covered is not None
         self._covered = self._covered.hull(Span(beat.moment, beat.moment))

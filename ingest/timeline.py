@@ -3,6 +3,10 @@
 An epoch is a stretch in which a source's own clock runs on without a jump; `pts` is that clock in microseconds,
 unwrapped; `moment = pts + offset`. Whatever the source sends, pts and moment grow strictly within an epoch, and a new
 epoch never begins before the last one ended.
+
+The offset of a live source is led after the arrival of its pictures, since no two clocks run alike: slowly, so that no
+distance is wrong by more than half a hundredth, and by the least late of many, since networks only delay. When this
+machine's own clock is put forward a new epoch begins; when it is put back, time cannot follow, and is led there.
 """
 
 from __future__ import annotations
@@ -19,6 +23,22 @@ FORWARD: Final = 10 * MICROSECONDS
 """A clock that leaps further than this ahead of real time has jumped."""
 BACKWARD: Final = MICROSECONDS
 """A clock that steps back further than this has jumped; less is a late or repeated picture."""
+PUT: Final = MICROSECONDS // 4
+"""How far the wall clock must run ahead of the monotonic one, between two pictures, to have been put forward."""
+LOOK: Final = 20 * MICROSECONDS
+"""Of all pictures in so long, the least late tells how wrong the offset is."""
+SETTLE: Final = 60 * MICROSECONDS
+"""In about so long what is wrong is put right."""
+HARDEST: Final = 200
+"""One part in so many is the most by which distances are changed for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """When a picture came: by the wall clock, and in microseconds of the monotonic one, which alone tells durations."""
+
+    moment: Moment
+    ticks: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +83,9 @@ class Timeline:
     """The state after the newest picture of the leading track.
 
     `jumps` is False for containers whose timestamps are one timeline by construction (MP4, Matroska): there a long
-    distance between pictures is just that. `arrived` is when the newest picture came, for live sources.
+    distance between pictures is just that. For live sources: `floor` is the earliest moment for the first picture,
+    `arrived` when the newest came, `least` how late the least late one since `looked` was, and `due` how much the
+    offset is to grow.
     """
 
     epoch: int = 0
@@ -71,7 +93,11 @@ class Timeline:
     last: int | None = None
     interval: int = 40_000
     jumps: bool = True
-    arrived: Moment | None = None
+    floor: Moment | None = None
+    arrived: Arrival | None = None
+    least: int | None = None
+    looked: int = 0
+    due: int = 0
 
 
 def resumed(mark: Mark, *, jumps: bool) -> Timeline:
@@ -79,7 +105,9 @@ def resumed(mark: Mark, *, jumps: bool) -> Timeline:
     return Timeline(epoch=mark.epoch, offset=mark.moment - mark.pts, jumps=jumps)
 
 
-def advance(line: Timeline, pts: int | None, *, first: Moment, arrival: Moment | None) -> tuple[Timeline, Stamp | None]:
+def advance(
+    line: Timeline, pts: int | None, *, first: Moment, arrival: Arrival | None
+) -> tuple[Timeline, Stamp | None]:
     """Place the leading track's next picture, given in presentation order.
 
     `pts`: microseconds, unwrapped, None when the source gave none. `first`: the moment of the very first picture.
@@ -92,15 +120,21 @@ def advance(line: Timeline, pts: int | None, *, first: Moment, arrival: Moment |
     if line.offset is None:
         return _place(replace(line, offset=first - pts), pts, arrival)
     if line.last is None:
-        return _place(line, pts, arrival)
+        low = line.offset if line.floor is None else max(line.offset, line.floor - pts)
+        return _place(replace(line, offset=low), pts, arrival)
     step = pts - line.last
     if line.jumps and (step < -BACKWARD or step > FORWARD + _elapsed(line, arrival)):
         before = Moment(line.last + line.offset + line.interval)
-        moment = before if arrival is None else max(arrival, before)
-        return _place(replace(line, epoch=line.epoch + 1, offset=moment - pts), pts, arrival)
+        moment = before if arrival is None else max(arrival.moment, before)
+        return _place(_anew(line, moment - pts), pts, arrival)
     if step <= 0:
         return line, None
-    return _place(line, pts, arrival)
+    if arrival is None or line.arrived is None:
+        return _place(line, pts, arrival)
+    put = arrival.moment - line.arrived.moment - (arrival.ticks - line.arrived.ticks)
+    if put > PUT:
+        return _place(_anew(line, line.offset + put), pts, arrival)
+    return _place(_led(line, pts, step, arrival), pts, arrival)
 
 
 def follow(line: Timeline, pts: int) -> Stamp | None:
@@ -110,13 +144,33 @@ def follow(line: Timeline, pts: int) -> Stamp | None:
     return Stamp(line.epoch, pts, Moment(pts + line.offset))
 
 
-def _place(line: Timeline, pts: int, arrival: Moment | None) -> tuple[Timeline, Stamp]:
+def _anew(line: Timeline, offset: int) -> Timeline:
+    """The next epoch: nothing that was known of how late pictures come holds any more."""
+    return Timeline(line.epoch + 1, offset, line.last, line.interval, line.jumps, line.floor)
+
+
+def _led(line: Timeline, pts: int, step: int, arrival: Arrival) -> Timeline:
+    """The offset, a little nearer to where it should be."""
+    assert line.offset is not None
+    most = step // HARDEST
+    offset = line.offset + max(-most, min(most, line.due * step // SETTLE))
+    late = arrival.moment - pts - offset
+    least: int | None = late if line.least is None or late < line.least else line.least
+    looked, due = line.looked or arrival.ticks, line.due
+    if arrival.ticks - looked >= LOOK:
+        looked, due, least = arrival.ticks, least or 0, None
+    return Timeline(
+        line.epoch, offset, line.last, line.interval, line.jumps, line.floor, line.arrived, least, looked, due
+    )
+
+
+def _place(line: Timeline, pts: int, arrival: Arrival | None) -> tuple[Timeline, Stamp]:
     assert line.offset is not None
     return replace(line, last=pts, arrived=arrival), Stamp(line.epoch, pts, Moment(pts + line.offset))
 
 
-def _elapsed(line: Timeline, arrival: Moment | None) -> int:
+def _elapsed(line: Timeline, arrival: Arrival | None) -> int:
     """Real time since the newest picture: a camera that was silent so long may leap so far."""
     if arrival is None or line.arrived is None:
         return 0
-    return max(0, arrival - line.arrived)
+    return arrival.ticks - line.arrived.ticks

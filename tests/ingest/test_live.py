@@ -175,7 +175,7 @@ def test_time_while_the_service_was_down_is_a_gap(
     now = SystemClock().now()
     mark = Mark(7, 123, Moment(now - seconds(90)))
     made.fleet.start(plan(server.url("silent"), resume=mark))
-    made.wait(lambda: made.of(Frame))
+    made.wait(lambda: made.of(Frame) and made.of(Gap))
     (gap,) = made.of(Gap)
     assert gap.reason == "service stopped"
     assert gap.span.start == mark.moment

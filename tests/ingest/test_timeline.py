@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from fractions import Fraction
+from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.records import MICROSECONDS, Mark, Moment
 from ingest.timeline import (
     BACKWARD,
     FORWARD,
+    HARDEST,
     MPEGTS_WRAP,
+    Arrival,
     Stamp,
     Ticks,
     Timeline,
@@ -110,13 +114,111 @@ def test_containers_of_one_timeline_may_have_long_pauses() -> None:
 
 def test_a_camera_that_was_silent_may_leap_as_far() -> None:
     """Twelve seconds of silence and a clock that went on for twelve seconds: no jump."""
-    line, _ = advance(Timeline(), 0, first=START, arrival=START)
-    line, stamp = advance(line, 12 * MICROSECONDS, first=START, arrival=Moment(START + 12 * MICROSECONDS))
+    line, _ = advance(Timeline(), 0, first=START, arrival=came(0))
+    line, stamp = advance(line, 12 * MICROSECONDS, first=START, arrival=came(12))
     assert stamp == Stamp(0, 12 * MICROSECONDS, Moment(START + 12 * MICROSECONDS))
-    line, stamp = advance(line, 40 * MICROSECONDS, first=START, arrival=Moment(START + 13 * MICROSECONDS))
+    line, stamp = advance(line, 40 * MICROSECONDS, first=START, arrival=came(13))
     assert stamp is not None
     assert stamp.epoch == 1
     assert stamp.moment == START + 13 * MICROSECONDS
+
+
+def came(at_s: float, wall_off_s: float = 0.0) -> Arrival:
+    """A picture that came at `at_s` while the wall clock was off by so much."""
+    at = round(at_s * MICROSECONDS)
+    return Arrival(Moment(START + at + round(wall_off_s * MICROSECONDS)), 77 * MICROSECONDS + at)
+
+
+def watch(
+    length_s: int, fps: float, camera: Callable[[float], float], wall: Callable[[float], float], delay: Random
+) -> list[tuple[float, Stamp]]:
+    """(true time, stamp) of every picture of a camera whose clock says `camera(t)` at the true time t, on a machine
+    whose wall clock is `wall(t)` off; one picture in ten comes at once, the others up to 0.2 s late."""
+    line, seen = Timeline(offset=round(START - MICROSECONDS * camera(0.0))), []
+    for n in range(round(length_s * fps)):
+        true = n / fps
+        late = 0.0 if n % 10 == 0 else delay.uniform(0, 0.2)
+        line, stamp = advance(
+            line, round(camera(true) * MICROSECONDS), first=START, arrival=came(true + late, wall(true + late))
+        )
+        if stamp is not None:
+            seen.append((true, stamp))
+    return seen
+
+
+def follows(seen: list[tuple[float, Stamp]]) -> None:
+    """Time grows within an epoch, and epochs do not overlap."""
+    for (_, before), (_, after) in itertools.pairwise(seen):
+        assert before.moment < after.moment
+        assert (before.epoch, before.pts) < (after.epoch, after.pts) or after.epoch > before.epoch
+
+
+def wrong_by(stamp: Stamp, true: float) -> float:
+    return (stamp.moment - START) / MICROSECONDS - true
+
+
+@settings(max_examples=60, deadline=None)
+@given(drift=st.floats(-0.004, 0.004), fps=st.floats(0.5, 12), start=st.floats(0, 1e6), seed=st.integers(0, 99))
+def test_a_camera_whose_clock_drifts_is_right_to_half_a_second(
+    drift: float, fps: float, start: float, seed: int
+) -> None:
+    """Four parts in a thousand is forty times what a bad quartz does; within one epoch, for as long as it lasts."""
+    seen = watch(900, fps, lambda t: start + t * (1 + drift), lambda _: 0.0, Random(seed))
+    follows(seen)
+    assert {stamp.epoch for _, stamp in seen} == {0}
+    assert max(abs(wrong_by(stamp, true)) for true, stamp in seen) < 0.5
+
+
+@settings(max_examples=60, deadline=None)
+@given(put=st.floats(0.5, 1e6), at=st.floats(10, 200), seed=st.integers(0, 99))
+def test_a_wall_clock_that_is_put_forward_is_right_from_then_on(put: float, at: float, seed: int) -> None:
+    """It was behind until NTP reached it: what was wrong stays so, and what comes is right at once, as a new epoch."""
+    seen = watch(260, 5, lambda t: t, lambda t: 0.0 if t < at else put, Random(seed))
+    follows(seen)
+    after = [wrong_by(stamp, true) - put for true, stamp in seen if true > at + 0.5]
+    assert max(map(abs, after)) < 0.5
+    assert {stamp.epoch for true, stamp in seen if true < at - 0.5} == {0}
+    assert {stamp.epoch for true, stamp in seen if true > at + 0.5} == {1}
+
+
+@settings(max_examples=60, deadline=None)
+@given(back=st.floats(0.5, 8), at=st.floats(10, 60), seed=st.integers(0, 99))
+def test_a_wall_clock_that_is_put_back_is_met_and_never_by_going_back(back: float, at: float, seed: int) -> None:
+    seen = watch(2000, 2, lambda t: t, lambda t: 0.0 if t < at else -back, Random(seed))
+    follows(seen)
+    assert {stamp.epoch for _, stamp in seen} == {0}
+    wrong = [(true, wrong_by(stamp, true) + back) for true, stamp in seen if true > at + 0.5]
+    met = next(true for true, error in wrong if error < 0.45)
+    assert met - at < 60 + back * HARDEST, "as fast as distances allow"
+    assert all(-0.5 < error < 0.5 for true, error in wrong if true > met)
+
+
+@given(wall=st.lists(st.floats(-1e7, 1e7), min_size=3, max_size=40), pause=st.floats(0, 600))
+def test_no_wall_clock_makes_a_camera_jump(wall: list[float], pause: float) -> None:
+    """The camera runs on through a pause while the wall clock goes wild: not the camera's jump, and never backwards."""
+    line, seen = Timeline(offset=START), []
+    for n, off in enumerate(wall):
+        true = n * 0.2 + (pause if n >= len(wall) // 2 else 0)
+        line, stamp = advance(line, round(true * MICROSECONDS), first=START, arrival=came(true, off))
+        assert stamp is not None
+        seen.append((true, stamp))
+    follows(seen)
+    put = [after - before > 0.2501 for before, after in itertools.pairwise(wall)]
+    changed = [after.epoch > before.epoch for (_, before), (_, after) in itertools.pairwise(seen)]
+    back = [after - before < 0.2499 for before, after in itertools.pairwise(wall)]
+    assert not any(c and b for c, b in zip(changed, back, strict=True)), "only being put forward begins an epoch"
+    assert all(c for c, p in zip(changed, put, strict=True) if p)
+
+
+def test_a_connection_never_begins_before_what_was_seen() -> None:
+    """The wall clock was put back an hour between two connections."""
+    line = Timeline(epoch=4, offset=START - 3600 * MICROSECONDS, floor=START)
+    line, first = advance(line, 0, first=START, arrival=came(0, -3600))
+    line, second = advance(line, STEP, first=START, arrival=came(0.04, -3600))
+    assert first is not None
+    assert second is not None
+    assert first.moment == START
+    assert second.moment - first.moment == pytest.approx(STEP, rel=0.006)
 
 
 def test_missing_times_continue_and_are_left_out_before_the_first() -> None:
