@@ -61,6 +61,8 @@ _BY_NAME: dict[str, tuple[type[HindsightError], str, str]] = {
     "ProtocolNotFoundError": (SourceRefused, "It points to a place that is not allowed.", "Give the source itself."),
     "FileExistsError": (Transient, "The file exists already.", _AGAIN),
 }
+_CODEC = "avcodec_"
+"""libav's functions that decode are named in the place of a file."""
 _FULL = {28, 122}  # ENOSPC, EDQUOT
 _UNREACHABLE = {100, 101, 112, 113}  # network or host down or unreachable
 
@@ -81,6 +83,9 @@ def translate(error: BaseException, *, started: bool = False) -> HindsightError:
 
 
 def _classify(error: BaseException) -> tuple[type[HindsightError], str, str]:
+    if isinstance(error, OSError) and str(error.filename).startswith(_CODEC) and not isinstance(error, MemoryError):
+        # What a decoder calls "not permitted" or "no such device" is about the data and not about rights or devices.
+        return BrokenVideo, "A part of it cannot be decoded.", _FILE
     if isinstance(error, OSError) and error.errno in _FULL:
         return StorageFull, "There is no space left on the disk.", "Free some space; nothing stored was harmed."
     if isinstance(error, OSError) and error.errno in _UNREACHABLE:

@@ -120,6 +120,11 @@ def _explained(error: Exception, relay: Relay | None, source: Mapping[str, Any],
     silent = relay.silent_s if relay is not None else 0.0
     if isinstance(ours, NotVideo) and silent >= 0.9 * limits.read_s:
         return DeadlineExceeded("It did not answer in time.", advice="Check the address and the camera.")
+    if isinstance(error, BrokenPipeError) and source["scheme"] in ("http", "https"):
+        return BrokenVideo(  # our own connections fail as our own errors: this is libav wanting to seek
+            "Reading it means going back and forth, which its server does not allow.",
+            advice="Download it and add the file.",
+        )
     if isinstance(ours, NotVideo) and source["scheme"] == "file":
         return _why_not(Path(source["location"]), ours)
     return ours

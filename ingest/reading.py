@@ -190,7 +190,9 @@ class Reader:
 
         try:
             frames = packet.decode()
-        except (av.error.InvalidDataError, av.error.PatchWelcomeError, av.error.EOFError) as error:
+        except MemoryError:
+            raise
+        except av.error.FFmpegError as error:  # decoders say all sorts of things about broken data, even EPERM
             self._broken += 1
             if self._broken > _PATIENCE:
                 raise BrokenVideo("From here on it cannot be decoded.", advice="Check the file or camera.") from error
