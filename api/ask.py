@@ -17,6 +17,7 @@ from api.views import Views
 from ingest.clock import Clock
 from ingest.records import Evidence, Hit
 from memory.memory import Memory
+from models.language.questions import take_apart
 from models.protocols import VideoSystem
 
 EXHIBITS = 8
@@ -104,16 +105,18 @@ class Asker:
             yield shown
         timings.done("answer")
         kept = supported(checked.text)
-        matched = bool(kept.cited) and (bool(found.hits) or not found.query.unknown)
+        matched = bool(kept.cited) and (bool(found.hits) or not (found.query.understood or found.query.unknown))
         written = _Written(kept.text or UNSUPPORTED, evidence, matched, kept.cited, checked.removed, kept.removed)
         yield self._answer(request, place, written, timings)
 
     def _evidence(self, found: Found, place: Place) -> Evidence:
         """Exhibits of what was asked for. For an open question ("what happened?"), and where words cannot be looked
-        for, of what happened at all: what is told is then told of that, and each exhibit shows the moment told."""
+        for, of what happened at all: what is told is then told of that, and each exhibit shows the moment told. So it
+        is for numbers and colours of things that were not recognised: what moved may be them."""
         store, asked = self._memories.memory.store, found.query.text
         hits: list[Hit] = list(found.hits)
-        if not hits and (found.query.unknown or not found.query.understood):
+        open_question = bool(found.query.unknown) or not found.query.understood
+        if not hits and (open_question or take_apart(asked).aim in ("count", "colour")):
             hits = moments(store, place.scope, asked=asked, limit=EXHIBITS)
         evidence = self._memories.memory.recall.evidence(hits, place.scope, found.query)
         if not found.hits:

@@ -38,9 +38,13 @@ _UNKNOWN_SHARE = 0.5
 """A sentence about something that cannot be recognised is at most half met by what can."""
 _FULL = 1.0 - EVEN
 """What a clause that is surely met has beyond even chances."""
-_DOUBT_SLOPE, _DOUBT_FULL = 6.0, 0.15
-"""The same for sentences that say more than can be seen (a woman, a dog that plays): seven in ten at best."""
-_PERCEIVED = 0.45
+_DOUBT_SLOPE = 6.0
+_ASIDE_SHARE = 0.7
+"""The same for sentences that say more than can be seen (a woman, a dog that plays): so probable at best."""
+_RARER = 2.4
+"""The tower is calibrated on pictures of which one in ten is right. What someone looks for in footage is rarer: one in
+a hundred. This much lower (as a logarithm of odds) are its chances before anything is seen."""
+_PERCEIVED = 0.6
 """How much of a clause about the whole picture it is that its words were read or heard."""
 
 
@@ -96,8 +100,7 @@ def _weighed(sentence: str, reading: Reading, clauses: Sequence[Clause], unsure:
     """Clauses about named things must all be met; of others the mean counts."""
     known = [clause for clause in clauses if clause.known]
     unknown = [clause for clause in clauses if not clause.known]
-    doubtful = bool(reading.mentions) and (bool(reading.aside) or not all(one.exact for one in reading.mentions))
-    slope, full = (_DOUBT_SLOPE, _DOUBT_FULL) if doubtful else (SLOPE, _FULL)
+    slope, full = _certainty(reading)
     if reading.mentions or unsure:
         weights = [clause.weight for clause in clauses]
         middle = sum(weight * (one.at + _FULL) for weight, one in zip(weights, clauses, strict=True)) - full
@@ -115,9 +118,18 @@ def _weighed(sentence: str, reading: Reading, clauses: Sequence[Clause], unsure:
         offset=-slope * middle,
         understood=tuple(dict.fromkeys(one.phrase for one in known if one.phrase)),
         unknown=tuple(dict.fromkeys((*(clause.phrase for clause in unknown), *reading.aside))),
-        unsure=(*(one.word for one in reading.mentions if not one.exact), *unsure),
+        unsure=(*(one.word for one in reading.mentions if one.share < 1.0), *unsure),
         lasting=reading.lasting_us,
     )
+
+
+def _certainty(reading: Reading) -> tuple[float, float]:
+    """The slope, and what a sentence that is surely met has beyond even chances."""
+    shares = [one.share for one in reading.mentions] + [_ASIDE_SHARE] * bool(reading.mentions and reading.aside)
+    least = min(shares, default=1.0)
+    if least == 1.0:
+        return SLOPE, _FULL
+    return _DOUBT_SLOPE, float(np.log(least / (1.0 - least))) / _DOUBT_SLOPE
 
 
 def _sight(text: Query, words: Sequence[str]) -> Clause:
@@ -125,7 +137,7 @@ def _sight(text: Query, words: Sequence[str]) -> Clause:
     vector = sight_query(text.vector) * np.float32(text.slope / SLOPE)
     for word in words:
         vector += np.float32(_PERCEIVED / len(words)) * word_query(word)
-    return Clause("", vector, at=-text.offset / SLOPE)
+    return Clause("", vector, at=(_RARER - text.offset) / SLOPE)
 
 
 def _is_quotation(reading: Reading) -> bool:

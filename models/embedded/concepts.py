@@ -107,7 +107,7 @@ def _named_doings(thing: Thing, motion: Motion) -> dict[str, float]:
 
 def _row_chances(thing: Thing) -> dict[str, float]:
     chances: dict[str, float] = {}
-    for kind, chance in thing.visit.chances.items():
+    for kind, chance in thing.names.items():
         for row in rows_of(kind):
             chances[row] = chances.get(row, 0.0) + chance
     return chances

@@ -171,12 +171,13 @@ def _moving(frame: Frame, tracks: Sequence[Track], span: Span) -> Iterator[Obser
 
 def _named(frame: Frame, things: Sequence[Thing], motion: Motion, span: Span) -> Iterator[Observation]:
     for thing in things:
-        if not thing.name or not thing.here(frame.moment):
+        name = thing.name or ("something" if thing.told else "")
+        if not name or not thing.here(frame.moment):
             continue
         thing.told = True
         yield Observation(
-            frame.stream, frame.epoch, thing.id, "thing", thing.name, Span(thing.first, span.end),
-            thing.best[thing.name], thing.colour, thing.actions(frame.moment, motion.judged),
+            frame.stream, frame.epoch, thing.id, "thing", name, Span(thing.first, span.end),
+            thing.best.get(name, 0.9), thing.colour, thing.actions(frame.moment, motion.judged),
             box=Box(*_inside(thing.box)),
         )  # fmt: skip
 

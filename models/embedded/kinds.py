@@ -25,8 +25,8 @@ ROWS: Final = (
 )  # fmt: skip
 """Kinds whose colour and doings are told apart; the others share the row of their group, or "object"."""
 
-LIVELY: Final = frozenset({"person", "vehicle", "animal"}) | GROUPS["vehicle"] | GROUPS["animal"]
-"""What goes somewhere by itself."""
+TRAVELLING: Final = frozenset({"person"}) | GROUPS["vehicle"] | GROUPS["animal"] | frozenset(NAMES[29:39])
+"""What crosses a picture without being carried: the living, vehicles, and what is thrown or ridden in sport."""
 
 
 def groups_of(kind: str) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """The words people use for the kinds of things that can be recognised.
 
-A word may say more than can be seen: a woman is recognised as a person, a van as a vehicle. Such words are in
-`TAKEN_AS`, and what is found for them is told to be uncertain.
+A word may say more than can be seen: a woman is recognised as a person, a van as a vehicle. Such words come with the
+share of things of that kind which they mean when someone looks for them, and what is found is told to be uncertain.
 """
 
 from __future__ import annotations
@@ -34,21 +34,26 @@ _SAME: Final = {
     "dining table": "table, kitchen table, coffee table", "bed": "", "oven": "stove, cooker", "sink": "wash basin",
     "bottle": "water bottle, plastic bottle, glass bottle", "wine glass": "wineglass, drinking glass",
 }  # fmt: skip
-_TAKEN_AS: Final = {
-    "person": """man, woman, guy, lady, gentleman, child, kid, boy, girl, baby, toddler, teenager, adult, worker,
-    employee, customer, visitor, guest, stranger, intruder, burglar, thief, courier, postman, mailman, driver,
-    passenger, player, runner, jogger, walker, skater, skier, swimmer, dancer, officer, policeman, police officer,
-    soldier, nurse, doctor, teacher, student, chef, waiter, musician, neighbour, neighbor, passer-by, figure,
-    mother, father, mum, mom, dad, sister, brother, friend, couple, crowd, family, group of people""",
-    "vehicle": "van, minivan, delivery van, ambulance, fire engine, tractor, caravan, camper, suv, pickup, trailer",
-    "car": "taxi, cab, police car, limousine, convertible, jeep, sports car",
-    "motorcycle": "scooter, motor scooter, quad bike",
-    "animal": "pet, wildlife, fox, deer, rabbit, squirrel, goat, pig, monkey, lion, tiger, wolf, rodent",
-    "bag": "parcel bag, shopping bag, satchel, briefcase, shoulder bag",
-    "furniture": "stool, cupboard, wardrobe, shelf", "laptop": "notebook, computer", "cup": "beaker, tumbler",
-    "potted plant": "plant", "tv": "monitor", "food": "meal, fruit, vegetable, snack, breakfast, lunch, dinner",
-    "teddy bear": "stuffed animal, soft toy, cuddly toy",
+_OFTEN: Final = {
+    "person": """man, woman, guy, lady, gentleman, child, kid, boy, girl, teenager, adult, worker, employee, customer,
+    visitor, guest, stranger, intruder, burglar, thief, courier, postman, mailman, driver, passenger, passer-by, figure,
+    neighbour, neighbor, mother, father, mum, mom, dad, couple, crowd, family, group of people""",
+    "animal": "pet, wildlife", "bag": "shopping bag, satchel, briefcase, shoulder bag", "laptop": "notebook, computer",
+    "car": "suv, jeep", "truck": "pickup", "motorcycle": "scooter", "cup": "beaker, tumbler", "tv": "monitor",
+    "potted plant": "plant", "food": "meal, snack", "furniture": "shelf", "teddy bear": "soft toy, cuddly toy",
 }  # fmt: skip
+"""Most of what is recognised as the kind is what someone who uses the word looks for."""
+_SELDOM: Final = {
+    "person": """baby, toddler, player, runner, jogger, skater, skier, swimmer, dancer, officer, policeman, soldier,
+    nurse, doctor, teacher, student, chef, waiter, musician, singer, farmer, fisherman, bride, king, queen""",
+    "vehicle": """van, minivan, delivery van, ambulance, fire engine, tractor, caravan, camper, trailer, tank,
+    helicopter, rocket, submarine""",
+    "car": "taxi, cab, police car, limousine, convertible, sports car, race car",
+    "motorcycle": "quad bike",
+    "animal": """fox, deer, rabbit, squirrel, goat, pig, monkey, ape, lion, tiger, wolf, rat, kangaroo, donkey""",
+    "furniture": "stool, cupboard, wardrobe", "food": "fruit, vegetable, breakfast, lunch, dinner",
+}  # fmt: skip
+"""Few are, so what is recognised as the kind is never enough to claim it."""
 _IRREGULAR: Final = {
     "people": "person", "persons": "person", "men": "man", "women": "woman", "children": "child", "gentlemen":
     "gentleman", "policemen": "policeman", "knives": "knife", "puppies": "puppy", "buses": "bus", "calves": "calf",
@@ -66,18 +71,18 @@ CLOTHES: Final = frozenset(
 """What a person wears: its colour is told as the person's."""
 
 
-def _entries() -> Iterator[tuple[str, tuple[str, bool]]]:
+def _entries() -> Iterator[tuple[str, tuple[str, float]]]:
     for kind in KINDS:
         if kind not in _NEVER:
-            yield kind, (kind, True)
-    for table, exact in ((_SAME, True), (_TAKEN_AS, False)):
+            yield kind, (kind, 1.0)
+    for table, share in ((_SAME, 1.0), (_OFTEN, 0.7), (_SELDOM, 0.35)):
         for kind, text in table.items():
             for word in (part.strip() for part in text.split(",")):
                 if word:
-                    yield " ".join(word.split()), ("skis" if kind == "ski" else kind, exact)
-    yield "ski", ("skis", True)
-    yield "oranges", ("orange", True)
-    yield "orange fruit", ("orange", True)
+                    yield " ".join(word.split()), ("skis" if kind == "ski" else kind, share)
+    yield "ski", ("skis", 1.0)
+    yield "oranges", ("orange", 1.0)
+    yield "orange fruit", ("orange", 1.0)
 
 
 _NOUNS: Final = dict(reversed(list(_entries())))
@@ -85,8 +90,8 @@ LONGEST_NOUN: Final = max(len(phrase.split()) for phrase in _NOUNS)
 
 
 @lru_cache(maxsize=4096)
-def noun(phrase: str) -> tuple[str, bool] | None:
-    """The kind that lower-case words name, singular or plural, and whether they say no more than that."""
+def noun(phrase: str) -> tuple[str, float] | None:
+    """The kind that lower-case words name, singular or plural, and the share of it that they mean."""
     head, _, last = phrase.rpartition(" ")
     for form in _singulars(last):
         found = _NOUNS.get(f"{head} {form}".strip())

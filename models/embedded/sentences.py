@@ -24,6 +24,7 @@ _ON: Final = frozenset(
     listed("on, in, at, under, beside, behind, by, near, inside, over, above, across, around, along")
 )
 _ARTICLES: Final = frozenset(listed("a, an, the, his, her, their, its, my, your, our"))
+_SEVERAL: Final = {"crowd": "many", "group of people": "three", "family": "three", "couple": "two"}
 _ALONE: Final = frozenset(listed("only, single, alone, just"))
 _WORN: Final = frozenset(listed("in, wearing, wears, with"))
 
@@ -34,8 +35,8 @@ class Mention:
 
     kind: str
     word: str
-    exact: bool
-    """The word says no more than the kind."""
+    share: float = 1.0
+    """Which share of the kind the word means: less than 1 when it says more than can be seen."""
     place: bool = False
     """It says where something else is: on a bed."""
     plural: bool = False
@@ -110,7 +111,7 @@ def _take(reading: Reading, binding: _Binding, lemmas: Sequence[str], at: int) -
     if what is not None:
         if what == Meaning("not", "person"):
             reading.note(Meaning("not"))
-            binding.thing(Mention("person", reading.tokens[at], exact=True), at)
+            binding.thing(Mention("person", reading.tokens[at]), at)
         elif not binding.take(what, at):
             reading.note(what)
         return size
@@ -195,7 +196,8 @@ def _named(tokens: Sequence[str], at: int) -> tuple[int, Mention | None]:
         phrase = " ".join(tokens[at : at + size])
         found = noun(phrase)
         if found is not None:
-            return size, Mention(found[0], phrase, exact=found[1], plural=is_plural(phrase))
+            many = _SEVERAL.get(phrase, "")
+            return size, Mention(found[0], phrase, found[1], plural=is_plural(phrase), count=many)
     return 0, None
 
 

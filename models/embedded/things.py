@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ingest.records import MICROSECONDS, Box, Moment, Pixels
 from models.embedded.colours import dominant, name_pixels, shares
-from models.embedded.kinds import GROUPS, groups_of
+from models.embedded.kinds import GROUPS, TRAVELLING, groups_of
 from models.embedded.motion import Motion
 from models.embedded.pictures import shrink
 from models.embedded.sight import Seen
@@ -39,6 +39,10 @@ _RECENT_US = 8 * MICROSECONDS
 """A coming or going is still given its name this long after it was seen."""
 _AMISS_US = MICROSECONDS
 """How far the two ways of seeing may differ about when a thing came or went."""
+_FAR = 0.2
+"""What went this far, in fractions of the picture, travels."""
+_BY_ITSELF = 0.25
+"""How far a name is believed of a travelling thing that such things do not travel by themselves."""
 _STILL_US = 2 * MICROSECONDS
 """What has not moved for so long stays."""
 _PATCH = 24
@@ -61,6 +65,8 @@ class Thing:
     best: dict[str, float] = field(default_factory=dict)
     """The highest probability of every kind so far."""
     told: bool = False
+    crossing: bool = False
+    """It went through the picture with nobody who carried it."""
     moved: Moment | None = None
     did: tuple[str, ...] = ()
     """When it last moved, and which way."""
@@ -99,10 +105,18 @@ class Thing:
         return self.moving is not None and _whole(self, self.moving)
 
     @property
+    def names(self) -> Mapping[str, float]:
+        """The probability of every category it may be: a telephone that crosses the road is none."""
+        return {
+            label: chance * (_BY_ITSELF if self.crossing and label not in TRAVELLING else 1.0)
+            for label, chance in self.visit.chances.items()
+        }
+
+    @property
     def chances(self) -> Mapping[str, float]:
         """The probability of every kind it may be, groups included."""
-        found = dict(self.visit.chances)
-        for label, chance in self.visit.chances.items():
+        found = dict(self.names)
+        for label, chance in self.names.items():
             for wider in groups_of(label):
                 found[wider] = found.get(wider, 0.0) + chance
         return found
@@ -118,6 +132,8 @@ class Thing:
         self.visit, self.last, self.box = visit, moment, _corners(visit.last)
         if visit.sightings < _OWN_SIGHTINGS and visit.dwell_us < MICROSECONDS:
             return
+        if self.crossing:
+            self.best = {kind: best for kind, best in self.best.items() if kind in TRAVELLING or kind in GROUPS}
         for kind, chance in self.chances.items():
             self.best[kind] = max(self.best.get(kind, 0.0), chance)
 
@@ -197,12 +213,13 @@ class Joiner:
             owner.tracks[track.id] = owner.tracks.get(track.id, 0) + 1
             if _is_itself(owner, track):
                 owner.since = track.first if owner.since is None else min(owner.since, track.first)
+            owner.crossing = owner.crossing or _crosses(owner, track, present)
             larger = owner.moving is None or _area(track.box) > _area(owner.moving.box)
             owner.moving = track if larger else owner.moving
 
     def unnamed(self, motion: Motion) -> Iterator[Track]:
         """The moving things that no thing with a name accounts for."""
-        accounted = {name for thing in self._things.values() if thing.name for name in thing.tracks}
+        accounted = {name for thing in self._things.values() if thing.name or thing.told for name in thing.tracks}
         for track in motion.tracks:
             if track.id not in accounted:
                 self._told.add(track.id)
@@ -227,6 +244,12 @@ class Joiner:
             return known
         placed = [thing for thing in named if _shared(passage.box, thing.box) > _SAME_PLACE]
         return max(placed, key=lambda thing: _shared(passage.box, thing.box), default=None)
+
+
+def _crosses(thing: Thing, track: Track, present: Sequence[Thing]) -> bool:
+    people = [other for other in present if other is not thing and other.visit.label == "person"]
+    carried = any(overlap(other.box, thing.box) > 0.0 for other in people)
+    return _whole(thing, track) and track.travelled > _FAR and not carried
 
 
 def _fits(passage: Passage, thing: Thing) -> bool:

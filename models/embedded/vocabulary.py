@@ -59,7 +59,8 @@ GRAMMAR: Final = frozenset(
     our, his, her, their, him, them, who, whom, whose, what, which, when, where, why, how, many, much, long,
     often, any, some, every, each, all, ever, just, only, also, too, very, same, time, moment, once, again,
     now, first, last, next, colour, other, another, own, please, find, happen, show, see, tell, kind, sort,
-    look, side, part, end, start, beginning, whole, back, beside, near, away, off""")
+    look, side, part, end, start, beginning, whole, back, beside, near, smallest, number, largest, highest,
+    lowest, most, fewest, least, total, different, name, named, away, off""")
 )
 
 _GO: Final = listed("move, go, pass, drive, walk, run, travel, cross, roll, slide, ride, head")

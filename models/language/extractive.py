@@ -52,10 +52,10 @@ def _sentences(asked: Question, evidence: Evidence, teller: Teller) -> Iterator[
     named = {one.label for one in evidence.observations if one.kind == "thing"}
     unsure = set(evidence.unsure)
     unknown = tuple(word for word in unknown if not {word, word.rstrip("s")} & (named | unsure))
-    known_by_word = _spoken_or_written(unknown, evidence)
+    known_by_word = _spoken_or_written((*unknown, *evidence.unsure), evidence)
     if unknown and not (known_by_word and asked.aim == "which"):
         yield f"I cannot recognise {join([_quoted(word) for word in unknown], 'or')} in the picture."
-    if evidence.unsure:
+    if evidence.unsure and not known_by_word:
         yield f"I cannot be sure of {join([_quoted(word) for word in evidence.unsure])}."
     yield from _quote(known_by_word, teller)
     yield from _PARTS[asked.aim](asked, evidence, teller)
@@ -259,12 +259,16 @@ def _which(asked: Question, evidence: Evidence, teller: Teller) -> Iterator[str]
 def _nothing(asked: Question, evidence: Evidence, teller: Teller) -> Iterator[str]:
     if not evidence.searched:
         return
-    if asked.colours and not asked.unknown and asked.actions <= {"moves", "present"}:
+    if asked.colours and not asked.kinds and not asked.unknown and asked.actions <= {"moves", "present"}:
         yield f"Nothing {join(sorted(asked.colours), 'or')} moved in {teller.searched(evidence)}."
         return
     found = "nothing moving" if asked.unknown else "nothing like that"
-    found = f"no {_what(asked, 1)}" if asked.kinds and not asked.actions else found
+    found = f"no {_what(asked, 1)}" if asked.kinds else found
     yield f"I found {found} in {teller.searched(evidence)}."
+    if asked.kinds and asked.aim in ("count", "colour"):
+        unnamed = _distinct([one for one in evidence.observations if (one.kind, one.label) == ("thing", "something")])
+        if unnamed:
+            yield f"What moved there, and could not be named: {_listed(unnamed, teller)}."
 
 
 def _spoken_or_written(words: Sequence[str], evidence: Evidence) -> list[Observation]:

@@ -48,22 +48,22 @@ def chance(sentence: str, *kinds: tuple[str, float, str, str]) -> float:
 
 
 @pytest.mark.parametrize(
-    ("word", "kind", "exact"),
+    ("word", "kind", "share"),
     [
-        ("someone", "person", True), ("people", "person", True), ("woman", "person", False),
-        ("children", "person", False), ("bike", "bicycle", True), ("puppies", "dog", True), ("pet", "animal", False),
-        ("vehicles", "vehicle", True), ("van", "vehicle", False), ("mobile phone", "cell phone", True),
-        ("knives", "knife", True), ("stop signs", "stop sign", True), ("oranges", "orange", True),
+        ("someone", "person", 1.0), ("people", "person", 1.0), ("woman", "person", 0.7),
+        ("children", "person", 0.7), ("bike", "bicycle", 1.0), ("puppies", "dog", 1.0), ("pet", "animal", 0.7),
+        ("vehicles", "vehicle", 1.0), ("van", "vehicle", 0.35), ("mobile phone", "cell phone", 1.0),
+        ("knives", "knife", 1.0), ("stop signs", "stop sign", 1.0), ("oranges", "orange", 1.0),
     ],
 )  # fmt: skip
-def test_words_are_taken_as_kinds(word: str, kind: str, exact: bool) -> None:
-    assert noun(word) == (kind, exact)
+def test_words_are_taken_as_kinds(word: str, kind: str, share: float) -> None:
+    assert noun(word) == (kind, share)
 
 
 def test_every_kind_is_known_by_its_name_and_its_plural() -> None:
     for kind in set(KINDS) - {"orange"}:
-        assert noun(kind) == (kind, True)
-        assert noun(plural(kind)) == (kind, True)
+        assert noun(kind) == (kind, 1.0)
+        assert noun(plural(kind)) == (kind, 1.0)
     assert noun("orange") is None  # a colour, to everyone
 
 
@@ -84,6 +84,7 @@ def test_every_kind_is_known_by_its_name_and_its_plural() -> None:
         ("a horse gallops", ("horse",), (), ("gallops",)),
         ("a bag is left on the table", ("bag",), (), ()),
         ("someone is speaking", ("speech",), (), ()),
+        ("a crowd", ("four people",), ("crowd",), ()),
         ('the text "dog"', ('"dog"',), (), ()),
     ],
 )
@@ -122,6 +123,8 @@ def test_a_word_that_says_more_than_can_be_seen_is_never_sure() -> None:
     assert 0.5 < chance("a woman", someone) < 0.75
     assert 0.5 < chance("a person plays", someone) < 0.75
     assert chance("a woman", ("person", 0.4, "", "")) < 0.4
+    for seldom, kind in (("a soldier", "person"), ("a lion", "animal"), ("an ambulance", "vehicle")):
+        assert 0.1 < chance(seldom, (kind, 0.97, "", "")) < 0.5  # never claimed, but where it would be is told
 
 
 def test_numbers() -> None:
@@ -178,14 +181,15 @@ def test_other_words_are_compared_with_the_whole_picture() -> None:
     assert (asked.understood, asked.unsure, asked.unknown) == ((), ("balloon",), ())
     sights = [np.eye(SIGHT_SIZE, dtype=np.float32)[axis] for axis in (0, 1)]
     likely, unlikely = (float(asked.probability(np.asarray(frame_vector({}, sight=s) @ asked.vector))) for s in sights)
-    assert likely == pytest.approx(1 / (1 + np.exp(-3.5)), abs=0.01)  # as the tower's own calibration says
-    assert unlikely == pytest.approx(1 / (1 + np.exp(4.0)), abs=0.01)
+    rarer = 2.4  # what someone looks for in footage is rarer than what the tower was calibrated on
+    assert likely == pytest.approx(1 / (1 + np.exp(rarer - 3.5)), abs=0.01)
+    assert unlikely == pytest.approx(1 / (1 + np.exp(rarer + 4.0)), abs=0.01)
     assert float(asked.probability(np.asarray(frame_vector({}, words={"balloon": 1.0}) @ asked.vector))) > 0.6
     assert query("a zeppelin", Tower()).unknown == ("zeppelin",)
     both = query("a balloon and a dog", Tower())
     frames = [frame_vector({thing_slot("dog"): dog}, sight=sights[0]) for dog in (1.0, 0.0)]
-    assert float(both.probability(np.asarray(frames[0] @ both.vector))) > 0.9
-    assert float(both.probability(np.asarray(frames[1] @ both.vector))) < 0.5
+    assert float(both.probability(np.asarray(frames[0] @ both.vector))) > 0.7
+    assert float(both.probability(np.asarray(frames[1] @ both.vector))) < 0.1
 
 
 def test_vectors_have_room_for_everything() -> None:

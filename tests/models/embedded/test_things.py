@@ -134,3 +134,11 @@ def test_a_name_that_comes_late_is_given_to_the_coming() -> None:
     seen = watch([CAR], late)
     assert [(one.label, one.text) for one in seen.observations("event")] == [("enters", "car"), ("leaves", "car")]
     assert len(seen.observations("thing")) == 1
+
+
+def test_what_cannot_travel_by_itself_is_not_believed_when_it_does() -> None:
+    phone = watch([CAR], ByColour({"red": ("cell phone", 0.7)}))
+    assert "cell phone" not in {one.label for one in phone.observations("thing")}
+    assert all(start < 3.5 for start, _ in phone.spans("a cell phone"))  # until it has gone some way
+    still = watch([Mover("red", 0.0, 99.0, (0.5, 0.5), (0.5, 0.5))], ByColour({"red": ("cell phone", 0.7)}))
+    assert [one.label for one in still.observations("thing")] == ["cell phone"]
