@@ -106,11 +106,6 @@ def plural(kind: str) -> str:
     return special or f"{kind}{'es' if kind.endswith(('s', 'sh', 'ch', 'x')) else 's'}"
 
 
-def is_plural(phrase: str) -> bool:
-    last = phrase.rpartition(" ")[2]
-    return last not in ("luggage", "bus") and (last in _IRREGULAR or _NOUNS.get(phrase) is None)
-
-
 def _singulars(word: str) -> Iterator[str]:
     yield word
     if word in _IRREGULAR:

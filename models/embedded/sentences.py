@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ingest.records import MICROSECONDS
-from models.embedded.nouns import CLOTHES, LONGEST_NOUN, is_plural, noun
+from models.embedded.nouns import CLOTHES, LONGEST_NOUN, noun
 from models.embedded.vocabulary import ASIDE, GRAMMAR, LONGEST_PHRASE, Meaning, lemma, listed, meaning
 
 QUOTED: Final = re.compile(r"[\"“”«»]([^\"“”«»]+)[\"“”«»]")
@@ -39,7 +39,6 @@ class Mention:
     """Which share of the kind the word means: less than 1 when it says more than can be seen."""
     place: bool = False
     """It says where something else is: on a bed."""
-    plural: bool = False
     colours: list[str] = field(default_factory=list)
     actions: list[str] = field(default_factory=list)
     count: str = ""
@@ -197,7 +196,7 @@ def _named(tokens: Sequence[str], at: int) -> tuple[int, Mention | None]:
         found = noun(phrase)
         if found is not None:
             many = _SEVERAL.get(phrase, "")
-            return size, Mention(found[0], phrase, found[1], plural=is_plural(phrase), count=many)
+            return size, Mention(found[0], phrase, found[1], count=many)
     return 0, None
 
 

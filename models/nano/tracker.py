@@ -189,6 +189,8 @@ class Tracker:
         for track in self._tracks:
             if track.visit.span.end == self._last:
                 track.visit = replace(track.visit, span=Span(track.visit.span.start, moment))
+                if len(track.looks) == 1:  # another look at the same picture would say the same
+                    track.judge(track.looks[0])
         self._last = moment
         return finished
 
