@@ -18,6 +18,7 @@ from api.cli.streams import WAITING
 from ingest.errors import HindsightError, NotFound
 from ingest.guard import resolve
 from ingest.sources import parse
+from models.language.telling import a
 
 if TYPE_CHECKING:
     from api.settings import Settings
@@ -128,7 +129,7 @@ def _first_results(client: Client, stream: dict[str, Any]) -> dict[str, Any]:
 def suggestions(client: Client, stream: dict[str, Any]) -> list[str]:
     """Up to three commands that were tried just now and found something."""
     seen = client.get(f"/v1/streams/{named(stream['id'])}/timeline")["observations"]
-    seen.sort(key=lambda one: (one["kind"] == "thing", -one["score"]))
+    seen.sort(key=lambda one: ("something" in (one["label"], one["text"]), one["kind"] == "thing", -one["score"]))
     name = stream["name"]
     commands = [f'ask "What happened?" --stream {name}'] if seen else []
     for event in dict.fromkeys(_phrase(one) for one in seen):
@@ -142,9 +143,11 @@ def suggestions(client: Client, stream: dict[str, Any]) -> list[str]:
 
 def _phrase(one: dict[str, Any]) -> str:
     """What was seen, as a person would look for it; empty for what is better heard or read."""
+    name = one["label"] if one["kind"] == "thing" else one["text"] or "something"
+    what = f"something {one['colour']}" if name == "something" else a(f"{one['colour']} {name}".strip())
     if one["kind"] == "event" and one["label"] in ("enters", "leaves", "appears"):
-        return f"something {one['colour']} {one['label']}".replace("  ", " ")
-    return f"something {one['colour']}" if one["kind"] == "thing" and one["colour"] else ""
+        return f"{what} {one['label']}".replace("  ", " ")
+    return what if one["kind"] == "thing" and one["colour"] else ""
 
 
 def _until_read(client: Client, stream: dict[str, Any]) -> None:

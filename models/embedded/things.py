@@ -179,7 +179,8 @@ class Joiner:
             if not lost or not _alike(thing.visit, visit):
                 continue
             moved_here = any(_is_itself(thing, track) for track in motion.tracks if track.id in inside)
-            if moved_here or _shared(thing.box, box) > _SAME_PLACE:
+            went_out = thing.moved is not None and thing.visit.leaves
+            if moved_here or (not went_out and _shared(thing.box, box) > _SAME_PLACE):
                 thing.since = thing.first
                 return self._things.pop(number)
         return None
