@@ -69,6 +69,7 @@ class _Collector(Collector):
         streams = list(self._watched.streams())
         yield from _counted(streams)
         yield from _states(streams)
+        yield from _loads(streams)
         queues = GaugeMetricFamily("hindsight_queue_depth", "Records waiting.", labels=["queue"])
         for name, depth in self._watched.queues().items():
             queues.add_metric([name], depth)
@@ -95,6 +96,19 @@ def _counted(streams: Iterable[StreamOut]) -> Iterable[Metric]:
         for reason, count in counters.parked.items():
             parked.add_metric([stream.name, reason], count)
     return captured, stored, dropped, parked, flying
+
+
+def _loads(streams: Iterable[StreamOut]) -> Iterable[Metric]:
+    skipped = CounterMetricFamily(
+        "hindsight_pictures_skipped", "Pictures not decoded because of overload.", labels=["stream"]
+    )
+    shedding = GaugeMetricFamily("hindsight_stream_shedding", "1 for what is given up.", labels=["stream", "what"])
+    resting = GaugeMetricFamily("hindsight_stream_resting", "1 while only key frames are decoded.", labels=["stream"])
+    for stream in streams:
+        skipped.add_metric([stream.name], stream.pictures_skipped)
+        shedding.add_metric([stream.name, stream.shedding], 1)
+        resting.add_metric([stream.name], stream.resting)
+    return skipped, shedding, resting
 
 
 def _states(streams: Iterable[StreamOut]) -> Iterable[Metric]:

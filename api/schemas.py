@@ -11,6 +11,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
+from ingest.load import Shedding
 from ingest.records import GapReason, ObservationKind, StreamKind, StreamState
 
 DAY_S = 86_400.0
@@ -62,11 +63,20 @@ class GapOut(Model):
 
 
 class StreamIn(Model):
+    """What to add, and how to look at it."""
+
     name: str = Field(min_length=1, max_length=80, examples=["door-cam"])
     source: str = Field(max_length=4096, examples=["rtsp://user:secret@192.168.1.20/stream1", "/home/me/holiday.mp4"])
     starts_at: str | None = Field(None, description="When a file was filmed; its own creation time if absent.")
     username: str | None = Field(None, max_length=200, description="In place of the one in the source.")
     password: SecretStr | None = Field(None, max_length=200, description="In place of the one in the source.")
+    sampling: str = Field(
+        "",
+        max_length=40,
+        description="Which pictures are looked at: motion, adaptive, scene, rate or keys, and how many a second if not "
+        "as the service does; its own policy if empty.",
+        examples=["adaptive", "motion:0.5-4", "rate:1"],
+    )
 
 
 class StreamPatch(Model):
@@ -76,6 +86,7 @@ class StreamPatch(Model):
     source: str | None = Field(None, max_length=4096, description="Where the same camera is to be found now.")
     username: str | None = Field(None, max_length=200)
     password: SecretStr | None = Field(None, max_length=200, description="Never shown again.")
+    sampling: str | None = Field(None, max_length=40, description="As when it was added.")
 
 
 class Counters(Model):
@@ -89,6 +100,8 @@ class Counters(Model):
 
 
 class StreamOut(Model):
+    """A stream as it is now."""
+
     id: str
     name: str
     kind: StreamKind
@@ -100,6 +113,12 @@ class StreamOut(Model):
     progress: float | None = Field(None, description="0..1 of a file read so far.")
     last_frame_age_s: float | None = Field(None, description="Age of the newest frame of a live stream.")
     counters: Counters = Field(default_factory=Counters)
+    sampling: str = Field("", description="Its sampling policy; the service's own if empty.")
+    resting: bool = Field(False, description="Nothing moves, so only key frames are decoded.")
+    shedding: Shedding = Field(
+        "nothing", description="What is given up because the machine cannot keep up: the higher rate, or pictures."
+    )
+    pictures_skipped: int = Field(0, description="Pictures not decoded for that reason since it was started.")
 
 
 class UploadIn(Model):
@@ -117,6 +136,7 @@ class UploadOut(Model):
 class UploadComplete(Model):
     name: str = Field(min_length=1, max_length=80)
     starts_at: str | None = None
+    sampling: str = Field("", max_length=40)
 
 
 # --- the timeline ----------------------------------------------------------------------------------------------

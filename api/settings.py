@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from api.times import zone_named
 from ingest.errors import Invalid
+from ingest.sampling import Sampling, policy
 
 
 class Settings(BaseSettings):
@@ -44,6 +45,7 @@ class Settings(BaseSettings):
     )
     webhook_secret: SecretStr = Field(SecretStr(""), description="Signs webhooks with HMAC-SHA256 when set.")
 
+    sampling: str = Field("motion", description="Sampling policy: motion, adaptive, scene, rate, keys; see `add`.")
     sample_floor_hz: float = Field(0.5, gt=0, le=60, description="Frames per second that are always looked at.")
     sample_ceiling_hz: float = Field(4.0, gt=0, le=60, description="Frames per second looked at while things move.")
     sample_side: int = Field(640, ge=64, le=4096, description="Longest side, in pixels, of frames looked at.")
@@ -70,6 +72,15 @@ class Settings(BaseSettings):
     def _known_zone(cls, value: str) -> str:
         try:
             zone_named(value)
+        except Invalid as error:
+            raise ValueError(str(error)) from error
+        return value
+
+    @field_validator("sampling")
+    @classmethod
+    def _known_policy(cls, value: str) -> str:
+        try:
+            policy(value, Sampling())
         except Invalid as error:
             raise ValueError(str(error)) from error
         return value

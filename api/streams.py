@@ -21,7 +21,7 @@ from ingest.guard import Guard
 from ingest.ledger import Ledger
 from ingest.probe import MediaInfo, filmed, probe
 from ingest.records import GapReason, Moment, StateChange, StreamId
-from ingest.sampling import Sampling
+from ingest.sampling import Sampling, policy
 from ingest.sources import MASK, Secret, SourceSpec, parse
 from memory.store import Store, StreamRow
 
@@ -54,6 +54,7 @@ class Streams:
         """Opens the source before anything is written: what cannot be opened leaves no trace."""
         name = checked_name(request.name)
         self._free(name)
+        policy(request.sampling or self._settings.sampling, Sampling())
         source = _with_login(parse(request.source), request)
         info = self._probe(source)
         row = self._row(name, request, source, info)
@@ -79,13 +80,14 @@ class Streams:
         """Another name, address or login. What is watched goes on with it; what cannot be opened changes nothing."""
         row = self._store.streams.get(id_or_name)
         name = checked_name(patch.name) if patch.name is not None else row.name
-        if patch.source is None and patch.username is None and patch.password is None:
-            self._store.streams.change(replace(row, name=name))
-            return self.get(row.id)
-        source = self._changed(row, patch)
-        self._probe(source)
-        self._store.streams.change(replace(self._sealed(row, source), name=name))
-        if not row.paused:
+        changed = replace(row, name=name, sampling=row.sampling if patch.sampling is None else patch.sampling)
+        self._sampling(changed)
+        if patch.source is not None or patch.username is not None or patch.password is not None:
+            source = self._changed(row, patch)
+            self._probe(source)
+            changed = self._sealed(changed, source)
+        self._store.streams.change(changed)
+        if replace(changed, name=row.name) != row and not row.paused and row.state != "finished":
             self._capturing.fleet.stop(row.id, reason="paused")
             self._begin(self._store.streams.get(row.id), "paused")
         return self.get(row.id)
@@ -184,6 +186,7 @@ class Streams:
             added=now,
             origin=self._origin(request, source, info) if file else None,
             duration_us=info.duration_us if file else None,
+            sampling=request.sampling,
         )
         return self._sealed(row, source)
 
@@ -195,11 +198,6 @@ class Streams:
 
     def _start(self, row: StreamRow, blind_because: GapReason = "service stopped") -> None:
         settings = self._settings
-        sampling = Sampling(
-            floor_hz=min(settings.sample_floor_hz, settings.sample_ceiling_hz),
-            ceiling_hz=settings.sample_ceiling_hz,
-            max_side=settings.sample_side,
-        )
         source = self._source(row)
         records = source.scheme not in ("file", "folder") and settings.record
         watched = source.scheme == "folder"
@@ -207,7 +205,7 @@ class Streams:
             stream=row.id,
             source=source,
             starts_at=row.origin,
-            sampling=sampling,
+            sampling=self._sampling(row),
             recording=Recording(settings.folder / "recordings" / row.id) if records else None,
             resume=self._store.streams.mark(row.id),
             heard=self._store.streams.mark(row.id, "sound"),
@@ -217,6 +215,12 @@ class Streams:
             taken=self._store.timeline.segments(row.id) if watched else (),
         )
         self._capturing.fleet.start(plan)
+
+    def _sampling(self, row: StreamRow) -> Sampling:
+        """Raises `Invalid` where the stream's policy is none."""
+        settings = self._settings
+        usual = Sampling(settings.sample_floor_hz, settings.sample_ceiling_hz, max_side=settings.sample_side)
+        return policy(row.sampling or settings.sampling, usual)
 
     def _shown(self, row: StreamRow) -> StreamOut:
         status = None if row.paused else self._capturing.fleet.status(row.id)

@@ -115,7 +115,9 @@ class Uploads:
         try:
             if self._streams.has(str(upload.file)):
                 raise Conflict("This upload is a stream already.", advice="Upload the file again for another one.")
-            return self._streams.add(StreamIn(name=name, source=str(upload.file), starts_at=request.starts_at))
+            return self._streams.add(
+                StreamIn(name=name, source=str(upload.file), starts_at=request.starts_at, sampling=request.sampling)
+            )
         except Poison:
             shutil.rmtree(upload.folder, ignore_errors=True)
             raise

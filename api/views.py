@@ -56,6 +56,10 @@ class Views:
             span=self.span(extent, row) if extent else None,
             progress=1.0 if finished else self._progress(row),
             last_frame_age_s=age if row.kind == "live" else None,
+            sampling=row.sampling,
+            resting=status is not None and status.resting,
+            shedding=status.shedding if status is not None else "nothing",
+            pictures_skipped=status.skipped if status is not None else 0,
             counters=schemas.Counters(
                 captured=counts.captured,
                 stored=counts.stored,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ingest.load import Shedding
 from ingest.recording import Recording
 from ingest.records import GapReason, Mark, Moment, Segment, StreamId, StreamState
 from ingest.sampling import Sampling
@@ -43,3 +44,9 @@ class CaptureStatus:
     last_frame: Moment | None
     progress: float | None
     reconnects: int
+    shedding: Shedding = "nothing"
+    """What is given up of a live stream because the machine cannot keep up."""
+    skipped: int = 0
+    """Pictures that were not decoded for that reason since the stream was started."""
+    resting: bool = False
+    """Whether only key frames are decoded because nothing moves."""

@@ -14,6 +14,7 @@ from ingest import pictures
 from ingest.audio import SoundCutter
 from ingest.clock import SystemClock
 from ingest.errors import BrokenVideo
+from ingest.frugal import Frugal
 from ingest.libav_errors import translate
 from ingest.limits import Limits
 from ingest.opening import Opened, open_source
@@ -22,10 +23,11 @@ from ingest.recording import Recorder
 from ingest.records import MICROSECONDS, Frame, Mark, Moment, Segment, Sound, StreamId, seconds
 from ingest.sampling import Grey, Sampler, Sampling
 from ingest.sight import Sight
-from ingest.timeline import MPEGTS_WRAP, Arrival, Stamp, Ticks, Timeline, advance, follow, resumed
+from ingest.timeline import FORWARD, MPEGTS_WRAP, Arrival, Stamp, Ticks, Timeline, advance, follow, resumed
 
 if TYPE_CHECKING:
     from av import AudioFrame, Packet, VideoFrame
+    from av.video.stream import VideoStream
 
     from ingest.decode import Emit
 
@@ -90,12 +92,18 @@ class Reader:
         self._broken = 0
         self._beat_at = 0.0
         self._newest: Stamp | None = None
+        self._frugal = self._make_frugal()
+        self._told: tuple[str, int, bool] = ("nothing", 0, False)
 
     def run(self) -> dict[str, Any]:
+        opened = self._opened
         self._prepare()
-        self._emit(("open", asdict(describe(self._opened))))
+        self._emit(("open", asdict(describe(opened))))
         for packet in self._unless_broken(self._packets):
-            self._decode(packet)
+            if self._frugal is not None and packet.stream is opened.video and packet.size:
+                self._ration(packet, self._frugal, opened.video)
+            else:
+                self._decode(packet)
             if self._recorder is not None:
                 self._record(packet)
             if self._task.live and _asked_to_end():
@@ -185,11 +193,53 @@ class Reader:
 
     # --- packets -----------------------------------------------------------------------------------------------
 
-    def _decode(self, packet: Packet) -> None:
+    def _make_frugal(self) -> Frugal | None:
+        """Only what is live may be late or left out. A decoder that holds pictures back could not be woken in order."""
+        video = self._opened.video
+        if not self._task.live or video is None:
+            return None
+        sampling = self._task.sampling
+        rests = sampling.rests and not video.codec_context.has_b_frames
+        return Frugal(rests=rests, keys=sampling.keyframes_only)
+
+    def _ration(self, packet: Packet, frugal: Frugal, video: VideoStream) -> None:
+        """Decode of the video what there is reason and time for; of the rest, say that it came."""
+        newest = self._newest
+        still = newest is not None and newest.epoch == self._line.epoch and self._sampler.still(newest.pts)
+        decoded = frugal.admit(packet, self._clock.monotonic(), still=still)
+        for one in decoded:
+            self._decode(one, video)
+        if not decoded:
+            self._pass_over(packet)
+        if (frugal.load.shedding, frugal.resting) != self._told[::2]:
+            self._tell_frugal()
+
+    def _pass_over(self, packet: Packet) -> None:
+        """A picture that is not decoded, or not yet: the camera delivers all the same."""
+        if packet.pts is None or self._line.offset is None or self._line.last is None:
+            return
+        ticks = self._tracks.get(0)
+        pts = self._line.last if ticks is None else ticks.read(packet.pts)[1]
+        if 0 <= pts - self._line.last < FORWARD:
+            self._beat(Stamp(self._line.epoch, pts, Moment(pts + self._line.offset)))
+
+    def _woken(self, frame: VideoFrame) -> bool:
+        """Whether a key frame ends the stream's rest: then what was put off is decoded, and it once more behind it."""
+        frugal, video = self._frugal, self._opened.video
+        if frugal is None or video is None or not frugal.resting or not self._sampler.differs(pictures.grey(frame)):
+            return False
+        again = frugal.again()
+        video.codec_context.flush_buffers()
+        for packet in again:
+            self._decode(packet, video)
+        return True
+
+    def _decode(self, packet: Packet, video: VideoStream | None = None) -> None:
+        """`video`: the track of a packet that does not say so itself."""
         import av.error
 
         try:
-            frames = packet.decode()
+            frames: Any = packet.decode() if video is None else video.codec_context.decode(packet)
         except MemoryError:
             raise
         except av.error.FFmpegError as error:  # decoders say all sorts of things about broken data, even EPERM
@@ -199,10 +249,10 @@ class Reader:
             return
         for frame in frames:
             self._broken = 0
-            if packet.stream is self._opened.video:
-                self._picture(frame)
-            else:
+            if video is None and packet.stream is self._opened.audio:
                 self._hear(frame)
+            elif not self._woken(frame):
+                self._picture(frame)
 
     def _place(self, track: int, frame: VideoFrame | AudioFrame) -> int | None:
         """A frame's own time, microseconds, unwrapped."""
@@ -239,7 +289,7 @@ class Reader:
             return
         while self._early:
             self._sound(*self._early.popleft())
-        if self._sampler.wants(stamp.pts):
+        if self._sampler.wants(stamp.pts, floor=self._frugal is not None and self._frugal.load.step > 0):
             grey = pictures.grey(frame)
             self._look(stamp, grey)
             reason = self._sampler.judge(stamp.pts, grey)
@@ -264,6 +314,13 @@ class Reader:
         if now - self._beat_at >= _BEAT_S:
             self._beat_at = now
             self._emit(("beat", stamp.epoch, stamp.pts, stamp.moment))
+            self._tell_frugal()
+
+    def _tell_frugal(self) -> None:
+        frugal = self._frugal
+        if frugal is not None and (now := (frugal.load.shedding, frugal.skipped, frugal.resting)) != self._told:
+            self._told = now
+            self._emit(("frugal", *now))
 
     # --- sound -------------------------------------------------------------------------------------------------
 

@@ -9,12 +9,14 @@ decoding began: reading the same stretch again gives the same frames.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ingest.errors import Invalid
 from ingest.records import MICROSECONDS, SampleReason
 
 Grey = NDArray[np.float32]
@@ -30,6 +32,9 @@ MOVING: Final = 4
 """Cells that must differ: a person 30 m away in a wide picture covers about eight."""
 LINGER: Final = MICROSECONDS
 """Time after a movement, and after the beginning, in which all is kept."""
+STILL: Final = 10 * MICROSECONDS
+"""Time without movement after which a stream may rest."""
+FASTEST: Final = 60
 CUT_SHARE: Final = 0.5
 """Share of cells that differ at a cut."""
 
@@ -43,7 +48,42 @@ class Sampling:
     motion: bool = True
     scene_cuts: bool = True
     keyframes_only: bool = False
+    rests: bool = False
+    """Of a live stream, decode key frames alone while nothing moves."""
     max_side: int = 640
+
+
+POLICIES: Final = ("motion", "adaptive", "scene", "rate", "keys")
+"""motion: the lower rate always, up to the higher where something moves. adaptive: the same, and of a live stream only
+key frames are decoded while nothing moves. scene: the lower rate, and where the picture changes as a whole. rate: one
+rate, whatever happens. keys: key frames alone, up to the higher rate."""
+_POLICY: Final = re.compile(r"([a-z]+)(?::(\d+(?:\.\d+)?)(?:-(\d+(?:\.\d+)?))?)?")
+
+
+def policy(text: str, usual: Sampling) -> Sampling:
+    """What `motion`, `rate:1` or `adaptive:0.5-4` means: a policy, and pictures a second in place of the usual ones.
+
+    Raises `Invalid`. Of `rate`, the lower of the usual rates is taken.
+    """
+    found = _POLICY.fullmatch(text)
+    if found is None or found[1] not in POLICIES:
+        raise Invalid(f'"{text}" is no sampling policy.', advice=f"Say {', '.join(POLICIES)}, or like motion:0.5-4.")
+    name, floor = found[1], usual.floor_hz if found[2] is None else float(found[2])
+    ceiling = float(found[3]) if found[3] else floor if name == "rate" else max(floor, usual.ceiling_hz)
+    if not 0 < floor <= ceiling <= FASTEST:
+        raise Invalid(
+            f'"{text}": pictures a second lie between 0 and {FASTEST}, the lower first.', advice="Like motion:0.5-4."
+        )
+    moves = name in ("motion", "adaptive")
+    return replace(
+        usual,
+        floor_hz=floor,
+        ceiling_hz=ceiling,
+        motion=moves,
+        scene_cuts=moves or name == "scene",
+        keyframes_only=name == "keys",
+        rests=name == "adaptive",
+    )
 
 
 class Sampler:
@@ -56,10 +96,12 @@ class Sampler:
         self._grey: Grey | None = None
         self._moved: int | None = None
         self._begun: int | None = None
+        self._stirred: int | None = None
 
-    def wants(self, pts: int) -> bool:
-        """Whether the picture at `pts` (microseconds) is a candidate: the first of its cell."""
-        cell = _cell(pts, self._sampling.ceiling_hz)
+    def wants(self, pts: int, *, floor: bool = False) -> bool:
+        """Whether the picture at `pts` (microseconds) is a candidate: the first of its cell, or `floor` of the lower
+        rate's."""
+        cell = _cell(pts, self._sampling.floor_hz if floor else self._sampling.ceiling_hz)
         if cell == self._cell:
             return False
         self._cell = cell
@@ -69,26 +111,36 @@ class Sampler:
         """Why to keep the candidate, or None."""
         floor, before = _cell(pts, self._sampling.floor_hz), self._grey
         if self._begun is None:
-            self._begun = pts
+            self._begun = self._stirred = pts
         due = floor != self._floor or pts - self._begun <= LINGER
         self._floor, self._grey = floor, grey
         if self._sampling.keyframes_only:
             return "key"
         difference = _difference(before, grey)
+        if _moves(difference):
+            self._stirred = pts
         if self._sampling.scene_cuts and np.count_nonzero(difference > CHANGED) > CUT_SHARE * grey.size:
             return "scene"
         stirs = self._sampling.motion and self._stirs(pts, difference)
         return "rate" if due else "motion" if stirs else None
 
+    def still(self, pts: int) -> bool:
+        """Whether nothing has moved for long."""
+        return self._stirred is not None and pts - self._stirred > STILL
+
+    def differs(self, grey: Grey) -> bool:
+        """Whether something moved between the newest candidate and this picture, which is not taken for one."""
+        return _moves(_difference(self._grey, grey))
+
     def _stirs(self, pts: int, difference: Grey) -> bool:
         """Whether something moves, or did a moment ago."""
-        if _moves(difference):
+        if self._stirred == pts:
             self._moved = pts
         return self._moved is not None and pts - self._moved <= LINGER
 
     def forget(self) -> None:
         """A new epoch: nothing before it is comparable."""
-        self._cell = self._floor = self._grey = self._moved = self._begun = None
+        self._cell = self._floor = self._grey = self._moved = self._begun = self._stirred = None
 
 
 def _cell(pts: int, rate: float) -> int:

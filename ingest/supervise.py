@@ -65,6 +65,8 @@ class Supervisor(ABC):
         self._reason: GapReason = "service stopped"
         self._decoder: Decoder | None = None
         self._thread = threading.Thread(target=self._live, daemon=True, name=f"capture {plan.stream}")
+        self._skipped = 0
+        """Pictures that earlier children did not decode because of overload."""
         self._said: tuple[StreamState, str] | None = None
         self._status = CaptureStatus("connecting", "", self._clock.now(), None, None, 0)
 
@@ -132,6 +134,8 @@ class Supervisor(ABC):
             "segment_s": recording.segment_s if recording is not None else 0.0,
             **task,
         }
+        self._skipped = self._status.skipped
+        self._set(shedding="nothing", resting=False)
         with Decoder("capture", {"source": source, "task": task}, self._limits, self._clock) as decoder:
             self._decoder = decoder
             try:
@@ -172,6 +176,8 @@ class Supervisor(ABC):
             case ("beat", epoch, pts, moment):
                 self._set(last_frame=moment)
                 self._beaten(Beat(epoch, pts, moment))
+            case ("frugal", shedding, skipped, resting):
+                self._set(shedding=shedding, skipped=self._skipped + skipped, resting=resting)
             case ("unrecorded", why):
                 self._say(self._status.state, f"{_UNRECORDED} {why}")
 

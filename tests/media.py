@@ -38,6 +38,9 @@ class Clip:
     container: str | None = None
     options: tuple[tuple[str, str], ...] = ()
     start_s: float = 0.0
+    moves: tuple[float, float] | None = None
+    """Seconds between which alone the square moves."""
+    numbered: bool = True
 
 
 def picture(number: int, clip: Clip) -> NDArray[np.uint8]:
@@ -46,7 +49,10 @@ def picture(number: int, clip: Clip) -> NDArray[np.uint8]:
     cut = sum(number / clip.fps >= moment for moment in clip.cuts)
     rgb = np.full((clip.height, clip.width, 3), grounds[cut % len(grounds)], np.uint8)
     block = clip.width // BITS
-    for bit in range(BITS):
+    if clip.moves is not None:
+        first, last = (round(moment * clip.fps) for moment in clip.moves)
+        number = min(max(number, first), last)
+    for bit in range(BITS if clip.numbered else 0):
         rgb[: clip.height // 8, bit * block : (bit + 1) * block] = 220 if number >> bit & 1 else 20
     side = clip.height // 5
     left = (number * 4) % (clip.width - side) if clip.moving else clip.width // 2

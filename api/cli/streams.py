@@ -12,28 +12,32 @@ from api.cli.client import Client, named
 from api.cli.options import Json, Yes
 from ingest.errors import BrokenVideo, Invalid, NotFound
 
+_SAMPLING = "Which pictures are looked at: motion, adaptive, scene, rate, keys, or with rates like motion:0.5-4."
 WAITING = {"connecting", "reading"}
 
 
 def add(
     name: Annotated[str, typer.Argument(help="What to call it.")],
     source: Annotated[str, typer.Argument(help="A file, /dev/video0, rtsp://…, http://… .")],
+    *,
     starts_at: Annotated[str | None, typer.Option(help="When a file was filmed, if it does not say so itself.")] = None,
     wait: Annotated[
         bool, typer.Option("--wait", help="Until a file is read, or a camera gave its first picture.")
     ] = False,
+    sampling: Annotated[str, typer.Option(help=_SAMPLING)] = "",
     upload: Annotated[bool, typer.Option("--upload", help="Send the file; for a service on another machine.")] = False,
     json: Json = False,
 ) -> None:
     """Add a stream: a camera, a device, a URL or a file."""
     client = Client()
+    wanted = {"name": name, "starts_at": starts_at} | ({"sampling": sampling} if sampling else {})
     if upload:
-        stream = _uploaded(client, name, Path(source), starts_at)
+        stream = _uploaded(client, Path(source), wanted)
     else:
         path = Path(source).expanduser()
         source = str(path.absolute()) if "://" not in source and path.exists() else source
         with output.working("Opening"):
-            stream = client.post("/v1/streams", {"name": name, "source": source, "starts_at": starts_at})
+            stream = client.post("/v1/streams", {**wanted, "source": source})
     if wait:
         stream = follow(client, stream)
     if json:
@@ -44,18 +48,20 @@ def add(
 
 def change(
     name: Annotated[str, typer.Argument(help="What it is called now.")],
+    *,
     to: Annotated[str | None, typer.Option("--name", help="What to call it from now on.")] = None,
     source: Annotated[str | None, typer.Option(help="Where the same camera is to be found now.")] = None,
     username: Annotated[str | None, typer.Option(help="In place of the one that it has.")] = None,
     password: Annotated[bool, typer.Option("--password", help="Ask for a new password.")] = False,
+    sampling: Annotated[str | None, typer.Option(help=_SAMPLING)] = None,
     json: Json = False,
 ) -> None:
-    """Change the name, address or login of a stream while it is watched."""
+    """Change the name, address, login or sampling of a stream while it is watched."""
     secret = typer.prompt("Password", hide_input=True) if password else None
-    wanted = {"name": to, "source": source, "username": username, "password": secret}
+    wanted = {"name": to, "source": source, "username": username, "password": secret, "sampling": sampling}
     patch = {field: value for field, value in wanted.items() if value is not None}
     if not patch:
-        raise Invalid("Nothing was said to be changed.", advice="Give --name, --source, --username or --password.")
+        raise Invalid("Nothing was said to be changed.", advice="Give --name, --source, --sampling …")
     _told(Client().patch(f"/v1/streams/{named(name)}", patch), json)
 
 
@@ -109,13 +115,13 @@ def follow(client: Client, stream: dict[str, Any]) -> dict[str, Any]:
     return stream
 
 
-def _uploaded(client: Client, name: str, file: Path, starts_at: str | None) -> Any:
+def _uploaded(client: Client, file: Path, wanted: dict[str, Any]) -> Any:
     if not file.is_file():
         raise NotFound(f"There is no file {file}.", advice="Check the path.")
     with output.progress() as bar:
         task = bar.add_task(f"Sending {file.name}", total=file.stat().st_size)
         upload = client.upload(file, lambda sent: bar.update(task, completed=sent))
-    return client.post(f"/v1/uploads/{upload}/complete", {"name": name, "starts_at": starts_at})
+    return client.post(f"/v1/uploads/{upload}/complete", wanted)
 
 
 def _told(stream: dict[str, Any], json: bool) -> None:
@@ -131,5 +137,6 @@ def _progress(stream: dict[str, Any]) -> str:
 
 def _row(stream: dict[str, Any]) -> tuple[object, ...]:
     remembered = stream["span"]["label"] if stream["span"] else ""
-    state = f"{stream['state']}{_progress(stream)}"
+    less = {"rate": ", overloaded: lower rate", "pictures": ", overloaded: key frames only"}.get(stream["shedding"], "")
+    state = f"{stream['state']}{_progress(stream)}{', resting' if stream['resting'] else less}"
     return stream["name"], state, remembered, stream["counters"]["stored"], stream["source"], stream["detail"]

@@ -27,6 +27,8 @@ class StreamRow:
     duration_us: int | None = None
     paused: bool = False
     login: str = field(default="", repr=False)
+    sampling: str = ""
+    """A policy of `ingest.sampling`; the service's own if empty."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,7 @@ streams = Table(
     Column("login", Text, nullable=False, server_default=""),
     Column("counters", Text, nullable=False, server_default=""),
     Column("frames", BigInteger, nullable=False),
+    Column("sampling", String, nullable=False, server_default=""),
 )
 
 marks = Table(
@@ -157,6 +158,18 @@ observations = Table(
     Column("box", Text, nullable=False),
     Index("observations_by_time", "stream", "start"),
 )
+
+holds = Table(
+    "holds",
+    metadata,
+    Column("id", _IDENTITY, primary_key=True, autoincrement=True),
+    _stream(),
+    *_span(),
+    Column("reason", Text, nullable=False),
+    Column("placed", BigInteger, nullable=False),
+    Index("holds_by_stream", "stream", "start"),
+)
+"""What must not go, whatever its age and whatever the budget, until a person releases it."""
 
 erasures = Table(
     "erasures",

@@ -65,13 +65,13 @@ class Streams:
             raise NotFound(f"There is no stream {stream!r}.", advice="`hindsight streams` lists them.")
 
     def change(self, row: StreamRow) -> None:
-        """Another name, source, or login for the stream of this id. Raises `Conflict` when the name is taken."""
+        """Another name, source, login or sampling for the stream of this id. Raises `Conflict` for a name taken."""
         table = schema.streams
         with self._database.write() as connection:
             taken = select(table.c.id).where(table.c.name == row.name, table.c.id != row.id)
             if connection.execute(taken).first() is not None:
                 raise Conflict(f"There is already a stream called {row.name!r}.", advice="Choose another name.")
-            changes = {name: getattr(row, name) for name in ("name", "source", "masked", "login")}
+            changes = {name: getattr(row, name) for name in ("name", "source", "masked", "login", "sampling")}
             if not connection.execute(_where(row.id).values(changes)).rowcount:
                 raise NotFound(f"There is no stream {row.id!r}.", advice="`hindsight streams` lists them.")
 

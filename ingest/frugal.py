@@ -1,0 +1,110 @@
+"""How little of a live stream is decoded: key frames alone while nothing moves, or while the machine cannot keep up.
+
+A resting stream's packets since its last two key frames are kept as they came. When a key frame shows that something
+moved, or when packets suddenly carry more, what was kept is decoded after all: rest costs delay, at most two groups of
+pictures, and no picture between two key frames that differ. What came and went between two key frames that look
+alike, in a stream whose packets are always as large as its bitrate allows, is not seen.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from ingest.load import Load
+from ingest.records import MICROSECONDS
+from ingest.timeline import microseconds
+
+if TYPE_CHECKING:
+    from av import Packet
+
+MOST: Final = 500
+"""Packets that are kept at most: beyond them a camera's key frames are too far apart for resting."""
+_SIZES: Final = 100
+_RECENT: Final = 5
+_MORE: Final = 1.6
+"""Times the usual size, over a fifth of a second, at which packets carry something new."""
+
+
+class Frugal:
+    """Video packets in, in decoding order; out those to decode now."""
+
+    def __init__(self, *, rests: bool = False, keys: bool = False) -> None:
+        self.load = Load()
+        self.resting = False
+        self.skipped = 0
+        """Pictures that were not decoded because of overload."""
+        self._rests, self._keys = rests, keys
+        self._incomplete = False
+        """Whether something since the last key frame was not decoded."""
+        self._group: list[Packet] = []
+        self._earlier: list[Packet] = []
+        self._sizes: deque[int] = deque(maxlen=_SIZES)
+
+    def admit(self, packet: Packet, now_s: float, *, still: bool) -> list[Packet]:
+        """`still`: whether nothing has moved for long."""
+        if packet.dts is not None:
+            self.load.observe(microseconds(packet.dts, packet.time_base), int(now_s * MICROSECONDS))
+        if self.load.shedding == "pictures":
+            return self._key_alone(packet)
+        if self._keys:
+            return [packet] if packet.is_keyframe else []
+        if packet.is_keyframe:
+            self._incomplete = False
+            self._earlier, self.resting = self._group if self.resting else [], self._rests and still
+            return [self._kept(packet)]
+        if self._incomplete:
+            self.skipped += 1
+            return []
+        return self._put_off(packet) if self.resting else [self._sized(packet)]
+
+    def again(self) -> list[Packet]:
+        """The newest key frame differs from the one before it: what lies between them, and it once more."""
+        whole, self._earlier, self.resting = [*self._earlier, *self._group], [], False
+        return whole
+
+    def _key_alone(self, packet: Packet) -> list[Packet]:
+        self.resting, self._group, self._earlier = False, [], []
+        if packet.is_keyframe and not self.load.stale:
+            self._incomplete = False
+            return [packet]
+        self._incomplete = True
+        self.skipped += 1
+        return []
+
+    def _put_off(self, packet: Packet) -> list[Packet]:
+        self._sized(packet)
+        self._group.append(copied(packet))
+        if len(self._group) < MOST and not self._carries_more():
+            return []
+        self.resting, since = False, self._group[1:]
+        return since
+
+    def _kept(self, packet: Packet) -> Packet:
+        if not self._rests:
+            return packet
+        self._group = [copied(packet)]
+        return self._group[0]
+
+    def _sized(self, packet: Packet) -> Packet:
+        if self._rests:
+            self._sizes.append(packet.size)
+        return packet
+
+    def _carries_more(self) -> bool:
+        if len(self._sizes) < _SIZES:
+            return False
+        sizes = np.fromiter(self._sizes, np.int64)
+        return bool(sizes[-_RECENT:].mean() > _MORE * np.median(sizes))
+
+
+def copied(packet: Packet) -> Packet:
+    """The same, untouched by what a recorder makes of the original."""
+    import av
+
+    other = av.Packet(bytes(packet))
+    other.pts, other.dts, other.duration = packet.pts, packet.dts, packet.duration
+    other.time_base, other.is_keyframe = packet.time_base, packet.is_keyframe
+    return other

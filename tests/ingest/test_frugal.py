@@ -1,0 +1,110 @@
+"""Resting against plain decoding of the same packets: what moves is seen, and while nothing does little is decoded."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ingest import reading
+from ingest.child import source_details
+from ingest.errors import Invalid
+from ingest.limits import Limits
+from ingest.records import Frame
+from ingest.sampling import POLICIES, Sampling, policy
+from ingest.sources import parse
+from tests.media import Clip, make, number_in
+
+LAZY = Sampling(ceiling_hz=5.0, rests=True)
+
+
+class Counted(reading.Reader):
+    """A reader that counts what it decodes."""
+
+    def _decode(self, packet: Any, video: Any = None) -> None:
+        counts["video"] += video is not None
+        super()._decode(packet, video)
+
+
+counts = {"video": 0}
+
+
+def read(path: Path, sampling: Sampling, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Read a file as if it were live: everything that is said."""
+    monkeypatch.setattr(reading, "_asked_to_end", lambda: False)
+    monkeypatch.setattr(reading, "Reader", Counted)
+    counts["video"], said = 0, []
+    task = {
+        "stream": "cam", "live": True, "epoch": 0, "starts_at": 0, "sampling": asdict(sampling), "audio": True,
+        "resume": None, "heard": None, "skip": None, "folder": None, "segment_s": 0.0,
+    }  # fmt: skip
+    reading.job({"source": source_details(parse(str(path)), ()), "task": task}, Limits(), said.append)
+    frames = [message for message in said if isinstance(message, Frame)]
+    assert [frame.pts for frame in frames] == sorted({frame.pts for frame in frames})
+    assert {frame.epoch for frame in frames} == {0}
+    return said
+
+
+def moments(path: Path, sampling: Sampling, monkeypatch: pytest.MonkeyPatch) -> set[float]:
+    """Seconds into the film of the frames that are kept because something moves."""
+    said = read(path, sampling, monkeypatch)
+    return {m.pts / 1e6 for m in said if isinstance(m, Frame) and m.reason == "motion"}
+
+
+def film(path: Path, *, start: float, stop: float, b_frames: int = 0, gop: int = 50) -> Path:
+    """A minute in which the square moves from `start` to `stop` alone; the bar code of numbers is left out."""
+    return make(path, Clip(seconds=60, gop=gop, b_frames=b_frames, moves=(start, stop), numbered=False))
+
+
+def test_a_still_scene_costs_key_frames_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = film(tmp_path / "still.mp4", start=0, stop=0)
+    said = read(path, LAZY, monkeypatch)
+    assert counts["video"] < 1500 * 0.25
+    assert ("frugal", "nothing", 0, True) in said
+
+
+@pytest.mark.parametrize(("start", "stop"), [(30.0, 34.0), (31.2, 31.8), (35.1, 50.0)])
+def test_what_moves_is_seen_as_if_it_had_never_rested(
+    start: float, stop: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every frame that full decoding keeps because of motion is kept."""
+    path = film(tmp_path / "moves.mp4", start=start, stop=stop)
+    eager = moments(path, Sampling(ceiling_hz=5.0), monkeypatch)
+    full = counts["video"]
+    lazy = moments(path, LAZY, monkeypatch)
+    assert {at for at in eager if start <= at <= stop} <= lazy
+    assert counts["video"] < full
+
+
+def test_a_decoder_that_holds_pictures_back_does_not_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = film(tmp_path / "b.mp4", start=0, stop=0, b_frames=2)
+    read(path, LAZY, monkeypatch)
+    assert counts["video"] == 1500
+
+
+def test_key_frames_alone_are_all_that_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = make(tmp_path / "k.mp4", Clip(seconds=20, b_frames=0))
+    said = read(path, Sampling(keyframes_only=True), monkeypatch)
+    assert [number_in(m.pixels) for m in said if isinstance(m, Frame)] == list(range(0, 500, 50))
+    assert counts["video"] == 10
+    assert sum(isinstance(m, tuple) and m[0] == "beat" for m in said) >= 1
+
+
+def test_policies_are_read_as_they_are_written() -> None:
+    usual = Sampling(0.5, 4.0, max_side=320)
+    assert policy("motion", usual) == usual
+    assert policy("rate:2", usual).floor_hz == policy("rate:2", usual).ceiling_hz == 2
+    assert policy("adaptive:0.2-3", usual).rests
+    assert policy("adaptive:0.2-3", usual).ceiling_hz == 3
+    assert policy("keys", usual).keyframes_only
+    assert not policy("scene", usual).motion
+    assert all(policy(name, usual).max_side == 320 for name in POLICIES)
+
+
+@pytest.mark.parametrize("text", ["", "fast", "motion:", "motion:4-1", "rate:0", "rate:100", "motion:1-2-3", "keys:-1"])
+def test_what_is_no_policy_is_refused_and_told_what_is(text: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        policy(text, Sampling())
+    assert "motion" in caught.value.advice
