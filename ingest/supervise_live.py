@@ -162,7 +162,6 @@ class LiveSupervisor(Supervisor):
     def _lost(self, error: HindsightError | None) -> None:
         """The connection is gone, or there never was one; the gap grows from the last picture to now."""
         self._tell_coverage()
-        self._rescue()
         self._detail = str(error) if error is not None else "The camera ended the connection."
         state: StreamState = "failed" if isinstance(error, _HOPELESS) else "offline"
         if self._connected is not None:
@@ -179,6 +178,7 @@ class LiveSupervisor(Supervisor):
         if self._connected is None and self._why not in ("offline", "stalled"):
             self._seen, self._why = now, "offline"
         self._say(state, self._detail)
+        self._rescue()
 
     def _finished(self) -> None:
         """A stream that has an end, such as a finished HLS recording."""
