@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import openapi, problems
 from api.compose import Service
-from api.routes import alerts, footage, house, questions, rules, streams, uploads
+from api.routes import alerts, cameras, footage, house, questions, rules, streams, uploads
 from api.security import Border, Guarded
 from ingest.errors import HindsightError
 
@@ -32,7 +32,7 @@ def create(service: Service) -> FastAPI:
         redoc_url=None,
     )
     app.state.service = service
-    for room in (streams, footage, uploads, questions, rules, alerts, house):
+    for room in (streams, cameras, footage, uploads, questions, rules, alerts, house):
         app.include_router(room.router)
     app.add_exception_handler(RequestValidationError, problems.on_invalid)
     app.add_exception_handler(HTTPException, problems.on_http)

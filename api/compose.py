@@ -10,6 +10,7 @@ from typing import Self
 
 from api.accounts import Accounts
 from api.ask import Asker, Memories
+from api.cameras import Cameras
 from api.erase import Eraser
 from api.find import Finder
 from api.footage import Footage
@@ -85,6 +86,7 @@ class Service:
         )
         self._accounts = Accounts(store, self.ledger)
         self.streams = Streams(store, capturing, self.scopes, views, clock, settings)
+        self.cameras = Cameras(self.guard)
         self.uploads = Uploads(self.streams, clock, settings)
         self.footage = Footage(store, settings)
         self.eraser = Eraser(self.memory, self._fleet, self.footage, self.uploads, self.scopes, views)

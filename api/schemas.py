@@ -121,6 +121,31 @@ class StreamOut(Model):
     pictures_skipped: int = Field(0, description="Pictures not decoded for that reason since it was started.")
 
 
+class CameraOut(Model):
+    """A camera that answered on this network."""
+
+    address: str = Field(examples=["http://192.168.1.20/onvif/device_service"])
+    name: str
+    hardware: str
+
+
+class CameraIn(Model):
+    """A camera whose streams are asked for."""
+
+    address: str = Field(min_length=1, max_length=4096, examples=["192.168.1.20"])
+    username: str = Field("", max_length=200)
+    password: SecretStr = Field(SecretStr(""), max_length=200)
+
+
+class CameraStreamOut(Model):
+    name: str
+    source: str = Field(description="What to add, with the login given apart from it.")
+    codec: str
+    width: int
+    height: int
+    fps: float
+
+
 class UploadIn(Model):
     filename: str = Field(min_length=1, max_length=255)
     size: int = Field(gt=0, description="Bytes in the whole file.")

@@ -33,6 +33,7 @@ class Call:
     headers: Mapping[str, str] = field(default_factory=dict)
     timeout_s: float = 10
     granted: bool = False
+    body: bytes | None = None
 
 
 class Exchange:
@@ -133,9 +134,9 @@ def _once(guard: Guard, call: Call) -> Exchange:
     connection = http.client.HTTPConnection(pinned.host, pinned.port)
     connection.default_port = 443 if parts.scheme == "https" else 80
     connection.sock = guard.dial(pinned, timeout_s=call.timeout_s)
-    body = None if call.json is None else json.dumps(call.json).encode()
+    body = call.body if call.json is None else json.dumps(call.json).encode()
     headers = {"User-Agent": "hindsight", "Accept-Encoding": "identity", **call.headers}
-    if body is not None:
+    if call.json is not None:
         headers.setdefault("Content-Type", "application/json")
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     try:

@@ -1,4 +1,4 @@
-"""add · change · streams · pause · resume · remove"""
+"""cameras · add · change · streams · pause · resume · remove"""
 
 from __future__ import annotations
 
@@ -44,6 +44,31 @@ def add(
         output.as_json(stream)
     else:
         output.say(f"{stream['name']} is {stream['state']}{_progress(stream)}.")
+
+
+def cameras(
+    address: Annotated[str | None, typer.Argument(help="A camera: its streams, not the list of cameras.")] = None,
+    username: Annotated[str, typer.Option(help="Its ONVIF user; the password is asked for.")] = "",
+    json: Json = False,
+) -> None:
+    """The cameras on this network that speak ONVIF, or the streams of one."""
+    client = Client()
+    titles: tuple[str, ...]
+    if address is None:
+        found = client.get("/v1/cameras")
+        titles, rows = ("address", "name", "hardware"), [tuple(one.values()) for one in found]
+    else:
+        password = typer.prompt("Password", hide_input=True) if username else ""
+        asked = {"address": address, "username": username, "password": password}
+        found = client.post("/v1/cameras/streams", asked)
+        titles = ("name", "source", "codec", "width", "height", "fps")
+        rows = [tuple(one[title] for title in titles) for one in found]
+    if json:
+        output.as_json(found)
+    elif not found:
+        output.say("No camera answered. Is ONVIF switched on, and is the camera in this network?")
+    else:
+        output.table(titles, rows)
 
 
 def change(

@@ -1,0 +1,110 @@
+"""ONVIF against a stand-in that speaks its SOAP on loopback."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+import pytest
+
+from ingest.errors import DeadlineExceeded, SourceRefused, SourceUnavailable, Unauthorised
+from ingest.guard import Guard
+from ingest.onvif import Answering, CameraStream, Login, discover, streams
+from ingest.sources import Secret
+from tests.ingest.conftest import LOOPBACK, Trap, answer
+from tests.onvif_camera import onvif_camera
+
+pytest.importorskip("zeep", reason="needs the extra onvif")
+pytest.importorskip("onvif", reason="needs the extra onvif")
+GUARD = Guard([], LOOPBACK)
+LOGIN = Login("admin", Secret("onvif secret"))
+
+
+def test_the_streams_of_a_camera_whose_clock_is_an_hour_wrong() -> None:
+    """It says that its media service is elsewhere, and puts its password into addresses: neither is followed."""
+    with onvif_camera(8554) as address:
+        found = streams(address, LOGIN, GUARD)
+        assert streams(f"http://{address}/onvif/device_service", LOGIN, GUARD) == found
+    assert found == [
+        CameraStream("Main stream", "rtsp://127.0.0.1:8554/cam", "H264", 1920, 1080, 25.0),
+        CameraStream("Sub stream", "rtsp://127.0.0.1:8554/silent", "H264", 640, 360, 25.0),
+    ]
+
+
+@pytest.mark.parametrize("login", [Login(), Login("admin", Secret("wrong")), Login("eve", Secret("onvif secret"))])
+def test_another_login_is_said_to_be_needed(login: Login) -> None:
+    with onvif_camera() as address, pytest.raises(Unauthorised) as caught:
+        streams(address, login, GUARD)
+    assert caught.value.advice
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"<html>no</html>", b"not xml", b"<?xml version='1.0'?><!DOCTYPE x [<!ENTITY a 'b'>]><x>&a;</x>",
+     b"<s:Envelope xmlns:s='http://www.w3.org/2003/05/soap-envelope'><s:Body/></s:Envelope>"],
+)  # fmt: skip
+def test_what_does_not_speak_onvif_is_said_so(body: bytes, trap: Callable[..., Trap]) -> None:
+    peer = trap(answer(body, kind="application/soap+xml"))
+    with pytest.raises(SourceUnavailable) as caught:
+        streams(f"127.0.0.1:{peer.port}", LOGIN, GUARD)
+    assert caught.value.advice
+
+
+def test_nobody_and_silence(trap: Callable[..., Trap]) -> None:
+    with pytest.raises(SourceUnavailable):
+        streams("127.0.0.1:1", LOGIN, GUARD)
+    silent = trap(lambda visitor: visitor.recv(1 << 16) and visitor.recv(1))
+    with pytest.raises(DeadlineExceeded):
+        streams(f"127.0.0.1:{silent.port}", LOGIN, GUARD, timeout_s=1)
+
+
+def test_an_address_that_is_not_granted_is_not_reached() -> None:
+    with onvif_camera() as address, pytest.raises(SourceRefused):
+        streams(address, LOGIN, Guard([]))
+
+
+PROBED = """<?xml version="1.0"?><e:Envelope xmlns:e="http://www.w3.org/2003/05/soap-envelope"
+ xmlns:w="http://schemas.xmlsoap.org/ws/2004/08/addressing" xmlns:d="http://schemas.xmlsoap.org/ws/2005/04/discovery"
+ xmlns:dn="http://www.onvif.org/ver10/network/wsdl"><e:Header><w:MessageID>uuid:1</w:MessageID>
+<w:RelatesTo>{asked}</w:RelatesTo><w:To>http://schemas.xmlsoap.org/ws/2004/08/addressing/role/anonymous</w:To>
+<w:Action>http://schemas.xmlsoap.org/ws/2005/04/discovery/ProbeMatches</w:Action>
+<d:AppSequence InstanceId="1" MessageNumber="1"/></e:Header><e:Body><d:ProbeMatches><d:ProbeMatch>
+<w:EndpointReference><w:Address>urn:uuid:cam-1</w:Address></w:EndpointReference>
+<d:Types>dn:NetworkVideoTransmitter</d:Types>
+<d:Scopes>onvif://www.onvif.org/name/Front%20door onvif://www.onvif.org/hardware/IPC-1</d:Scopes>
+<d:XAddrs>http://127.0.0.1:8000/onvif/device_service</d:XAddrs><d:MetadataVersion>1</d:MetadataVersion>
+</d:ProbeMatch></d:ProbeMatches></e:Body></e:Envelope>"""
+
+
+def test_a_camera_on_this_network_answers() -> None:
+    """A stand-in in the discovery group of every interface of this machine answers whoever asks for cameras."""
+    pytest.importorskip("wsdiscovery", reason="needs the extra onvif")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as camera:
+        camera.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        camera.bind(("", 3702))
+        for _, name in socket.if_nameindex():
+            with suppress(OSError):
+                index = socket.if_nametoindex(name)
+                group = struct.pack("4s4si", socket.inet_aton("239.255.255.250"), b"\0" * 4, index)
+                camera.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group)
+        heard = threading.Event()
+
+        def respond() -> None:
+            with suppress(OSError):
+                while True:
+                    data, asker = camera.recvfrom(65536)
+                    text = data.decode("utf-8", "replace")
+                    if "Probe" in text and "NetworkVideoTransmitter" in text and "MessageID" in text:
+                        heard.set()
+                        asked = text.partition("MessageID>")[2].partition("<")[0]
+                        camera.sendto(PROBED.format(asked=asked).encode(), asker)
+
+        threading.Thread(target=respond, daemon=True).start()
+        found = discover(timeout_s=2)
+        if not heard.is_set():
+            pytest.skip("no multicast on this machine")
+    assert found == [Answering("http://127.0.0.1:8000/onvif/device_service", "Front door", "IPC-1")]
