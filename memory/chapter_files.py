@@ -20,7 +20,8 @@ from memory import durable
 from memory.store.database import Probe
 from memory.tables import FineLog
 
-_CACHED = 256
+_CACHED = 32 << 20
+"""Bytes of logs that are kept at hand: a log is a few minutes, and of a lively stream several megabytes."""
 
 
 class ChapterFiles:
@@ -32,6 +33,7 @@ class ChapterFiles:
         self._probe = probe
         self._lock = Lock()
         self._cache: OrderedDict[str, FineLog] = OrderedDict()
+        self._held = 0
 
     @staticmethod
     def name(stream: StreamId, chapter: str, revision: int) -> str:
@@ -53,14 +55,17 @@ class ChapterFiles:
                 return kept
         log = decode(durable.read(self.folder / path, sha256))
         with self._lock:
-            self._cache[sha256] = log
-            while len(self._cache) > _CACHED:
-                self._cache.popitem(last=False)
+            if sha256 not in self._cache:
+                self._cache[sha256] = log
+                self._held += log.size
+            while self._held > _CACHED:
+                self._held -= self._cache.popitem(last=False)[1].size
         return log
 
     def delete(self, path: str, sha256: str = "") -> bool:
         with self._lock:
-            self._cache.pop(sha256, None)
+            kept = self._cache.pop(sha256, None)
+            self._held -= kept.size if kept is not None else 0
         return durable.delete(self.folder / path)
 
     def set_aside(self, path: str) -> None:

@@ -28,6 +28,11 @@ class FineLog:
         return len(self.starts)
 
     @property
+    def size(self) -> int:
+        """Bytes of its vectors and pictures."""
+        return self.vectors.nbytes + sum(map(len, self.thumbnails))
+
+    @property
     def span(self) -> Span:
         return Span(Moment(int(self.starts.min())), Moment(int(self.ends.max())))
 
