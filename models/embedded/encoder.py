@@ -195,7 +195,7 @@ def _read(frame: Frame, shown: Sequence[Shown], span: Span) -> Iterator[Observat
     for one in shown:
         yield Observation(
             frame.stream, frame.epoch, one.id, "read", "text", Span(one.first, span.end), one.line.score,
-            text=one.line.text, box=one.line.box,
+            text=one.text, box=one.line.box,
         )  # fmt: skip
 
 

@@ -21,6 +21,13 @@ _SAME_LINE = 0.75
 _SAME_PATCH = 0.75
 _GONE_US = 4 * MICROSECONDS
 _MOST_LINES = 40
+_MOST_NEWS = 5
+"""Readings in a row that each bring something new; from then on text that runs by is read as seldom as what stays."""
+_AGAIN_US = 30 * MICROSECONDS
+"""A clock that runs is read again so often, to be able to say what it ran to."""
+_RUNNING = re.compile(r"\d\D?\d.*\d")
+"""At least three digits, two of them together: 9:41, 2026-11-25, 105 km/h; not Gate 12."""
+_SAME_PLACE = 0.4
 
 
 @dataclass(frozen=True)
@@ -98,13 +105,32 @@ def _load() -> object:
 
 @dataclass(eq=False)
 class Shown:
-    """A line of text while it is shown."""
+    """A line of text while it is shown. `began` is what a running clock or counter said first; empty for others."""
 
     id: str
     line: Line
     first: Moment
     last: Moment
     patch: Grey = field(repr=False)
+    began: str = ""
+
+    @property
+    def text(self) -> str:
+        """What it says, or what it ran from and to."""
+        return f"{self.began} … {self.line.text}" if self.began else self.line.text
+
+    def still_there(self, patch: Grey) -> bool:
+        """Whether its place in the next picture, as `patch`, still shows it; of a clock, whether it shows anything."""
+        if self.began:
+            return float(patch.std()) > 0.5 * float(self.patch.std())
+        return _same_patch(self.patch, patch)
+
+    def take(self, line: Line) -> None:
+        """Read again: what runs says what it says now, what stays what was read best."""
+        if _runs(self.line, line):
+            self.began = self.began or self.line.text
+        if self.began or line.score > self.line.score:
+            self.line = line
 
 
 class TextFollower:
@@ -117,13 +143,13 @@ class TextFollower:
         self._layout: Plane | None = None
         self._read_at: Moment | None = None
         self._pause_us = _SHORTEST_PAUSE_US
-        self._count = 0
+        self._count = self._news = 0
 
     def follow(self, pixels: Pixels, moment: Moment, birth: str, *, fresh: bool) -> tuple[Shown, ...]:
         """The lines shown in the next frame of the stream."""
         plane = grey(pixels)
         layout = _text_layout(plane)
-        steady = [shown for shown in self._shown if _same_patch(shown.patch, _patch(plane, shown.line.box))]
+        steady = [shown for shown in self._shown if shown.still_there(_patch(plane, shown.line.box))]
         for shown in steady:
             shown.last = moment
         lost = len(steady) < len(self._shown)
@@ -136,8 +162,10 @@ class TextFollower:
             return bool(layout.any())
         if fresh:
             self._pause_us = _SHORTEST_PAUSE_US
-        changed = fresh or lost or float(np.abs(layout - self._layout).max()) > 0.3
-        waited = moment - self._read_at >= (_SHORTEST_PAUSE_US if lost else self._pause_us)
+        stale = any(shown.began for shown in self._shown) and moment - self._read_at >= _AGAIN_US
+        changed = fresh or lost or stale or float(np.abs(layout - self._layout).max()) > 0.3
+        soon = lost and self._news <= _MOST_NEWS
+        waited = moment - self._read_at >= (_SHORTEST_PAUSE_US if soon else self._pause_us)
         return changed and waited and (lost or bool(layout.any()))
 
     def _read(self, pixels: Pixels, plane: Grey, layout: Plane, moment: Moment, birth: str) -> list[Shown]:
@@ -146,17 +174,18 @@ class TextFollower:
         recent = [shown for shown in (*self._shown, *self._gone) if moment - shown.last <= _GONE_US]
         now, news = [], False
         for line in lines:
-            known = next((shown for shown in recent if shown not in now and _same_line(shown.line, line)), None)
+            known = next((shown for shown in recent if shown not in now and _same_thing(shown.line, line)), None)
             if known is None:
                 self._count += 1
                 known = Shown(f"{birth}-t{self._count}", line, moment, moment, _patch(plane, line.box))
                 news = True
-            if line.score > known.line.score:
-                known.line = Line(line.text, line.score, line.box)
+            known.take(line)
             known.last, known.patch = moment, _patch(plane, known.line.box)
             now.append(known)
         self._shown, self._gone = now, [shown for shown in recent if shown not in now][:_MOST_LINES]
-        self._pause_us = _SHORTEST_PAUSE_US if news else min(2 * self._pause_us, _LONGEST_PAUSE_US)
+        self._news = self._news + 1 if news else 0
+        fresh = 0 < self._news <= _MOST_NEWS
+        self._pause_us = _SHORTEST_PAUSE_US if fresh else min(2 * self._pause_us, _LONGEST_PAUSE_US)
         return now
 
 
@@ -206,3 +235,32 @@ def _same_patch(a: Grey, b: Grey) -> bool:
 
 def _same_line(a: Line, b: Line) -> bool:
     return difflib.SequenceMatcher(None, a.text.lower(), b.text.lower()).ratio() >= _SAME_LINE
+
+
+def _same_thing(a: Line, b: Line) -> bool:
+    return _same_line(a, b) or _runs(a, b)
+
+
+def _runs(a: Line, b: Line) -> bool:
+    """Whether `b` is what `a` says a little later: the same but for its digits, in the same place."""
+    if a.text == b.text or not (_RUNNING.search(a.text) and _RUNNING.search(b.text)):
+        return False
+    alike = difflib.SequenceMatcher(None, _masked(a.text), _masked(b.text)).ratio() >= _SAME_LINE
+    return alike and _digits(a.text) != _digits(b.text) and _overlap(a.box, b.box) > _SAME_PLACE
+
+
+def _masked(text: str) -> str:
+    return re.sub(r"\d", "0", text.lower())
+
+
+def _digits(text: str) -> str:
+    return "".join(filter(str.isdigit, text))
+
+
+def _overlap(a: Box, b: Box) -> float:
+    """Intersection over union."""
+    width = min(a.right, b.right) - max(a.left, b.left)
+    height = min(a.bottom, b.bottom) - max(a.top, b.top)
+    shared = max(0.0, width) * max(0.0, height)
+    both = (a.right - a.left) * (a.bottom - a.top) + (b.right - b.left) * (b.bottom - b.top) - shared
+    return shared / both if both > 0 else 0.0

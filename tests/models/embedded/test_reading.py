@@ -114,3 +114,55 @@ def test_a_line_misread_once_stays_one_line() -> None:
 def test_words_keep_their_certainty() -> None:
     box = Box(0, 0, 1, 1)
     assert words_of([Line("Don't stop", 0.8, box), Line("stop!", 0.95, box)]) == {"don't": 0.8, "stop": 0.95}
+
+
+def at_top(text: str, score: float = 0.9) -> Line:
+    return Line(text, score, Box(0.06, 0.18, 0.75, 0.33))
+
+
+def test_a_clock_in_the_picture_is_one_line_from_first_to_last() -> None:
+    """A quarter of an hour of a burnt-in clock with its date: one row, read no oftener than anything that stays."""
+    reader, follower = Counting(), TextFollower(Counting())
+    follower._reader = reader
+    names, texts = set(), []
+    for second in range(900):
+        told = f"2026-11-25 09:{second // 60:02}:{second % 60:02} CAM 1"
+        reader.lines = [at_top(told, 0.85 + second % 7 / 100)]
+        (shown,) = follower.follow(written(dark(), told), Moment(second * 1_000_000), str(second), fresh=False)
+        names.add(shown.id)
+        texts.append(shown.text)
+    assert names == {"0-t1"}
+    assert texts[0] == "2026-11-25 09:00:00 CAM 1"
+    assert texts[-1].startswith("2026-11-25 09:00:00 CAM 1 … 2026-11-25 09:14:")
+    assert reader.asked < 900 / 4
+
+
+def test_a_clock_that_goes_is_gone_and_a_sign_that_changes_is_another() -> None:
+    reader = Counting()
+    follower = TextFollower(reader)
+
+    def look(second: float, *lines: Line, shown: str = "") -> list[str]:
+        reader.lines = list(lines)
+        picture = written(dark(), shown) if shown else dark()
+        now = follower.follow(picture, Moment(round(second * 1e6)), str(second), fresh=True)
+        return [one.text for one in now]
+
+    assert look(0, at_top("12:59:59"), shown="12:59:59") == ["12:59:59"]
+    assert look(7, at_top("13:00:06"), shown="13:00:06") == ["12:59:59 … 13:00:06"]
+    assert look(14) == []
+    assert look(30, at_top("Gate 12"), shown="Gate 12") == ["Gate 12"]
+    assert look(40, at_top("Gate 77 closed"), shown="Gate 77 closed") == ["Gate 77 closed"]
+
+
+def test_words_that_run_by_make_a_bounded_number_of_rows() -> None:
+    """A ticker: something new in every picture, for five minutes."""
+    reader = Counting()
+    follower = TextFollower(reader)
+    rng = np.random.default_rng(5)
+    ids = set()
+    for second in range(300):
+        told = "".join(rng.choice(list("ABCDEFGHIJKLMNOP"), 12))
+        reader.lines = [at_top(told)]
+        picture = written(dark(), told, top=int(rng.integers(20, 160)))
+        ids |= {one.id for one in follower.follow(picture, Moment(second * 1_000_000), str(second), fresh=False)}
+    assert len(ids) <= 300 / 5
