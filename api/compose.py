@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -34,6 +35,7 @@ from api.workers import Workers
 from ingest.bus_memory import MemoryBus
 from ingest.capture import Fleet
 from ingest.clock import Clock, SystemClock
+from ingest.errors import HindsightError
 from ingest.guard import Guard
 from ingest.ledger import Ledger
 from ingest.stage import Stage, drive
@@ -42,8 +44,10 @@ from memory.memory import Memory, MemoryOptions
 DELIVER_EVERY_S = 1.0
 TIDY_EVERY_S = 60.0
 NOTE_EVERY_S = 10.0
-DRAIN_S = 5.0
-"""How long what was captured may take to be remembered when the service stops."""
+STOP_S = 9.0
+"""From being told to stop to the end of everything, however many are at work."""
+DRAINED_BY_S = 3.0
+"""Of these, what is left when what was captured is no longer waited for."""
 COUNTING = ("encode", "remember")
 """The stages that a frame passes on its way to the store: they account for it."""
 
@@ -63,8 +67,9 @@ class Service:
             self.models.close()
             raise
         self.store = store = self.memory.store
-        self.workers = Workers()
+        self.workers = Workers(clock)
         self.stopping = threading.Event()
+        self._end: float | None = None
         self._watch = Watch(self.memory, self.models.encoder)
         self._stages: tuple[Stage, ...] = (
             *self.models.stages(),
@@ -83,6 +88,7 @@ class Service:
             self.ledger,
             Vault(settings.key_file),
             self.models.transcriber is not None,
+            self.workers.waiting,
         )
         self._accounts = Accounts(store, self.ledger)
         self.streams = Streams(store, capturing, self.scopes, views, clock, settings)
@@ -96,7 +102,7 @@ class Service:
         self.summariser = Summariser(memories)
         self.rules = Rules(store, self._watch, self.models.encoder, self.scopes, views, self.guard)
         self.timelines = Timelines(store, self.rules, self.scopes, views)
-        self.health = Health(self.memory, self.models, self.workers.threads, self.streams.all, settings)
+        self.health = Health(self.memory, self.models, self.workers, self.streams.all, settings)
         self._courier = Courier(store, self.guard, views, clock, settings)
         self.housekeeping = Housekeeping(self.memory, self.footage, self.uploads)
         self.metrics = Metrics(Watched(self.streams.all, self.bus.depth, lambda: self._courier.results))
@@ -109,27 +115,49 @@ class Service:
         self._watch.catch_up()
         for stage in self._stages:
             ledger = self.ledger if stage.name in COUNTING else None
-            self.workers.run(
-                stage.name, partial(drive, stage, self.bus, self.workers.stop, ledger=ledger, clock=self.clock)
-            )
+            told = partial(self.workers.waits, stage.name)
+            work = partial(drive, stage, self.bus, self.workers.stop, ledger=ledger, clock=self.clock, waiting=told)
+            self.workers.run(stage.name, work)
         self.workers.every(DELIVER_EVERY_S, "outbox", self._courier.deliver_due)
         self.workers.every(TIDY_EVERY_S, "housekeeping", self.housekeeping.tidy)
         self.workers.every(NOTE_EVERY_S, "accounts", self._accounts.note)
         self.streams.restart_all()
         return self
 
+    def ask_to_stop(self) -> None:
+        """From now on `STOP_S` are left. May be called from a signal handler."""
+        if self._end is None:
+            self._end = self.clock.monotonic() + STOP_S
+        self.stopping.set()
+
     def close(self) -> None:
-        """Capture first, so that what is under way can still be remembered."""
-        self._fleet.close()
-        end = self.clock.monotonic() + DRAIN_S
-        while any(self.bus.depth().values()) and self.clock.monotonic() < end:
+        """Capture first, so that what is under way can still be remembered; models before the stages that wait for
+        them. What is not done in time is left as after a kill, which loses nothing either."""
+        self.ask_to_stop()
+        assert self._end is not None
+        self._fleet.close(self._left(DRAINED_BY_S))
+        while any(self.bus.depth().values()) and self._left(DRAINED_BY_S):
             self.clock.sleep(0.05)
         self.workers.stop.set()
         self.bus.close()
-        self.workers.close()
-        self._accounts.note()
-        self.memory.close()
         self.models.close()
+        late = self.workers.close(self._left(1.0))
+        if late:
+            logging.getLogger("hindsight").warning("Stopped without waiting for %s any longer.", ", ".join(late))
+            return
+        self._last_words()
+
+    def _left(self, reserve: float) -> float:
+        """Seconds until the end, but for a reserve."""
+        return max(0.0, (self._end or 0.0) - reserve - self.clock.monotonic())
+
+    def _last_words(self) -> None:
+        """A disk that is full must not keep the service from ending: all this can be had again."""
+        try:
+            self._accounts.note()
+        except HindsightError as error:
+            logging.getLogger("hindsight").warning("The last counts were not written: %s", error)
+        self.memory.close()
 
 
 def open_memory(settings: Settings, models: Models, ledger: Ledger, clock: Clock) -> Memory:

@@ -71,7 +71,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "span": _HOUR,
         "progress": None,
         "last_frame_age_s": 0.4,
-        "counters": {"captured": 7211, "stored": 7208, "dropped": {}, "parked": {}, "in_flight": 3},
+        "counters": {"captured": 7211, "stored": 7208, "repeated": 0, "dropped": {}, "parked": {}, "in_flight": 3},
     },
     "TimelineOut": {
         "stream": "door-cam",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import secrets
 import shutil
-import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from importlib.metadata import version
 
 from api.profile import Models
 from api.schemas import CheckOut, HealthOut, StreamOut
 from api.settings import Settings
+from api.workers import Workers
 from ingest.errors import HindsightError
 from ingest.records import Query, Scope
 from memory.memory import Memory
@@ -28,13 +28,13 @@ class Health:
         self,
         memory: Memory,
         models: Models,
-        threads: Mapping[str, threading.Thread],
+        workers: Workers,
         streams: Callable[[], Iterable[StreamOut]],
         settings: Settings,
     ) -> None:
         self._memory = memory
         self._models = models
-        self._threads = threads
+        self._workers = workers
         self._all = streams
         self._settings = settings
 
@@ -82,10 +82,13 @@ class Health:
         return f"The index was searched: {len(hits) or 'nothing'} found."
 
     def _stages(self) -> str:
-        dead = [name for name, thread in self._threads.items() if not thread.is_alive()]
+        threads = self._workers.threads
+        dead = [name for name, thread in threads.items() if not thread.is_alive()]
         if dead:
             raise HindsightError(f"Stopped: {', '.join(dead)}.", advice="Restart the service; its log says why.")
-        return f"{len(self._threads)} are at work."
+        if waiting := dict(self._workers.waiting):
+            raise HindsightError(" ".join(f"{name} waits: {why}" for name, why in waiting.items()))
+        return f"{len(threads)} are at work."
 
     def _streams(self) -> str:
         """A camera that is blind is told here and no fault of the service: restarting it would not help."""

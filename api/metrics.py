@@ -83,6 +83,7 @@ class _Collector(Collector):
 def _counted(streams: Iterable[StreamOut]) -> Iterable[Metric]:
     captured = CounterMetricFamily("hindsight_frames_captured", "Frames sampled.", labels=["stream"])
     stored = CounterMetricFamily("hindsight_frames_stored", "Frames remembered.", labels=["stream"])
+    repeated = CounterMetricFamily("hindsight_frames_repeated", "Frames remembered already.", labels=["stream"])
     dropped = CounterMetricFamily("hindsight_frames_dropped", "Frames lost, by reason.", labels=["stream", "reason"])
     parked = CounterMetricFamily("hindsight_frames_parked", "Frames set aside.", labels=["stream", "reason"])
     flying = GaugeMetricFamily("hindsight_frames_in_flight", "Frames on their way.", labels=["stream"])
@@ -90,12 +91,13 @@ def _counted(streams: Iterable[StreamOut]) -> Iterable[Metric]:
         counters = stream.counters
         captured.add_metric([stream.name], counters.captured)
         stored.add_metric([stream.name], counters.stored)
+        repeated.add_metric([stream.name], counters.repeated)
         flying.add_metric([stream.name], counters.in_flight)
         for reason, count in counters.dropped.items():
             dropped.add_metric([stream.name, reason], count)
         for reason, count in counters.parked.items():
             parked.add_metric([stream.name, reason], count)
-    return captured, stored, dropped, parked, flying
+    return captured, stored, repeated, dropped, parked, flying
 
 
 def _loads(streams: Iterable[StreamOut]) -> Iterable[Metric]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 
 from fastapi import Request
@@ -70,6 +71,8 @@ def respond(found: Problem) -> JSONResponse:
 async def on_error(_request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, UnicodeEncodeError):
         error = Invalid("The request holds half a character.", advice="Send well-formed Unicode.")
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        error = StorageFull("The disk of the service is full.", advice="Free some space; nothing stored was harmed.")
     if not isinstance(error, HindsightError):
         logging.getLogger("hindsight").error("A request failed.", exc_info=error)
         error = HindsightError("Something in the service failed.", advice="Its log says more.")

@@ -90,10 +90,12 @@ class StreamPatch(Model):
 
 
 class Counters(Model):
-    """The conservation law: captured = stored + sum(dropped) + sum(parked) + in_flight."""
+    """Frames since the stream was added: captured = stored + repeated + sum(dropped) + sum(parked) + in_flight.
+    `repeated` came a second time, after a restart, and were remembered already."""
 
     captured: int = 0
     stored: int = 0
+    repeated: int = 0
     dropped: dict[str, int] = {}
     parked: dict[str, int] = {}
     in_flight: int = 0

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from types import FrameType
 
@@ -16,8 +19,10 @@ from api.compose import Service
 from api.settings import Settings
 from ingest.errors import Conflict, Invalid
 
-GRACE_S = 5
-"""How long requests that are under way may take when the service stops."""
+GRACE_S = 3
+"""How long requests that are under way may take when the service stops; a part of its `STOP_S`."""
+LAST_BREATH_S = 0.2
+"""For requests that were cancelled to be gone."""
 
 
 def serve(settings: Settings, ready: Callable[[str], None]) -> None:
@@ -33,6 +38,14 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> None:
             _Server(service, lambda: ready(address)).run(sockets=[listening])
         finally:
             service.close()
+
+
+def leave() -> None:
+    """Ends the process at once, everything being closed: Python would wait for every thread."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 class _Server(uvicorn.Server):
@@ -56,8 +69,16 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         self._ready()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """What a thread of a request waits for cannot be interrupted: it is not waited for beyond the grace."""
+        await super().shutdown(sockets)
+        await asyncio.sleep(LAST_BREATH_S)
+        if self.server_state.tasks:
+            await asyncio.to_thread(self._service.close)
+            leave()
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._service.stopping.set()
+        self._service.ask_to_stop()
         super().handle_exit(sig, frame)
 
 

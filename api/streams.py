@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,13 +29,15 @@ from memory.store import Store, StreamRow
 
 @dataclass(frozen=True, slots=True)
 class Capturing:
-    """What turns a source into frames. `listened`: whether anything turns its sound into words."""
+    """What turns a source into frames. `listened`: whether anything turns its sound into words. `waiting`: what the
+    stages behind it wait for just now."""
 
     fleet: Fleet
     guard: Guard
     ledger: Ledger
     vault: Vault
     listened: bool
+    waiting: Mapping[str, str]
 
 
 class Streams:
@@ -224,7 +227,11 @@ class Streams:
 
     def _shown(self, row: StreamRow) -> StreamOut:
         status = None if row.paused else self._capturing.fleet.status(row.id)
-        return self._views.stream(row, status, self._capturing.ledger.counts(row.id))
+        shown = self._views.stream(row, status, self._capturing.ledger.counts(row.id))
+        waiting = next(iter(list(self._capturing.waiting.values())), "")
+        if waiting and shown.counters.in_flight and shown.state in ("reading", "live"):
+            return shown.model_copy(update={"detail": f"Nothing is remembered just now: {waiting}"})
+        return shown
 
 
 def _with_login(source: SourceSpec, given: StreamIn | StreamPatch) -> SourceSpec:

@@ -60,13 +60,7 @@ class Views:
             resting=status is not None and status.resting,
             shedding=status.shedding if status is not None else "nothing",
             pictures_skipped=status.skipped if status is not None else 0,
-            counters=schemas.Counters(
-                captured=counts.captured,
-                stored=counts.stored,
-                dropped=dict(counts.dropped),
-                parked=dict(counts.parked),
-                in_flight=counts.in_flight,
-            ),
+            counters=_counters(row, counts),
         )
 
     def _progress(self, row: StreamRow) -> float | None:
@@ -142,6 +136,19 @@ class Views:
             return None
         start, end = Moment(span.start - AROUND_CLIP), Moment(span.end + AROUND_CLIP)
         return f"/v1/streams/{stream}/clip?from={_iso(start)}&to={_iso(end)}"
+
+
+def _counters(row: StreamRow, counts: Counts) -> schemas.Counters:
+    """What came twice is no loss, and does not stand among the dropped: a file is read again where it was cut off."""
+    twice = {"already remembered"} | ({"restart"} if row.kind == "file" else set())
+    return schemas.Counters(
+        captured=counts.captured,
+        stored=counts.stored,
+        repeated=sum(count for reason, count in counts.dropped.items() if reason in twice),
+        dropped={reason: count for reason, count in counts.dropped.items() if reason not in twice},
+        parked=dict(counts.parked),
+        in_flight=counts.in_flight,
+    )
 
 
 def _iso(moment: int) -> str:

@@ -54,15 +54,16 @@ class Fleet:
             supervisor = self._running.get(stream)
         return supervisor.status if supervisor is not None else None
 
-    def close(self) -> None:
-        """End everything, as when the service stops."""
+    def close(self, within_s: float = 15.0) -> None:
+        """End everything, as when the service stops; all together have `within_s`."""
+        end = self._around.clock.monotonic() + within_s
         with self._lock:
             supervisors = list(self._running.values())
             self._running.clear()
         for supervisor in supervisors:
             supervisor.ask_to_stop("service stopped")
         for supervisor in supervisors:
-            supervisor.stop("service stopped")
+            supervisor.stop("service stopped", max(0.0, end - self._around.clock.monotonic()))
 
 
 def _supervisor(plan: CapturePlan) -> type[LiveSupervisor | FileSupervisor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from ingest.bus import Bus, Delivery, Policy
@@ -42,7 +42,7 @@ class Stage(Protocol):
         """Process records of one or more streams, in each stream's order."""
 
 
-def drive(
+def drive(  # noqa: PLR0913 the one loop: everything by name
     stage: Stage,
     bus: Bus,
     stop: threading.Event,
@@ -50,13 +50,15 @@ def drive(
     ledger: Ledger | None = None,
     batch: int = 16,
     clock: Clock | None = None,
+    waiting: Callable[[str], None] | None = None,
 ) -> None:
     """Run `stage` until `stop` is set: receive, handle, publish, acknowledge last.
 
     What is transient is tried again for as long as it takes, what is poison is parked, and `Fatal` leaves this loop.
     `ledger` counts parked frames: give it to the stages that a frame passes on its way to the store, and to no other.
+    `waiting` hears what is waited for, and an empty text when it came.
     """
-    driver = _Driver(stage, bus, stop, ledger, clock or SystemClock())
+    driver = _Driver(stage, bus, stop, ledger, clock or SystemClock(), waiting)
     while not stop.is_set():
         deliveries = bus.receive(stage.consumes, stage.name, limit=batch, wait_s=_LOOK_S)
         if deliveries:
@@ -64,8 +66,18 @@ def drive(
 
 
 class _Driver:
-    def __init__(self, stage: Stage, bus: Bus, stop: threading.Event, ledger: Ledger | None, clock: Clock) -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        bus: Bus,
+        stop: threading.Event,
+        ledger: Ledger | None,
+        clock: Clock,
+        waiting: Callable[[str], None] | None,
+    ) -> None:
         self._stage, self._bus, self._stop, self._ledger, self._clock = stage, bus, stop, ledger, clock
+        self._tell = waiting or (lambda _why: None)
+        self._waits = ""
 
     def deliver(self, deliveries: list[Delivery]) -> None:
         """Handle a batch; where it fails as a whole, one by one, so that only what is poison is parked."""
@@ -88,13 +100,23 @@ class _Driver:
         wait = _FIRST_WAIT_S
         while True:
             try:
-                return self._stage.handle([delivery.record for delivery in deliveries])
+                handled = self._stage.handle([delivery.record for delivery in deliveries])
             except Transient as error:
-                _LOG.debug("%s waits: %s", self._stage.name, error)
+                self._waiting(str(error))
+            else:
+                self._waiting("")
+                return handled
             if self._stop.is_set():
                 return None
             self._clock.sleep(wait)
             wait = min(2 * wait, _LONGEST_WAIT_S)
+
+    def _waiting(self, why: str) -> None:
+        """Told and logged when it is news."""
+        if why != self._waits:
+            self._waits = why
+            self._tell(why)
+            _LOG.warning("%s waits: %s", self._stage.name, why) if why else _LOG.info("%s goes on", self._stage.name)
 
     def _publish(self, results: Sequence[Record]) -> bool:
         topic = self._stage.produces

@@ -91,10 +91,10 @@ class Supervisor(ABC):
         if decoder is not None:
             decoder.kill() if self._policy is Policy.BLOCK else decoder.finish()
 
-    def stop(self, reason: GapReason) -> None:
+    def stop(self, reason: GapReason, within_s: float = _JOIN_S) -> None:
         """Stop and wait until the thread has ended."""
         self.ask_to_stop(reason)
-        self._thread.join(_JOIN_S)
+        self._thread.join(within_s)
 
     # --- in the supervisor's own thread ------------------------------------------------------------------------
 
