@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 from ingest.errors import (
     BrokenVideo,
     DeadlineExceeded,
@@ -63,7 +65,7 @@ _BY_NAME: dict[str, tuple[type[HindsightError], str, str]] = {
 }
 _CODEC = "avcodec_"
 """libav's functions that decode are named in the place of a file."""
-_FULL = {28, 122}  # ENOSPC, EDQUOT
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 _UNREACHABLE = {100, 101, 112, 113}  # network or host down or unreachable
 
 
@@ -80,6 +82,27 @@ def translate(error: BaseException, *, started: bool = False) -> HindsightError:
     if started and issubclass(kind, NotVideo):
         kind, message = BrokenVideo, "From here on it cannot be read."
     return kind(message, advice=advice)
+
+
+def camera_failure(error: BaseException, path: str) -> HindsightError:
+    """Why a webcam cannot be used, in the words of someone who stands before it."""
+    driver = isinstance(error, OSError) and not str(error.filename).startswith(_CODEC)
+    number = error.errno if isinstance(error, OSError) and driver else None
+    match number:
+        case errno.EBUSY:
+            return SourceUnavailable(
+                f"The camera {path} is in use by another program.", advice="Close the other program; it is tried again."
+            )
+        case errno.EACCES | errno.EPERM:
+            return SourceRefused(
+                f"We may not use the camera {path}.",
+                advice="Add the service's user to the group video, and log in anew.",
+            )
+        case errno.ENOTTY:
+            return SourceRefused(f"{path} is no camera.", advice="`v4l2-ctl --list-devices` shows which one is.")
+        case errno.ENODEV | errno.ENXIO | errno.EIO:
+            return SourceUnavailable(f"The camera {path} does not answer.", advice="Plug it in again.")
+    return translate(error)
 
 
 def _classify(error: BaseException) -> tuple[type[HindsightError], str, str]:

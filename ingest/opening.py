@@ -18,7 +18,7 @@ from ingest.errors import BrokenVideo, DeadlineExceeded, HindsightError, NotVide
 from ingest.fetch import Call, RemoteFile, basic
 from ingest.guard import Guard
 from ingest.hls import HlsStream
-from ingest.libav_errors import translate
+from ingest.libav_errors import camera_failure, translate
 from ingest.limits import Limits
 from ingest.relay import Relay
 from ingest.srt import SrtStream
@@ -116,6 +116,8 @@ def _explained(error: Exception, relay: Relay | None, source: Mapping[str, Any],
     """libav names a silent peer "invalid data" or "exit": our own clock knows better."""
     if relay is not None and relay.failure is not None:
         return relay.failure
+    if source["scheme"] == "device":
+        return camera_failure(error, source["location"])
     ours = translate(error)
     silent = relay.silent_s if relay is not None else 0.0
     if isinstance(ours, NotVideo) and silent >= 0.9 * limits.read_s:

@@ -34,7 +34,9 @@ def test_counters_go_on_after_a_restart(settings: Settings, films: Path) -> None
         assert counters(http) == before, "a stream that is new begins at nothing"
 
 
-def test_what_was_under_way_when_the_process_was_killed_is_lost_and_counted(settings: Settings, films: Path) -> None:
+def test_what_was_under_way_when_the_process_was_killed_is_counted_and_of_a_file_read_again(
+    settings: Settings, films: Path
+) -> None:
     with running(settings) as (_, http):
         stream = add(http, "door", films / "plain.mp4")
         before = counters(http)
@@ -44,7 +46,7 @@ def test_what_was_under_way_when_the_process_was_killed_is_lost_and_counted(sett
     note_last(settings, torn)
     with running(settings) as (_, http):
         assert counters(http) == {
-            "captured": 7, "stored": 4, "dropped": {"restart": 3}, "parked": {}, "in_flight": 0
+            "captured": 7, "stored": 4, "repeated": 3, "dropped": {}, "parked": {}, "in_flight": 0
         }  # fmt: skip
     assert before["captured"] > 7
 
