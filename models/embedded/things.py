@@ -43,6 +43,8 @@ _FAR = 0.2
 """What went this far, in fractions of the picture, travels."""
 _BY_ITSELF = 0.25
 """How far a name is believed of a travelling thing that such things do not travel by themselves."""
+_IT_TRAVELS = 3.0
+"""How much its odds are raised of a name that such things have which travel."""
 _STILL_US = 2 * MICROSECONDS
 """What has not moved for so long stays."""
 _PATCH = 24
@@ -106,10 +108,18 @@ class Thing:
 
     @property
     def names(self) -> Mapping[str, float]:
-        """The probability of every category it may be: a telephone that crosses the road is none."""
+        """The probability of every category it may be.
+
+        That something crosses the picture says that something is there, and that it is no telephone.
+        """
+        seen = self.visit.chances
+        if not self.crossing:
+            return seen
+        travelling = sum(chance for label, chance in seen.items() if label in TRAVELLING)
+        surer = 1.0 / (1.0 + (_IT_TRAVELS - 1.0) * travelling)  # the odds of all travelling names together are raised
         return {
-            label: chance * (_BY_ITSELF if self.crossing and label not in TRAVELLING else 1.0)
-            for label, chance in self.visit.chances.items()
+            label: chance * (_IT_TRAVELS * surer if label in TRAVELLING else _BY_ITSELF)
+            for label, chance in seen.items()
         }
 
     @property

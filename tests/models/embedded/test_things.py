@@ -142,3 +142,11 @@ def test_what_cannot_travel_by_itself_is_not_believed_when_it_does() -> None:
     assert all(start < 3.5 for start, _ in phone.spans("a cell phone"))  # until it has gone some way
     still = watch([Mover("red", 0.0, 99.0, (0.5, 0.5), (0.5, 0.5))], ByColour({"red": ("cell phone", 0.7)}))
     assert [one.label for one in still.observations("thing")] == ["cell phone"]
+
+
+def test_what_travels_is_believed_more_to_be_what_travels() -> None:
+    vague = ByColour({"red": ("car", 0.4)})
+    assert [one.label for one in watch([CAR], vague).observations("thing")][-1] == "car"
+    still = watch([Mover("red", 0.0, 99.0, (0.5, 0.5), (0.5, 0.5))], vague)
+    assert still.observations("thing") == []
+    assert still.chances("a car").max() == pytest.approx(0.4, abs=0.02)
