@@ -9,6 +9,7 @@ from api.absence import no_footage, not_found, nothing_of_note
 from api.citations import Checked, supported
 from api.find import Finder, Found, blind, watched
 from api.highlights import moments
+from api.refining import Refiner
 from api.schemas import AnswerOut, AskIn, SearchedOut
 from api.scope import Place, Scopes
 from api.settings import Settings
@@ -66,9 +67,12 @@ class Memories:
 class Asker:
     """Questions answered from evidence, each citation checked."""
 
-    def __init__(self, memories: Memories, system: VideoSystem, settings: Settings, clock: Clock) -> None:
+    def __init__(
+        self, memories: Memories, system: VideoSystem, refiner: Refiner, settings: Settings, clock: Clock
+    ) -> None:
         self._memories = memories
         self._system = system
+        self._refiner = refiner
         self._profile = settings.profile
         self._clock = clock
 
@@ -86,6 +90,9 @@ class Asker:
         timings.done("recall")
         evidence = self._evidence(found, place)
         timings.done("evidence")
+        if found.hits and take_apart(request.question).aim == "when":
+            evidence = self._refiner.evidence(found.query.text, evidence)
+            timings.done("refining")
         if not evidence.exhibits:
             gaps = self._memories.views.gaps(evidence.gaps)
             if found.query.understood or found.query.unknown:

@@ -21,6 +21,7 @@ from api.lookout import Lookout
 from api.metrics import Metrics, Watched
 from api.notify import Courier
 from api.profile import Models, chosen
+from api.refining import Refiner
 from api.rules import Rules
 from api.scope import Scopes
 from api.settings import Settings
@@ -96,9 +97,10 @@ class Service:
         self.uploads = Uploads(self.streams, clock, settings)
         self.footage = Footage(store, settings)
         self.eraser = Eraser(self.memory, self._fleet, self.footage, self.uploads, self.scopes, views)
-        self.finder = Finder(self.memory, self.models.encoder, self.scopes, views, settings)
+        refiner = Refiner(self.models.system, clock)
+        self.finder = Finder(self.memory, self.models.encoder, refiner, self.scopes, views, settings)
         memories = Memories(self.memory, self.finder, self.scopes, views)
-        self.asker = Asker(memories, self.models.system, settings, clock)
+        self.asker = Asker(memories, self.models.system, refiner, settings, clock)
         self.summariser = Summariser(memories)
         self.rules = Rules(store, self._watch, self.models.encoder, self.scopes, views, self.guard)
         self.timelines = Timelines(store, self.rules, self.scopes, views)

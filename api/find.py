@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from api.refining import Refiner
 from api.schemas import FindIn, FindOut, Where
 from api.scope import Place, Scopes
 from api.settings import Settings
@@ -40,8 +41,17 @@ class Found:
 class Finder:
     """Words or a picture to spans of footage."""
 
-    def __init__(self, memory: Memory, encoder: FrameEncoder, scopes: Scopes, views: Views, settings: Settings) -> None:
+    def __init__(
+        self,
+        memory: Memory,
+        encoder: FrameEncoder,
+        refiner: Refiner,
+        scopes: Scopes,
+        views: Views,
+        settings: Settings,
+    ) -> None:
         self._memory = memory
+        self._refiner = refiner
         self._encoder = encoder
         self._scopes = scopes
         self._views = views
@@ -50,6 +60,7 @@ class Finder:
     def find(self, request: FindIn) -> FindOut:
         place = self._scopes.resolve(request)
         found = self.look(request.event, place, request.threshold, request.limit)
+        found = self._refined(found, place)
         return self._shown(request.event, place, found)
 
     def search(self, text: str, picture: bytes, where: Where, limit: int = 20) -> FindOut:
@@ -63,6 +74,12 @@ class Finder:
         place = self._scopes.resolve(where)
         found = self.look(text if words else decode_picture(picture), place, limit=limit)
         return self._shown(text if words else "the picture", place, found)
+
+    def _refined(self, found: Found, place: Place) -> Found:
+        """With start and end asked of a system that can look closer."""
+        proposed = self._memory.recall.evidence(found.hits, place.scope, found.query)
+        refined = self._refiner.evidence(found.query.text, proposed)
+        return replace(found, hits=tuple(exhibit.hit for exhibit in refined.exhibits))
 
     def look(self, what: str | Pixels, place: Place, threshold: float | None = None, limit: int = 20) -> Found:
         [query] = self._encoder.encode_queries([what])

@@ -68,7 +68,7 @@ def local_system(name: str, settings: Settings, options: registry.Options) -> Re
         given["folder"] = str(folder)
     process = ModelProcess(ModelSpec("system", name, given), PATIENT)
     try:
-        return RemoteSystem(process)
+        return RemoteSystem.of(process)
     except BaseException:
         process.close()
         raise

@@ -106,6 +106,16 @@ class FakeSystem:
             yield f" [{exhibit.number}]"
 
 
+class FakeGrounder(FakeSystem):
+    """Also says when: in the middle third of every exhibit."""
+
+    id = "fake-grounder-1"
+
+    def ground(self, event: str, evidence: Evidence) -> list[Span]:
+        spans = [exhibit.hit.span for exhibit in evidence.exhibits]
+        return [Span(Moment(one.start + one.duration // 3), Moment(one.end - one.duration // 3)) for one in spans]
+
+
 def _span(frame: Frame) -> Span:
     return Span(frame.moment, Moment(frame.moment + MICROSECONDS // 2))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ingest.records import Evidence, Feature, Frame, Pixels, Query, Sound, Span, Utterance
 
@@ -51,6 +51,7 @@ class VideoSystem(Protocol):
         """The answer piece by piece, citing exhibits as [1], [2]. Closing the iterator stops the work."""
 
 
+@runtime_checkable
 class Grounder(Protocol):
     """A video system that can also say when, within an exhibit."""
 

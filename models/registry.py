@@ -166,6 +166,12 @@ def _fake_system(**options: Any) -> VideoSystem:
     return FakeSystem(**options)
 
 
+def _fake_grounder() -> VideoSystem:
+    from models.fake import FakeGrounder
+
+    return FakeGrounder()
+
+
 _ENCODERS: Final[Mapping[str, Callable[..., FrameEncoder]]] = {
     "embedded": _embedded,
     "clip": _clip,
@@ -187,4 +193,5 @@ _SYSTEMS: Final[Mapping[str, Callable[..., VideoSystem]]] = {
     "openai": _openai,
     "transformers": _transformers,
     "fake": _fake_system,
+    "fake-grounder": _fake_grounder,
 }

@@ -15,13 +15,13 @@ import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import IO, Any, Final, Literal, NoReturn, TypeVar
 
 from ingest import wire
 from ingest.clock import Clock, SystemClock
 from ingest.errors import Busy, DeadlineExceeded, Fatal, HindsightError, Poison, by_code
-from ingest.records import Evidence, Feature, Frame, Pixels, Query, Sound, Utterance
+from ingest.records import Evidence, Feature, Frame, Pixels, Query, Sound, Span, Utterance
 
 _BATCH: Final = 4
 """Frames a call: small, so that a question need not wait long for its turn."""
@@ -77,7 +77,10 @@ class ModelProcess:
 
     @property
     def about(self) -> Mapping[str, Any]:
-        """What the model says of itself: `id`, `dim`, and `files` with their SHA-256. Starts the child if need be."""
+        """What the model says of itself: `id`, `dim`, `files` with their SHA-256, whether it `grounds`.
+
+        Starts the child if need be.
+        """
         if self._about is None:
             with self._turns:
                 self._running()
@@ -246,12 +249,29 @@ class RemoteSystem:
     def answer(self, question: str, evidence: Evidence) -> Iterator[str]:
         return self._process.stream(question, evidence)
 
+    @classmethod
+    def of(cls, process: ModelProcess) -> RemoteSystem:
+        """A system, and a `Grounder` as well if its model is one."""
+        return (RemoteGrounder if process.about["grounds"] else RemoteSystem)(process)
+
     def check(self) -> str:
         """Shows it a picture, unless it is at work for somebody."""
         return "it is answering a question" if self._process.telling() else self._process.check()
 
     def close(self) -> None:
         self._process.close()
+
+
+class RemoteGrounder(RemoteSystem):
+    """A system in a child process that can also say when."""
+
+    def ground(self, event: str, evidence: Evidence) -> list[Span]:
+        """An exhibit a call, so that each has the time of one; what is said of an exhibit is cut to it here as well."""
+        found = []
+        for exhibit in evidence.exhibits:
+            said = self._process.call("ground", (event, replace(evidence, exhibits=(exhibit,))))
+            found += [inside for span in said if (inside := span.intersection(exhibit.hit.span))]
+        return found
 
 
 def _in_batches(items: Sequence[_T], call: Callable[[Sequence[_T]], list[_R]]) -> list[_R]:

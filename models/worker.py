@@ -10,6 +10,7 @@ end; "stop" ends it early.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import os
@@ -19,12 +20,13 @@ import time
 import traceback
 from collections.abc import Generator, Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import numpy as np
 
 from ingest import wire
-from ingest.errors import HindsightError, Poison
+from ingest.errors import HindsightError, Poison, TooLarge
 from ingest.records import (
     MICROSECONDS,
     SAMPLE_RATE,
@@ -39,11 +41,12 @@ from ingest.records import (
     Span,
     StreamId,
 )
+from models.room import ran_out
 
 _METHODS: Final = {
     "encoder": ("encode", "encode_utterances", "encode_queries"),
     "transcriber": ("transcribe",),
-    "system": (),
+    "system": ("ground",),
 }
 _ANSWERING: Final = ("begin", "next", "stop")
 _CHECK: Final = StreamId("check")
@@ -55,6 +58,8 @@ def main() -> None:
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints must not end up between messages
     order = wire.read(sys.stdin.buffer)
+    with contextlib.suppress(OSError):  # when the machine runs out of memory, this process goes before the service
+        Path("/proc/self/oom_score_adj").write_text("900")
     threading.Thread(target=_follow, args=(order["parent"],), daemon=True).start()
     kind, name = order["model"]
     try:
@@ -62,9 +67,17 @@ def main() -> None:
     except HindsightError as error:
         wire.write(replies, ("error", error.code, error.message, error.advice))
         return
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out(error):
+            raise
+        wire.write(replies, _told(error))
+        return
     report = getattr(model, "report", None)
     files = [list(file) for file in report.files] if report is not None else []
-    wire.write(replies, ("ready", {"id": model.id, "dim": getattr(model, "dim", 0), "files": files}))
+    grounds = hasattr(model, "ground")
+    wire.write(
+        replies, ("ready", {"id": model.id, "dim": getattr(model, "dim", 0), "files": files, "grounds": grounds})
+    )
     served = _Served(model, kind)
     try:
         while True:
@@ -99,6 +112,8 @@ class _Served:
             return self._go_on(method, argument)
         if method not in _METHODS[self._kind]:
             raise Poison(f"A {self._kind} has no {method}.")
+        if method == "ground":
+            return self._model.ground(*argument)
         return getattr(self._model, method)(argument)
 
     def _go_on(self, method: str, argument: Any) -> str | None:
@@ -123,8 +138,16 @@ def _reply(replies: BinaryIO, served: _Served, method: str, argument: Any) -> No
         answer = ("error", error.code, error.message, error.advice)
     except Exception as error:  # the border of the process: whatever a model raises is told to the parent
         traceback.print_exc()
-        answer = ("error", Poison.code, f"The model failed: {type(error).__name__}: {error}.", "")
+        answer = _told(error)
     wire.write(replies, answer)
+
+
+def _told(error: Exception) -> tuple[str, ...]:
+    """What a model raised that is not one of our errors, as one of them."""
+    if ran_out(error):
+        advice = "Choose a smaller model, or give it a device with more memory."
+        return ("error", TooLarge.code, "The model does not fit in this device's memory.", advice)
+    return ("error", Poison.code, f"The model failed: {type(error).__name__}: {error}.", "")
 
 
 def _check(model: Any, kind: str) -> str:

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 from ingest.errors import Poison, SourceUnavailable
-from ingest.records import Evidence
+from ingest.records import MICROSECONDS, Evidence, Exhibit, Picture, Span
 from models.language.prompt import Prompt, build_prompt
+from models.parts.grounding import when, within
 
 
 class StreamLines(Protocol):
@@ -46,19 +47,41 @@ class OpenAiSystem:
 
     def answer(self, question: str, evidence: Evidence) -> Iterator[str]:
         prompt = build_prompt(question, evidence, most_pictures=self._pictures)
-        order = {"model": self._model, "messages": _messages(prompt), "stream": True, "temperature": 0}
+        return self._said(_messages(prompt))
+
+    def ground(self, event: str, evidence: Evidence) -> list[Span]:
+        """Start and end within each exhibit, asked with pictures only; a model that cannot see is not asked."""
+        seen = [exhibit for exhibit in evidence.exhibits if exhibit.pictures] if self._pictures else []
+        return [span for exhibit in seen if (span := self._ground(event, exhibit))]
+
+    def _ground(self, event: str, exhibit: Exhibit) -> Span | None:
+        pictures = exhibit.pictures
+        shown = pictures[:: -(-len(pictures) // self._pictures)]
+        content: list[dict[str, object]] = []
+        for picture in shown:
+            second = (picture.moment - shown[0].moment) / MICROSECONDS
+            content += [{"type": "text", "text": f"second {second:g}"}, _image(picture)]
+        content.append({"type": "text", "text": when(event)})
+        said = "".join(self._said([{"role": "user", "content": content}]))
+        return within(said, shown[0].moment, exhibit)
+
+    def _said(self, messages: list[dict[str, object]]) -> Iterator[str]:
+        order = {"model": self._model, "messages": messages, "stream": True, "temperature": 0}
         lines = self._lines(
             "POST", self._url, json=order, headers=self._headers, timeout_s=self._timeout_s, granted=True
         )
-        yield from _pieces(lines)
+        return _pieces(lines)
+
+
+def _image(picture: Picture) -> dict[str, object]:
+    data = base64.b64encode(picture.jpeg).decode()
+    return {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{data}"}}
 
 
 def _messages(prompt: Prompt) -> list[dict[str, object]]:
     content: list[dict[str, object]] = [{"type": "text", "text": prompt.facts}]
     for one in prompt.shown:
-        data = base64.b64encode(one.picture.jpeg).decode()
-        content.append({"type": "text", "text": one.caption})
-        content.append({"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{data}"}})
+        content += [{"type": "text", "text": one.caption}, _image(one.picture)]
     content.append({"type": "text", "text": prompt.question})
     if not prompt.shown:
         return [{"role": "system", "content": prompt.rules}, _plain(prompt)]

@@ -11,6 +11,7 @@ from typing import Any
 from ingest.errors import Poison
 from ingest.records import Evidence
 from models.language.prompt import Prompt, build_prompt
+from models.room import down_the_ladder, ran_out
 
 
 class TransformersSystem:
@@ -30,10 +31,12 @@ class TransformersSystem:
         self._turn = threading.Lock()
 
     def answer(self, question: str, evidence: Evidence) -> Iterator[str]:
-        prompt = build_prompt(question, evidence, most_pictures=self._pictures)
+        def tell(step: int) -> Iterator[str]:
+            prompt = build_prompt(question, evidence, most_pictures=-(-self._pictures // step))
+            yield from self._generate(self._inputs(prompt))
+
         with self._turn:
-            inputs = self._inputs(prompt)
-            yield from self._generate(inputs)
+            yield from down_the_ladder(tell, self._pictures)
 
     def _inputs(self, prompt: Prompt) -> Any:
         content: list[dict[str, object]] = [{"type": "text", "text": f"{prompt.rules}\n\n{prompt.facts}\n"}]
@@ -74,6 +77,8 @@ class TransformersSystem:
         finally:
             stop.set()
             worker.join()
+        if failed and ran_out(failed[0]):
+            raise failed[0]
         if failed:
             raise Poison(f"The language model failed: {failed[0]}.") from failed[0]
 

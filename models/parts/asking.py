@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from itertools import accumulate, chain, islice
 from typing import Literal
 
-import torch
-
-from ingest.errors import Invalid, TooLarge
+from ingest.errors import Invalid
 from ingest.records import MICROSECONDS, Evidence
 from models.parts.exhibits import Shot, citations, said, shots
 from models.parts.prompts import material
+from models.room import down_the_ladder
 
 _LETTERS = 2000
 """Of what was read and heard, so much fits beside the pictures in a context of 2048 tokens."""
@@ -58,23 +57,17 @@ def rate(seen: list[Shot]) -> float:
 
 
 def told(tell: Callable[[list[Shot]], Iterator[str]], shown: list[Shot]) -> Iterator[str]:
-    """What `tell` says about the pictures, with citations; with fewer pictures if they do not fit in memory.
+    """What `tell` says about the pictures, with citations; about fewer of them if they do not fit in memory."""
+    least = shown
 
-    The ladder: all of them, every second one, every fourth, … a single one, and then `TooLarge`.
-    """
-    while True:
-        try:
-            pieces = tell(shown)
-            first = list(islice(pieces, 1))
-        except torch.OutOfMemoryError as error:
-            if len(shown) == 1:
-                raise TooLarge(
-                    "Not even one picture fits in this device's memory.", advice="Choose a smaller model or a CPU."
-                ) from error
-            shown = shown[::2]
-        else:
-            yield from cited(chain(first, pieces), shown)
-            return
+    def thinned(step: int) -> Iterator[str]:
+        nonlocal least
+        least = shown[::step]
+        return tell(least)
+
+    pieces = down_the_ladder(thinned, len(shown))
+    first = list(islice(pieces, 1))  # from here on it is settled which pictures are answered about
+    yield from cited(chain(first, pieces), least)
 
 
 def cited(pieces: Iterator[str], shown: list[Shot]) -> Iterator[str]:

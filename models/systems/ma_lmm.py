@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +25,18 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from ingest.errors import Invalid
 from ingest.records import Evidence, Pixels
-from models.parts.asking import Answering, cited
+from models.parts.asking import Answering, told
 from models.parts.banked_context import Memory, Recollection
 from models.parts.decoding import spell
 from models.parts.eva_vit import EvaConfig, EvaVit
+from models.parts.exhibits import Shot
 from models.parts.generation import Beams, Decoding, generate, search
 from models.parts.llama_tokens import LlamaTokens
 from models.parts.packed import pack
 from models.parts.pixels import normalise, squash_clip
 from models.parts.qformer import QFormer, QFormerConfig, Text
 from models.parts.sampling import evenly
+from models.room import down_the_ladder
 from models.weights import Hollow, KeyMap, LoadReport, load
 
 _LONGEST_TEXT = 50
@@ -295,19 +298,24 @@ class MaLmmSystem:
         shown = self.options.answering.look(evidence, self.options.frames)
         if self._official:
             shown = [shown[index] for index in evenly(len(shown), self.options.frames)]
-        prompt = vqa_prompt(question)
+        return told(partial(self._tell, vqa_prompt(question)), shown)
+
+    def _tell(self, prompt: str, shown: Sequence[Shot]) -> Iterator[str]:
         text, memory = self._to(self.words.instruction([prompt])), self.new_memory()
         rows: Tensor = self.model.query_tokens
         with torch.no_grad():
             for number, shot in enumerate(shown):
                 rows = self.model.look(memory, self._placed(shot.pixels, number), text)
-        yield from cited(self._speak(rows, prompt), shown)
+        yield from self._speak(rows, prompt)
 
     def answer_from(self, question: str, memory: Memory) -> Iterator[str]:
         """Answer from a memory alone, long after the footage is gone. Raises `Invalid` for an empty one."""
         if not memory.frames:
             raise Invalid("There is nothing in this memory.", advice="Ask about a time that was watched.")
         prompt = vqa_prompt(question)
+        yield from down_the_ladder(lambda _: self._tell_from(memory, prompt), pictures=1)
+
+    def _tell_from(self, memory: Memory, prompt: str) -> Iterator[str]:
         with torch.no_grad():
             rows = self.model.recall(memory, self._to(self.words.instruction([prompt])))
         yield from self._speak(rows, prompt)

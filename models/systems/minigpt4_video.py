@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +21,7 @@ from torch.nn import functional as F
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
 from ingest.records import Evidence, Observation
-from models.parts.asking import Answering, cited
+from models.parts.asking import Answering, told
 from models.parts.decoding import spell
 from models.parts.eva_vit import EvaConfig, EvaVit
 from models.parts.exhibits import Shot, said
@@ -282,11 +283,14 @@ class MiniGpt4VideoSystem:
     def answer(self, question: str, evidence: Evidence) -> Iterator[str]:
         """The pictures of the evidence in order of time, what was said and read between them."""
         shown = self.options.answering.look(evidence, self.model.config.frames)
-        official = self.options.answering.sampling == "official"
-        if official:
+        if self.options.answering.sampling == "official":
             shown = [shown[index] for index in spaced(len(shown), self.model.config.frames)]
             shown += shown[-1:] * (self.model.config.frames - len(shown))
-        captions = speech(shown, said(evidence), words=self.model.config.words)
+        return told(partial(self._tell, question, said(evidence)), shown)
+
+    def _tell(self, question: str, heard: Sequence[Observation], shown: Sequence[Shot]) -> Iterator[str]:
+        official = self.options.answering.sampling == "official"
+        captions = speech(shown, heard, words=self.model.config.words)
         asked = f"{NOTICE} text behind <Cap>.\n{question}" if any(captions) and not official else question
         side = self.model.config.vit.image_size
         with torch.no_grad():
@@ -295,7 +299,7 @@ class MiniGpt4VideoSystem:
             row = self.model.embed(self.words.encode(prompt(captions, asked)), list(told))
         how = Decoding(max_length=self.options.answering.longest + 1, first=1, repetition_penalty=1.5)
         steps = generate(self.model.language, row, torch.ones_like(row[..., 0], dtype=torch.int64), how)
-        yield from cited(spell((int(step) for step in steps), self.words.llama), shown)
+        yield from spell((int(step) for step in steps), self.words.llama)
 
     @property
     def _device(self) -> torch.device:

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from ingest.records import SAMPLE_RATE, Evidence, Sound
-from models.parts.asking import Answering, cited, rate, with_material
+from models.parts.asking import Answering, rate, told, with_material
 from models.parts.decoding import spell
 from models.parts.eva_vit import EvaConfig, EvaVit
 from models.parts.exhibits import Shot, clock
@@ -281,27 +281,34 @@ class VideoLlamaSystem:
 
     def answer(self, question: str, evidence: Evidence, sound: Sound | None = None) -> Iterator[str]:
         """What is seen in the pictures of the evidence and, if given, heard in `sound`."""
-        shown, when = self._choose(evidence)
+        asked, seen = (
+            f" {with_material(question, evidence)}",
+            self.options.answering.look(evidence, self.options.frames),
+        )
+        shown = [seen[index] for index in strided(len(seen), self.options.frames)] if self._official else seen
+
+        def tell(some: list[Shot]) -> Iterator[str]:
+            if sound is not None:
+                return self._tell([*audio_video_message(), asked], "", some, sound)
+            if self._official:
+                when = frames_message([seen.index(shot) for shot in some], rate(seen))
+            else:
+                times = ", ".join(clock(evidence, shot.stream, shot.moment) for shot in some)
+                when = f"The video contains {len(some)} frames sampled at {times}. "
+            return self._tell([*video_message(when), asked], SYSTEM, some, None)
+
+        return told(tell, shown)
+
+    def _tell(self, message: Parts, system: str, shown: Sequence[Shot], sound: Sound | None) -> Iterator[str]:
         side = self.model.config.vit.image_size
         clip = normalise(torch.stack([squash(shot.pixels, side) for shot in shown])).transpose(0, 1).unsqueeze(0)
         with torch.no_grad():
-            told = [self.model.see(clip.to(self._device))[0]]
+            tokens = [self.model.see(clip.to(self._device))[0]]
             if sound is not None:
                 how = Clips(count=self.model.config.clips)
                 clips = mel_clips(torch.from_numpy(sound.samples)[None], SAMPLE_RATE, how)
-                told.insert(0, self.model.hear(clips[None].to(self._device))[0])
-        message = video_message(when) if sound is None else audio_video_message()
-        system = SYSTEM if sound is None else ""
-        yield from cited(self._speak([*message, f" {with_material(question, evidence)}"], system, told), shown)
-
-    def _choose(self, evidence: Evidence) -> tuple[list[Shot], str]:
-        """The pictures, and what is said of their times: theirs on the stream's clock, or the authors' seconds."""
-        shown = self.options.answering.look(evidence, self.options.frames)
-        if self.options.answering.sampling == "official":
-            indices = strided(len(shown), self.options.frames)
-            return [shown[index] for index in indices], frames_message(indices, rate(shown))
-        times = ", ".join(clock(evidence, shot.stream, shot.moment) for shot in shown)
-        return shown, f"The video contains {len(shown)} frames sampled at {times}. "
+                tokens.insert(0, self.model.hear(clips[None].to(self._device))[0])
+        yield from self._speak(message, system, tokens)
 
     def _speak(self, message: Parts, system: str, told: Sequence[Tensor]) -> Iterator[str]:
         template = vicuna_prompt if self.options.template == "vicuna" else llama2_prompt
@@ -310,9 +317,13 @@ class VideoLlamaSystem:
             ids = self.words.encode(template(system, [(message, None)]))
             prompt = interleave(ids, told, self.model.llama_model.get_input_embeddings())
         prompt = prompt[:, max(prompt.shape[1] + longest - self.options.context, 0) :]
-        how = Decoding(max_length=longest + 1, first=1, sample=self.options.answering.sampling == "official", top_p=0.9)
+        how = Decoding(max_length=longest + 1, first=1, sample=self._official, top_p=0.9)
         steps = generate(self.model.llama_model, prompt, torch.ones_like(prompt[..., 0], dtype=torch.int64), how)
         yield from spell((int(step) for step in steps), self.words.llama, stop="###")
+
+    @property
+    def _official(self) -> bool:
+        return self.options.answering.sampling == "official"
 
     @property
     def _device(self) -> torch.device:

@@ -17,7 +17,8 @@ import pytest
 from ingest.clock import FakeClock, SystemClock
 from ingest.errors import Busy, DeadlineExceeded, Invalid, NotFound, Poison
 from ingest.records import SAMPLE_RATE, Evidence, Exhibit, Frame, Hit, Moment, Sound, Span, StreamId
-from models.fake import FakeEncoder, FakeSystem
+from models.fake import FakeEncoder, FakeGrounder, FakeSystem
+from models.protocols import Grounder
 from models.runtime import (
     ChildDied,
     ModelProcess,
@@ -278,3 +279,26 @@ def test_an_answer_has_so_much_time_and_the_next_one_waits_no_longer() -> None:
         with pytest.raises(DeadlineExceeded, match="not finished"):
             next(first)
         assert not process.telling()
+
+
+def exhibits() -> Evidence:
+    spans = [Span(Moment(start), Moment(start + 90)) for start in (0, 300)]
+    hits = [Hit(StreamId("yard"), span, 0.9, span.start) for span in spans]
+    return Evidence(tuple(Exhibit(number, hit) for number, hit in enumerate(hits, 1)))
+
+
+def test_a_grounder_says_when_across_the_border() -> None:
+    with closing(RemoteSystem.of(ModelProcess(ModelSpec("system", "fake-grounder")))) as system:
+        assert isinstance(system, Grounder)
+        assert system.ground("a car", exhibits()) == FakeGrounder().ground("a car", exhibits())
+        answer = system.answer("Who?", exhibits())
+        next(answer)
+        assert system.ground("a car", exhibits())[0] == Span(Moment(30), Moment(60)), "also in the middle of an answer"
+        assert "".join(answer).endswith("[1] [2]")
+
+
+def test_a_system_that_cannot_is_no_grounder() -> None:
+    with closing(RemoteSystem.of(process := ModelProcess(ModelSpec("system", "fake")))) as system:
+        assert not isinstance(system, Grounder)
+        with pytest.raises(Poison):
+            process.call("ground", ("a car", exhibits()))
