@@ -56,8 +56,7 @@ class Sealer:
         sha256, fine, thumbnails = self._files.write(path, with_key_frames(log, slots))
         return ChapterRow(
             id=row.id, stream=row.stream, level=row.level, span=log.span, frames=slots.frames, slots=len(slots),
-            revision=row.revision, parent=row.parent, leaf=row.leaf,
-            path=path, sha256=sha256, fine_bytes=fine, thumbnail_bytes=thumbnails,
+            revision=row.revision, path=path, sha256=sha256, fine_bytes=fine, thumbnail_bytes=thumbnails,
         ), slots  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy import delete, update
 
 from ingest.errors import StoreCorrupt
-from ingest.records import Scope, Segment
+from ingest.records import Segment
 from memory import durable
 from memory.chapter_files import ChapterFiles
 from memory.detail import Detail
@@ -110,7 +110,7 @@ class Doctor:
     def _index(self, repair: bool) -> Finding:
         lacking, extra = self._indexing.missing()
         if not lacking and not extra:
-            return Finding("index", True, f"Holds the {len(self._store.chapters.all(Scope(), leaves=True))} chapters.")
+            return Finding("index", True, f"Holds the {len(self._store.chapters.all())} chapters.")
         if repair:
             self._indexing.refresh()
             self._indexing.save()

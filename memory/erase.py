@@ -23,7 +23,6 @@ from memory import durable
 from memory.chapter_files import ChapterFiles
 from memory.chapters import Sealer
 from memory.detail import Detail
-from memory.pyramid import Pyramid
 from memory.store import schema
 from memory.store.facts import Erasure
 from memory.store.rows import ChapterRow
@@ -45,17 +44,14 @@ class Receipt:
 class Rebuilding:
     """What is left of a chapter, hour or day when a span is taken out of it."""
 
-    def __init__(self, store: Store, files: ChapterFiles, detail: Detail, sealer: Sealer, pyramid: Pyramid) -> None:
+    def __init__(self, store: Store, files: ChapterFiles, detail: Detail, sealer: Sealer) -> None:
         self._store = store
         self.files = files
         self._detail = detail
         self._sealer = sealer
-        self._pyramid = pyramid
 
     def without(self, row: ChapterRow, span: Span) -> tuple[ChapterRow, SlotTable] | None:
-        """None when nothing is left. What lies below an hour or day must be rebuilt before it."""
-        if not row.leaf:
-            return self._pyramid.refold(row)
+        """None when nothing is left."""
         log = self._detail.sealed(row)
         row = replace(row, revision=row.revision + 1)
         if log is not None:
@@ -132,16 +128,14 @@ class Eraser:
 
     def _chapters(self, erasure: Erasure, removed: Counter[str]) -> None:
         chapters = self._store.chapters
-        rows = chapters.all(Scope((erasure.stream,), erasure.span))
-        for row in sorted(rows, key=lambda row: ("chapter", "hour", "day").index(row.level)):
-            before = row.frames if row.leaf else 0
+        for row in chapters.all(Scope((erasure.stream,), erasure.span)):
             kept = None if erasure.span is None else self._rebuilding.without(row, erasure.span)
             with self._store.database.write() as connection:
                 if kept is None:
                     chapters.remove(connection, [row.id])
                 else:
                     chapters.save(connection, *kept)
-                lost = before - (kept[1].frames if kept and row.leaf else 0)
+                lost = row.frames - (kept[1].frames if kept else 0)
                 _count_frames(connection, row.stream, -lost)
             removed["chapters"] += kept is None
             removed["frames"] += lost
@@ -175,7 +169,7 @@ class Eraser:
             int(_inside(slots.starts, slots.ends, erasure.span).sum())
             for _, slots in self._store.chapters.slots([row.id for row in rows])
         )
-        known = {row.entry for row in self._store.chapters.all(Scope((erasure.stream,)), leaves=True)}
+        known = {row.entry for row in self._store.chapters.all(Scope((erasure.stream,)))}
         left["index entries"] = sum(
             count for owner, count in entries.items() if owner.startswith(erasure.stream + "/") and owner not in known
         )

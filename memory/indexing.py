@@ -1,4 +1,4 @@
-"""Keeps the index equal to the leaves of the database, and its snapshot not far behind."""
+"""Keeps the index equal to the database, and its snapshot not far behind."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Indexing:
 
     def refresh(self) -> int:
         """Add what the database has and the index lacks, remove what it should not have. Entries changed."""
-        wanted = {row.entry: row for row in self._store.chapters.all(leaves=True)}
+        wanted = {row.entry: row for row in self._store.chapters.all()}
         present = self.index.owners()
         gone = self.index.remove([owner for owner in present if owner not in wanted])
         return gone + self.add([row for entry, row in wanted.items() if present.get(entry) != row.slots])
@@ -53,7 +53,7 @@ class Indexing:
 
     def missing(self) -> tuple[int, int]:
         """Chapters that the index lacks, and owners it should not have."""
-        wanted = {row.entry: row.slots for row in self._store.chapters.all(leaves=True)}
+        wanted = {row.entry: row.slots for row in self._store.chapters.all()}
         present = self.index.owners()
         return sum(present.get(e) != n for e, n in wanted.items()), sum(owner not in wanted for owner in present)
 

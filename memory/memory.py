@@ -21,10 +21,11 @@ from memory.detail import Detail
 from memory.doctor import Doctor, Finding
 from memory.erase import Eraser, Rebuilding, Receipt
 from memory.indexing import Indexing
-from memory.pyramid import Pyramid
+from memory.pyramid import Lengths, Pyramid
 from memory.recall import Recall
 from memory.remember import Cut, RememberStage
 from memory.retention import Bounds, BudgetReport, Retention
+from memory.shedding import Shedding
 from memory.store import Database, Store, no_probe
 from memory.store.chapters import Chapters
 from memory.store.database import Probe
@@ -43,7 +44,10 @@ class MemoryOptions:
     bank_length: int = 64
     """Slots of a chapter."""
     hour_slots: int = 128
-    day_slots: int = 256
+    day_slots: int = 2048
+    """The most slots of an hour and of a day, once they are folded."""
+    exact_merge: bool = False
+    """Hours and days merge by cosine alone, as MA-LMM does, instead of where the least is lost."""
     chapter_s: float = 180.0
     chapter_max_frames: int = 2048
     budget_bytes: int | None = None
@@ -54,6 +58,10 @@ class MemoryOptions:
     """The index is written after so many new entries, and when the memory closes."""
     probe: Probe = no_probe
     """Told the name of every point where being killed must lose nothing."""
+
+    @property
+    def lengths(self) -> Lengths:
+        return Lengths(self.hour_slots, self.day_slots, self.exact_merge)
 
     @property
     def bounds(self) -> Bounds:
@@ -90,9 +98,9 @@ class Memory:
         self._sealer = sealer = Sealer(store, files, options.bank_length)
         cut = Cut(seconds(options.chapter_s), options.chapter_max_frames)
         self.remember = RememberStage(store, self._seal, ledger, cut, self._lock, clock)
-        pyramid = Pyramid(store, files, detail, options.hour_slots, options.day_slots)
-        self._retention = Retention(store, files, pyramid, clock, options.bounds)
-        self._eraser = Eraser(store, Rebuilding(store, files, detail, sealer, pyramid), self._lock, self._changed)
+        shedding = Shedding(store, files, Pyramid(store, files, detail, options.lengths))
+        self._retention = Retention(store, shedding, clock, options.bounds)
+        self._eraser = Eraser(store, Rebuilding(store, files, detail, sealer), self._lock, self._changed)
         self._doctor = Doctor(store, files, detail, self._indexing)
         self._eraser.resume()
         self._indexing.refresh()
@@ -159,6 +167,7 @@ class Memory:
             self._guard.close()
 
     def _seal(self, stream: StreamId) -> None:
+        self._retention.look(stream)
         row = self._sealer.seal(stream)
         if row is None:
             return

@@ -111,7 +111,7 @@ class Recall:
     def _candidates(self, query: Query, scope: Scope, limit: int) -> dict[StreamId, list[ChapterRow]]:
         """Chapters worth scanning, by stream: all when they are few, else those of the best slots and their
         neighbours."""
-        rows = self._store.chapters.all(scope, leaves=True)
+        rows = self._store.chapters.all(scope)
         by_stream: dict[StreamId, list[ChapterRow]] = defaultdict(list)
         if len(rows) <= _SCAN_ALL:
             for row in rows:

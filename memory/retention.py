@@ -17,10 +17,8 @@ from sqlalchemy import delete, func, select
 from ingest.clock import Clock
 from ingest.records import Segment, Span, StreamId, seconds
 from memory import durable
-from memory.chapter_files import ChapterFiles
-from memory.pyramid import Pyramid
+from memory.shedding import TEXT_ROW, Shedding
 from memory.store import schema
-from memory.store.rows import ChapterRow
 from memory.store.store import Store
 
 logger = logging.getLogger(__name__)
@@ -32,13 +30,10 @@ _AWAY_US = seconds(30 * 86_400)
 _PATIENCE_US = seconds(86_400)
 """A suspicious clock is believed again after keeping step for so long."""
 _LARGEST_SHARE = 0.2
-_TEXT_ROW = 100
-"""Bytes of an observation beside its words."""
-LEAST_SLOTS = 8
-"""A day is never summarised by fewer."""
 _FULL, _FILL = 0.95, 0.9
-"""Memory beyond the first part of its budget is brought down to the second: the rest is for the chapter that is
-open, and so that not every chapter has to make room."""
+"""Memory that with the chapter to come would exceed the first part of its budget is brought down to the second, so
+that not every chapter has to make room."""
+OPEN = "open chapter"
 RECORDINGS_SHARE = 0.8
 """Of a stream's budget, recordings may take so much; memory has the rest, and what recordings leave."""
 
@@ -95,13 +90,19 @@ class Bounds:
 class Retention:
     """Keeps streams within their age and their bytes, oldest detail first."""
 
-    def __init__(self, store: Store, files: ChapterFiles, pyramid: Pyramid, clock: Clock, bounds: Bounds) -> None:
+    def __init__(self, store: Store, shedding: Shedding, clock: Clock, bounds: Bounds) -> None:
         self._store = store
-        self._files = files
-        self._pyramid = pyramid
+        self._shedding = shedding
         self._clock = clock
         self._steady = SteadyClock(store, clock)
         self._bounds = bounds
+        self._largest: dict[StreamId, int] = {}
+        """Of every stream, the most that an open chapter has taken: room for as much is kept."""
+
+    def look(self, stream: StreamId) -> None:
+        """See how large the open chapter has become, before it is sealed."""
+        if self._bounds.budget is not None:
+            self._largest[stream] = max(self._largest.get(stream, 0), self._opened(stream))
 
     def expire(self, stream: StreamId) -> None:
         """Remove recordings that are too old. Only when the clock is `trusted`."""
@@ -112,15 +113,12 @@ class Retention:
             self._remove(old[: max(1, int(len(owned) * _LARGEST_SHARE))])
 
     def fit(self, stream: StreamId) -> bool:
-        """Fold what can be folded, then bring the stream within its budget, with room for the chapter to come.
-
-        True when leaves changed, so that the index must follow.
-        """
+        """Bring the stream within its budget, with room for the chapter to come. True when the index must follow."""
         self._store.database.probe("during retention")
-        changed = self._pyramid.fold(stream)
+        changed = False
         if self._bounds.budget is not None:
             self._fit_recordings(stream, int(self._bounds.budget * RECORDINGS_SHARE))
-            changed |= self._fit_memory(stream, self._bounds.budget)
+            changed = self._fit_memory(stream, self._bounds.budget)
         self._store.database.probe("during retention")
         return changed
 
@@ -145,77 +143,13 @@ class Retention:
         self._remove(going)
 
     def _fit_memory(self, stream: StreamId, budget: int) -> bool:
-        """Oldest detail first: fine features, then chapters, then hours; days become coarser but never go."""
-        total = self.report(stream).total
+        spent = self._spent(stream)
+        coming = max(self._largest.get(stream, 0) - spent[OPEN], 0)
+        total = sum(spent.values()) + coming
         if total <= budget * _FULL:
             return False
-        limit = int(budget * _FILL)
-        excess = total - limit
-        for shed in (self._shed_detail, self._shed_chapters, self._shed_hours, self._thin_days):
-            if excess > 0:
-                shed(stream, excess)
-                excess = self.report(stream).total - limit
+        self._shedding.shed(stream, total - int(budget * _FILL))
         return True
-
-    def _shed_detail(self, stream: StreamId, excess: int) -> None:
-        going: list[ChapterRow] = []
-        for row in self._store.chapters.oldest(stream, "chapter", leaf=True, detailed=True):
-            if excess <= 0:
-                break
-            excess -= row.fine_bytes + row.thumbnail_bytes
-            going.append(row)
-        with self._store.database.write() as connection:
-            self._store.chapters.drop_detail(connection, [row.id for row in going])
-        self._delete_files(going)
-
-    def _shed_chapters(self, stream: StreamId, excess: int) -> None:
-        for hour in self._store.chapters.oldest(stream, "hour", leaf=False):
-            if excess <= 0:
-                break
-            excess -= self._promote(hour)
-
-    def _shed_hours(self, stream: StreamId, excess: int) -> None:
-        for day in self._store.chapters.oldest(stream, "day", leaf=False):
-            hours = self._store.chapters.children(day.id)
-            if excess <= 0 or not all(hour.leaf for hour in hours):
-                break
-            excess -= self._promote(day) + self._forget_text(day)
-
-    def _thin_days(self, stream: StreamId, excess: int) -> None:
-        """The oldest days lose their pictures and half of their slots, again and again down to a few."""
-        days = self._store.chapters.oldest(stream, "day", leaf=True)
-        for fewest in (128, 64, 32, 16, LEAST_SLOTS):
-            for at, day in enumerate(days):
-                if excess <= 0:
-                    return
-                if day.slots <= fewest and not day.path:
-                    continue
-                row, slots = self._pyramid.thinned(day, fewest)
-                with self._store.database.write() as connection:
-                    self._store.chapters.save(connection, row, slots)
-                self._delete_files([day])
-                excess -= (day.slots - row.slots) * 3 * slots.vectors.shape[1] + day.fine_bytes + day.thumbnail_bytes
-                days[at] = row
-
-    def _promote(self, row: ChapterRow) -> int:
-        """Let a summary take the place of what lies below it. Returns roughly how many bytes that frees."""
-        children = self._store.chapters.children(row.id)
-        with self._store.database.write() as connection:
-            self._store.chapters.promote(connection, row)
-        self._delete_files(children)
-        width = self._store.chapters.width
-        return sum(child.slots * 4 * width + child.fine_bytes + child.thumbnail_bytes for child in children)
-
-    def _forget_text(self, day: ChapterRow) -> int:
-        table = schema.observations
-        old = (table.c.stream == day.stream, table.c.end <= day.span.end)
-        with self._store.database.write() as connection:
-            return connection.execute(delete(table).where(*old)).rowcount * _TEXT_ROW
-
-    def _delete_files(self, rows: Sequence[ChapterRow]) -> None:
-        for row in rows:
-            if row.path:
-                self._files.delete(row.path, row.sha256)
 
     def _remove(self, segments: Sequence[Segment]) -> None:
         table = schema.segments
@@ -225,15 +159,20 @@ class Retention:
             for segment in segments:
                 connection.execute(delete(table).where(table.c.key == segment.key))
 
+    def _opened(self, stream: StreamId) -> int:
+        features = schema.features.c
+        content = func.length(features.vector) + func.length(features.thumbnail)
+        with self._store.database.read() as connection:
+            return int(connection.scalar(select(func.sum(content)).where(features.stream == stream)) or 0)
+
     def _spent(self, stream: StreamId) -> dict[str, int]:
-        features, observations = schema.features.c, schema.observations.c
+        observations = schema.observations.c
         words = func.length(observations.text) + func.length(observations.label) + func.length(observations.key)
         spent = self._store.chapters.bytes(stream)
-        spent["index"] = self._store.chapters.indexed(stream) * (2 * self._store.chapters.width + 32)
+        spent["index"] = self._store.chapters.indexed(stream)
+        spent[OPEN] = self._opened(stream)
         with self._store.database.read() as connection:
-            opened = select(func.sum(func.length(features.vector) + func.length(features.thumbnail)))
-            spent["open chapter"] = int(connection.scalar(opened.where(features.stream == stream)) or 0)
-            text = select(func.sum(words + _TEXT_ROW)).where(observations.stream == stream)
+            text = select(func.sum(words + TEXT_ROW)).where(observations.stream == stream)
             spent["text"] = int(connection.scalar(text) or 0)
         spent["recordings"] = sum(segment.size for segment in self._recordings(stream))
         return spent

@@ -7,8 +7,8 @@ from pathlib import Path
 from memory.store.database import Database
 
 
-def upgrade(database: Database) -> None:
-    """Bring the database to the present schema, all or nothing."""
+def upgrade(database: Database, *, back_to: str = "") -> None:
+    """Bring the database to the present schema, or back to an earlier one, all or nothing."""
     from alembic import command
     from alembic.config import Config
 
@@ -18,4 +18,8 @@ def upgrade(database: Database) -> None:
     with database.write() as connection:
         config.attributes["connection"] = connection
         database.probe("during migration")
-        command.upgrade(config, "head")
+        if back_to:
+            command.downgrade(config, back_to)
+        else:
+            command.upgrade(config, "head")
+        database.probe("during migration")

@@ -15,6 +15,8 @@ from memory.store.timeline import EVERYWHERE, within
 from memory.tables import SlotTable
 
 _table = schema.chapters
+_AT_ONCE = 64
+"""Rows whose slots are read together: a full day's are a megabyte."""
 _BRIEF = [column for column in _table.columns if column.name not in {"vectors", "times"}]
 
 
@@ -41,15 +43,6 @@ class Chapters:
         gone = {"path": "", "sha256": "", "fine_bytes": 0, "thumbnail_bytes": 0}
         connection.execute(update(_table).where(_table.c.id.in_(ids)).values(gone))
 
-    def fold(self, connection: Connection, ids: Collection[str], parent: str) -> None:
-        """Say into which hour or day these were folded."""
-        connection.execute(update(_table).where(_table.c.id.in_(ids)).values(parent=parent))
-
-    def promote(self, connection: Connection, row: ChapterRow) -> None:
-        """Remove everything below `row`, which becomes the finest that holds its time."""
-        connection.execute(delete(_table).where(_table.c.parent == row.id))
-        connection.execute(update(_table).where(_table.c.id == row.id).values(leaf=True))
-
     def remove(self, connection: Connection, ids: Collection[str]) -> None:
         connection.execute(delete(_table).where(_table.c.id.in_(ids)))
 
@@ -58,14 +51,11 @@ class Chapters:
         scope: Scope = EVERYWHERE,
         *,
         levels: Collection[Level] = (),
-        leaves: bool = False,
     ) -> list[ChapterRow]:
         """Chapters that overlap the scope, by stream and time, without their vectors."""
         wanted = select(*_BRIEF).where(*within(_table, scope)).order_by(_table.c.stream, _table.c.start)
         if levels:
             wanted = wanted.where(_table.c.level.in_(levels))
-        if leaves:
-            wanted = wanted.where(_table.c.leaf)
         with self._database.read() as connection:
             return [ChapterRow.of(row) for row in connection.execute(wanted)]
 
@@ -74,53 +64,42 @@ class Chapters:
             row = connection.execute(select(*_BRIEF).where(_table.c.id == chapter)).one_or_none()
         return None if row is None else ChapterRow.of(row)
 
-    def oldest(self, stream: StreamId, level: Level, *, leaf: bool, detailed: bool = False) -> list[ChapterRow]:
-        """Leaves, or summaries, of a level, oldest first; `detailed` are those whose files are still there."""
-        mine = (_table.c.stream == stream, _table.c.level == level, _table.c.leaf.is_(leaf))
-        wanted = select(*_BRIEF).where(*mine).order_by(_table.c.start)
-        if detailed:
-            wanted = wanted.where(_table.c.path != "")
+    def oldest(self, stream: StreamId, levels: Collection[Level]) -> list[ChapterRow]:
+        """Those of some levels whose files are still there, oldest first."""
+        mine = (_table.c.stream == stream, _table.c.level.in_(levels), _table.c.path != "")
         with self._database.read() as connection:
-            return [ChapterRow.of(row) for row in connection.execute(wanted)]
-
-    def children(self, parent: str) -> list[ChapterRow]:
-        wanted = select(*_BRIEF).where(_table.c.parent == parent).order_by(_table.c.start)
-        with self._database.read() as connection:
-            return [ChapterRow.of(row) for row in connection.execute(wanted)]
-
-    def unfolded(self, stream: StreamId, level: Level) -> list[ChapterRow]:
-        """Chapters of a level that are in no hour or day yet, oldest first."""
-        wanted = (
-            select(*_BRIEF)
-            .where(_table.c.stream == stream, _table.c.level == level, _table.c.parent.is_(None))
-            .order_by(_table.c.start)
-        )
-        with self._database.read() as connection:
-            return [ChapterRow.of(row) for row in connection.execute(wanted)]
+            rows = connection.execute(select(*_BRIEF).where(*mine).order_by(_table.c.start))
+            return [ChapterRow.of(row) for row in rows]
 
     def slots(self, ids: Collection[str]) -> Iterator[tuple[ChapterRow, SlotTable]]:
         """Chapters with their slots, by stream and time; those no longer there are left out."""
         wanted = sorted(ids)
-        for at in range(0, len(wanted), 500):
+        for at in range(0, len(wanted), _AT_ONCE):
             some = (
-                select(_table).where(_table.c.id.in_(wanted[at : at + 500])).order_by(_table.c.stream, _table.c.start)
+                select(_table)
+                .where(_table.c.id.in_(wanted[at : at + _AT_ONCE]))
+                .order_by(_table.c.stream, _table.c.start)
             )
             with self._database.read() as connection:
                 rows = connection.execute(some).all()
             for row in rows:
                 yield ChapterRow.of(row), SlotTable.of(row.vectors, row.times)
 
+    @property
+    def bytes_of_slot(self) -> int:
+        """What one slot takes: its row's half-precision vector and five times, and the same with two in the index."""
+        return (2 * self.width + 40) + (2 * self.width + 32)
+
     def indexed(self, stream: StreamId) -> int:
-        """Slots of the leaves."""
-        mine = (_table.c.stream == stream) & _table.c.leaf
+        """Bytes of the index."""
         with self._database.read() as connection:
-            return int(connection.scalar(select(func.sum(_table.c.slots)).where(mine)) or 0)
+            slots = connection.scalar(select(func.sum(_table.c.slots)).where(_table.c.stream == stream)) or 0
+        return int(slots) * (2 * self.width + 32)
 
     def remembered(self, stream: StreamId) -> int:
-        """Frames that the slots of the leaves stand for: with the open chapter's, all that are remembered."""
-        mine = (_table.c.stream == stream) & _table.c.leaf
+        """Frames that all slots stand for: with the open chapter's, all that are remembered."""
         with self._database.read() as connection:
-            return int(connection.scalar(select(func.sum(_table.c.frames)).where(mine)) or 0)
+            return int(connection.scalar(select(func.sum(_table.c.frames)).where(_table.c.stream == stream)) or 0)
 
     def paths(self) -> dict[str, str]:
         """Of every chapter file there should be: its path and checksum."""

@@ -61,8 +61,6 @@ class ChapterRow:
     frames: int
     slots: int
     revision: int = 0
-    parent: str | None = None
-    leaf: bool = True
     path: str = ""
     sha256: str = ""
     fine_bytes: int = 0
@@ -86,8 +84,6 @@ class ChapterRow:
             frames=row.frames,
             slots=row.slots,
             revision=row.revision,
-            parent=row.parent,
-            leaf=row.leaf,
             path=row.path,
             sha256=row.sha256,
             fine_bytes=row.fine_bytes,

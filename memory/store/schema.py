@@ -126,8 +126,6 @@ chapters = Table(
     Column("level", String, nullable=False),
     *_span(),
     Column("revision", Integer, nullable=False),
-    Column("parent", String),
-    Column("leaf", Boolean, nullable=False),
     Column("frames", BigInteger, nullable=False),
     Column("slots", Integer, nullable=False),
     Column("vectors", LargeBinary, nullable=False),
@@ -137,9 +135,8 @@ chapters = Table(
     Column("fine_bytes", BigInteger, nullable=False),
     Column("thumbnail_bytes", BigInteger, nullable=False),
     Index("chapters_by_time", "stream", "level", "start"),
-    Index("chapters_by_parent", "parent"),
 )
-"""Sealed chapters and the hours and days they fold into. A leaf is the finest level that still holds its time."""
+"""Sealed chapters and the hours and days they folded into: of every frame there is one."""
 
 observations = Table(
     "observations",

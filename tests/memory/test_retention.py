@@ -12,12 +12,21 @@ import pytest
 from ingest.clock import FakeClock
 from ingest.records import Feature, Moment, Scope, Segment, Span, seconds
 from ingest.timeline import MPEGTS_WRAP, Ticks
-from memory.bank import JointBank
+from memory.chapter_files import ChapterFiles
+from memory.detail import Detail
 from memory.memory import Memory
-from memory.pyramid import DAY, HOUR
+from memory.pyramid import DAY, HOUR, Lengths, Pyramid
+from memory.store import no_probe
+from memory.tables import SlotTable
 from tests.memory.conftest import DIM, DOOR, START, OpenMemory, direction, feature, frames_of, query, span
 
 MIDNIGHT = START // DAY * DAY + DAY
+LENGTHS = Lengths(hour=10, day=100)
+
+
+def detail_of(memory: Memory) -> Detail:
+    files = ChapterFiles(memory.folder / "chapters", no_probe)
+    return Detail(memory.store.database, files, memory.store.chapters, memory.store.features)
 
 
 def noise(count: int, seed: int = 0) -> np.ndarray:
@@ -33,41 +42,51 @@ def hours(memory: Memory, count: int, per_hour: int = 20, seed: int = 0) -> None
         memory.remember.handle([feature(t * step, vector=vectors[t]) for t in some])
 
 
-def leaves_tile(memory: Memory) -> bool:
-    """Leaves follow each other without overlap, and within them so do slots."""
-    rows = memory.store.chapters.all(leaves=True)
+def rows_tile(memory: Memory) -> bool:
+    """Rows follow each other without overlap, and within them so do slots."""
+    rows = memory.store.chapters.all()
     slots = [s for _, table in memory.store.chapters.slots([r.id for r in rows]) for s in table.times.tolist()]
     slots.sort()
     return all(a[1] <= b[0] for a, b in pairwise(slots)) and all(a.span.end <= b.span.start for a, b in pairwise(rows))
 
 
-def test_hours_fold_from_chapters_with_the_same_merge(open_memory: OpenMemory) -> None:
-    memory = open_memory(chapter_s=600.0, hour_slots=10)
+def test_without_a_budget_nothing_is_folded(open_memory: OpenMemory) -> None:
+    memory = open_memory(chapter_s=600.0)
+    hours(memory, 30)
+    assert {row.level for row in memory.store.chapters.all()} == {"chapter"}
+    assert frames_of(memory) == memory.store.streams.frames(DOOR) == 600
+
+
+def test_an_hour_takes_the_place_of_its_chapters(open_memory: OpenMemory) -> None:
+    memory = open_memory(chapter_s=600.0, hour_slots=10, bank_length=64)
     hours(memory, 3)
-    chapters = memory.store.chapters
-    first = chapters.all(levels=["hour"])[0]
-    assert (first.span.start, first.frames, first.slots, first.leaf) == (START, 20, 10, False)
-    below = [table for _, table in chapters.slots([row.id for row in chapters.children(first.id)])]
-    bank = JointBank(10)
-    for table in below:
-        for vector, (start, end, count, peak, _) in zip(table.vectors, table.times.tolist(), strict=True):
-            bank.append(vector, Span(Moment(start), Moment(end)), count=count, peak=peak)
-    ((_, slots),) = chapters.slots([first.id])
-    assert slots.counts.tolist() == bank.counts
-    assert [(s.start, s.end) for s in bank.spans] == list(map(tuple, slots.times[:, :2].tolist()))
-    np.testing.assert_allclose(slots.vectors, bank.features(), atol=1e-3)
-    assert frames_of(memory) == memory.store.streams.frames(DOOR) == 60
+    before = memory.store.chapters.all(Scope((DOOR,), span(0, 3600)))
+    tables = [table for _, table in memory.store.chapters.slots([row.id for row in before])]
+    files = [memory.folder / "chapters" / row.path for row in before]
+    pyramid = Pyramid(memory.store, ChapterFiles(memory.folder / "chapters", no_probe), detail_of(memory), LENGTHS)
+    (number, rows), *_ = pyramid.foldable(DOOR, "hour")
+    assert [row.id for row in rows] == [row.id for row in before]
+    hour = pyramid.fold("hour", number, rows)
+    assert (hour.span.start, hour.frames, hour.slots, hour.level) == (START, 20, 10, "hour")
+    assert not any(path.exists() for path in files)
+    ((row, slots),) = memory.store.chapters.slots([hour.id])
+    assert memory.store.chapters.all(Scope((DOOR,), span(0, 3599))) == [row]
+    assert slots.frames == 20
+    together = SlotTable.joined(tables)
+    weights = together.counts.astype(np.float32)[:, None]
+    total = (slots.vectors * slots.counts[:, None]).sum(axis=0)
+    np.testing.assert_allclose(total, (together.vectors * weights).sum(axis=0), atol=0.02)
+    assert len([number for number, _ in pyramid.foldable(DOOR, "hour")]) == 1
+    assert all(finding.ok for finding in memory.examine(repair=True))
 
 
-def test_a_day_folds_from_its_hours(open_memory: OpenMemory) -> None:
-    memory = open_memory(chapter_s=3600.0)
-    hours(memory, 50, per_hour=4)
-    days = memory.store.chapters.all(levels=["day"])
-    assert 1 <= len(days) <= 2
-    for day in days:
-        assert day.frames == sum(hour.frames for hour in memory.store.chapters.children(day.id))
-        assert all(hour.span.start // DAY == day.span.start // DAY for hour in memory.store.chapters.children(day.id))
-    assert frames_of(memory) == 200
+def test_days_hold_the_slots_of_their_hours(open_memory: OpenMemory) -> None:
+    memory = open_memory(chapter_s=3600.0, budget_bytes=25_000)
+    hours(memory, 60, per_hour=4)
+    rows = memory.store.chapters.all()
+    assert [row.level for row in rows if row.span.end <= MIDNIGHT] == ["day"]
+    assert frames_of(memory) == 240
+    assert rows_tile(memory)
 
 
 def test_detail_goes_oldest_first_and_summaries_stay(open_memory: OpenMemory) -> None:
@@ -79,7 +98,7 @@ def test_detail_goes_oldest_first_and_summaries_stay(open_memory: OpenMemory) ->
     assert START < report.reach["chapter"].start <= report.reach["fine"].start
     assert report.reach["fine"].end >= START + 29 * HOUR
     assert frames_of(memory) == memory.store.streams.frames(DOOR) == 600
-    assert leaves_tile(memory)
+    assert rows_tile(memory)
     assert all(finding.ok for finding in memory.examine())
 
 
@@ -88,7 +107,7 @@ def test_old_moments_are_found_in_summaries(open_memory: OpenMemory) -> None:
     memory.remember.handle([feature(t, 3 if 1000 <= t < 1100 else 0) for t in range(0, 3600, 20)])
     for hour in range(1, 31):
         memory.remember.handle([feature(hour * 3600 + t, vector=v) for t, v in enumerate(noise(20, hour))])
-    (row,) = memory.store.chapters.all(Scope((DOOR,), span(1000, 1100)), leaves=True)
+    (row,) = memory.store.chapters.all(Scope((DOOR,), span(1000, 1100)))
     assert row.level in {"hour", "day"}
     hits = memory.recall.find(query(3), Scope((), span(0, 3600)), threshold=0.5)
     assert [(hit.level, hit.span) for hit in hits] == [(row.level, span(1000, 1100))]
@@ -99,7 +118,7 @@ def test_old_moments_are_found_in_summaries(open_memory: OpenMemory) -> None:
 def test_what_arrives_after_its_hour_was_summarised_joins_it(open_memory: OpenMemory) -> None:
     memory = open_memory(chapter_s=600.0, budget_bytes=40_000, hour_slots=8)
     hours(memory, 30)
-    assert memory.store.chapters.all(Scope((DOOR,), span(0, 10)), leaves=True)[0].level != "chapter"
+    assert memory.store.chapters.all(Scope((DOOR,), span(0, 10)))[0].level != "chapter"
     memory.remember.handle([feature(40, 5, origin="sound"), feature(30 * 3600, vector=direction(0))])
     memory.remember.handle([feature(32 * 3600, vector=direction(1))])
     memory.enforce()
@@ -213,10 +232,10 @@ def test_four_hundred_days_stay_within_the_budget(swift_path: Path, open_memory:
         if day % 50 == 49:
             memory.enforce()
             assert frames_of(memory) == remembered
-            assert leaves_tile(memory)
+            assert rows_tile(memory)
     assert wraps >= 300
     assert report.reach["day"].start < START + seconds(20)
     assert report.reach["day"].duration > seconds(398 * 86_400)
     assert report.reach["fine"].start > report.reach["day"].start
-    assert len(memory.index.owners()) == len(memory.store.chapters.all(leaves=True))
+    assert len(memory.index.owners()) == len(memory.store.chapters.all())
     assert all(finding.ok for finding in memory.examine())

@@ -40,6 +40,27 @@ def test_the_migrations_make_the_schema_the_code_uses(tmp_path: Path) -> None:
     database.close()
 
 
+def test_summaries_that_only_waited_go_with_the_schema_that_needed_them(open_memory: OpenMemory) -> None:
+    """Of a database of the schema before: what lay under a summary stays, the summary that waited above it goes."""
+    memory = open_memory()
+    memory.remember.handle([feature(t) for t in range(130)])
+    before = memory.store.chapters.all()
+    memory.close()
+    database = Database(f"sqlite:///{memory.folder / 'hindsight.db'}")
+    migrations.upgrade(database, back_to="0002")
+    with database.write() as connection:
+        names = [column.name for column in schema.chapters.columns]
+        columns = ", ".join(f'"{name}"' for name in names)
+        values = ", ".join("'door/hour/1'" if name == "id" else f'"{name}"' for name in names)
+        copy = f"INSERT INTO chapters ({columns}, leaf) SELECT {values}, 0 FROM chapters LIMIT 1"
+        assert connection.exec_driver_sql(copy).rowcount == 1
+    database.close()
+    memory = open_memory()
+    assert memory.store.chapters.all() == before
+    assert frames_of(memory) == 130
+    assert all(finding.ok for finding in memory.examine())
+
+
 def test_rules_are_kept(memory: Memory) -> None:
     rules = memory.store.rules
     rules.save(RULE)
