@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from api.footage import Footage
 from api.schemas import BudgetOut
+from api.times import utc
 from api.uploads import Uploads
 from memory.memory import Memory
 from memory.store import StreamRow
@@ -28,4 +29,10 @@ class Housekeeping:
 
     def _shown(self, row: StreamRow) -> BudgetOut:
         report = self._memory.budget(row.id)
-        return BudgetOut(stream=row.name, used_bytes=report.total, limit_bytes=report.limit, detail=dict(report.bytes))
+        return BudgetOut(
+            stream=row.name,
+            used_bytes=report.total,
+            limit_bytes=report.limit,
+            detail=dict(report.bytes),
+            reach={level: utc(span.start) for level, span in report.reach.items()},
+        )

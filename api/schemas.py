@@ -356,6 +356,7 @@ class BudgetOut(Model):
     used_bytes: int
     limit_bytes: int | None
     detail: dict[str, int] = Field({}, description="Bytes by kind.")
+    reach: dict[str, datetime] = Field({}, description="How far back each level of detail reaches.")
 
 
 class CheckOut(Model):

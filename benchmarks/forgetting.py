@@ -1,30 +1,57 @@
-"""What bounded memory costs: recall of short known moments against age, beside simple baselines of the same bytes.
+"""What bounded memory costs: recall of short known moments against age and budget, beside simple baselines.
 
-    python -m benchmarks.forgetting [--plot docs/forgetting.svg]
+    python -m benchmarks.forgetting [--days 8] [--plots docs]
 
-A camera sees a few scenes that last and come back, drifting; short moments that occur once are planted at known times.
-Every memory may keep the same number of vectors. A moment is recalled when one of the ten best entries of a memory for
-its query covers the moment and no more than ten minutes around it.
+Short moments that occur once are planted at known times in three films:
+
+* rooms: a few scenes that last a quarter of an hour and come back; a moment looks like nothing else
+* street: the scene changes every two minutes; a moment looks like nothing else
+* yard: one scene an hour; a moment is that scene and a little besides
+
+Every memory may take the same number of bytes. Ours is the product's own code under a byte budget, fed frame by frame
+through its database and files; a baseline keeps as many vectors as slots of that size fit. A moment is recalled when
+one of the ten best entries of a memory for its query covers the moment and no more than ten minutes around it.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ingest.records import Moment, Span
+from ingest.clock import FakeClock
+from ingest.ledger import Ledger
+from ingest.records import Feature, Moment, Span, StreamId, seconds
 from memory.bank import JointBank
+from memory.memory import Memory, MemoryOptions
+from memory.store.rows import StreamRow
 
 DIM = 128
 DAY = 86_400
 STEP = 15
-CHAPTER = 40
-"""Frames of a chapter: ten minutes."""
 CLOSE = 600
+START = 1_700_000_000 // DAY * DAY
+SLOT_BYTES = 2 * (2 * DIM) + 72
+"""Of a slot in the database and the index."""
+BUDGETS = (0.005, 0.01, 0.02, 0.04, 0.08)
+CAMERA = StreamId("camera")
+
+
+@dataclass(frozen=True)
+class Film:
+    """How many frames a scene lasts, how noisy it is, how much of it is left in a moment, how strong that is."""
+
+    lasting: int
+    noise: float
+    scene: float
+    moment: float
+
+
+FILMS = {"rooms": Film(60, 0.3, 0.4, 1.0), "street": Film(8, 0.6, 0.4, 1.0), "yard": Film(240, 0.3, 1.0, 0.5)}
 
 
 @dataclass(frozen=True)
@@ -36,36 +63,22 @@ class Kept:
     ends: np.ndarray
 
 
-Memory = Callable[[np.ndarray, int], Kept]
-
-
-def film(days: int, moments: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def shot(film: Film, days: int, moments: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Frames [F, DIM], and of the planted moments their first frames [M] and vectors [M, DIM]."""
     count = days * DAY // STEP
-    scenes = _unit(rng.normal(size=(30, DIM)))
-    which = np.repeat(rng.integers(0, 30, count // 60 + 1), 60)[:count]
+    scenes = unit(rng.normal(size=(30, DIM)))
+    which = np.repeat(rng.integers(0, 30, count // film.lasting + 1), film.lasting)[:count]
     drift = np.cumsum(rng.normal(size=(count, DIM)).astype(np.float32), axis=0) * 0.002
-    frames = scenes[which] + 0.3 * rng.normal(size=(count, DIM)) / np.sqrt(DIM) + drift
-    planted = _unit(rng.normal(size=(moments, DIM)))
+    frames = scenes[which] + film.noise * rng.normal(size=(count, DIM)) / np.sqrt(DIM) + drift
+    planted = unit(rng.normal(size=(moments, DIM)))
     at = np.sort(rng.choice(count - 2, moments, replace=False))
     for first, vector in zip(at, planted, strict=True):
-        frames[first : first + 2] = 0.4 * frames[first : first + 2] + vector
-    return _unit(frames).astype(np.float32), at, planted.astype(np.float32)
+        frames[first : first + 2] = film.scene * frames[first : first + 2] + film.moment * vector
+    return unit(frames).astype(np.float32), at, planted.astype(np.float32)
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
+def unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
-
-
-def banked(
-    vectors: np.ndarray, starts: np.ndarray, ends: np.ndarray, counts: np.ndarray, length: int
-) -> list[np.ndarray]:
-    """One run of entries through a bank: vectors, starts, ends, counts."""
-    bank = JointBank(length)
-    for vector, start, end, count in zip(vectors, starts, ends, counts, strict=True):
-        bank.append(vector, Span(Moment(int(start)), Moment(int(end))), count=int(count))
-    spans = np.array([(span.start, span.end) for span in bank.spans])
-    return [np.asarray(bank.features()), spans[:, 0], spans[:, 1], np.array(bank.counts)]
 
 
 def _times(count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -98,94 +111,137 @@ def first_in_first_out(frames: np.ndarray, budget: int) -> Kept:
 
 def flat_bank(frames: np.ndarray, budget: int) -> Kept:
     """MA-LMM's bank as it is: one, as long as the budget allows."""
-    starts, ends = _times(len(frames))
-    return Kept(*banked(frames, starts, ends, np.ones(len(frames)), budget)[:3])
+    bank = JointBank(budget)
+    for number, vector in enumerate(frames):
+        bank.append(vector, Span(Moment(number * STEP), Moment(number * STEP + STEP)))
+    spans = np.array([(span.start, span.end) for span in bank.spans])
+    return Kept(np.asarray(bank.features()), spans[:, 0], spans[:, 1])
 
 
-def pyramid(frames: np.ndarray, budget: int) -> Kept:
-    """Chapters, hours and days: newest in chapters, older in hours, oldest in days, each a third of the budget."""
-    starts, ends = _times(len(frames))
-    levels = {"chapter": (CHAPTER, 16), "hour": (3600 // STEP, 24), "day": (DAY // STEP, 0)}
-    days = max(1, len(frames) // levels["day"][0])
-    levels["day"] = (DAY // STEP, max(8, budget // 3 // days))
-    chapters = [
-        banked(*(part[at : at + CHAPTER] for part in (frames, starts, ends, np.ones(len(frames)))), 16)
-        for at in range(0, len(frames), CHAPTER)
-    ]
-    hours = _folded(chapters, 6, 24)
-    folded_days = _folded(hours, 24, levels["day"][1])
-    recent = min(len(chapters), budget // 3 // 16) // 6 * 6
-    middle = min(len(hours) - recent // 6, budget // 3 // 24) // 24 * 24
-    border_hours = len(hours) - recent // 6
-    border_days = (border_hours - middle) // 24
-    kept = [*folded_days[:border_days], *hours[border_days * 24 : border_hours], *chapters[border_hours * 6 :]]
-    return Kept(*(np.concatenate([part[column] for part in kept]) for column in range(3)))
+def ours(frames: np.ndarray, budget: int, *, exact: bool = False) -> Kept:
+    """The product's memory under as many bytes: chapters of ten minutes, hours, days, and whatever it sheds."""
+    options = MemoryOptions(chapter_s=600.0, budget_bytes=budget * SLOT_BYTES, exact_merge=exact)
+    with tempfile.TemporaryDirectory(dir=_swift()) as folder:
+        clock = FakeClock(START * 1_000_000)
+        memory = Memory.open(Path(folder), encoder="benchmark", dim=DIM, ledger=Ledger(), clock=clock, options=options)
+        memory.store.streams.add(StreamRow(CAMERA, "camera", "live", "", "", "live", "", Moment(clock.now())))
+        for at in range(0, len(frames), 240):
+            batch = []
+            for number in range(at, min(at + 240, len(frames))):
+                moment = Moment((START + number * STEP) * 1_000_000)
+                batch.append(Feature(CAMERA, 0, seconds(number * STEP), Span(moment, moment), frames[number], "frame"))
+            memory.remember.handle(batch)
+        memory.enforce()
+        report = memory.budget(CAMERA)
+        assert report.total <= budget * SLOT_BYTES, report
+        kept = _content(memory)
+        memory.close()
+    return kept
 
 
-def _folded(below: list[list[np.ndarray]], together: int, length: int) -> list[list[np.ndarray]]:
-    groups = [below[at : at + together] for at in range(0, len(below), together)]
-    return [banked(*(np.concatenate([part[c] for part in group]) for c in range(4)), length) for group in groups]
+def _content(memory: Memory) -> Kept:
+    """Everything a search would look at: fine features where there are some, slots where not."""
+    block = memory.recall.replay(CAMERA)
+    coarse = [row.id for row in memory.store.chapters.all() if row.level != "chapter" or not row.path]
+    tables = [slots for _, slots in memory.store.chapters.slots(coarse)]
+    vectors = np.concatenate([block.vectors, *(slots.vectors for slots in tables)])
+    starts = np.concatenate([block.starts, *(slots.starts for slots in tables)])
+    ends = np.concatenate([block.ends, *(slots.ends for slots in tables)])
+    return Kept(vectors, starts / 1e6 - START, ends / 1e6 - START)
 
 
-MEMORIES: dict[str, Memory] = {
-    "keep every frame": everything,
-    "pyramid (ours)": pyramid,
+def _swift() -> str | None:
+    return "/dev/shm" if Path("/dev/shm").is_dir() else None
+
+
+MEMORIES: dict[str, Callable[[np.ndarray, int], Kept]] = {
+    "ours": ours,
+    "ours, merging by cosine alone": lambda frames, budget: ours(frames, budget, exact=True),
     "one flat MA-LMM bank": flat_bank,
     "uniform subsampling": subsampled,
     "first in, first out, pairs": first_in_first_out,
     "only the most recent": newest,
+    "keep every frame": everything,
 }
 
 
 def recalled(kept: Kept, at: np.ndarray, queries: np.ndarray) -> np.ndarray:
     """Of every moment, whether it is among the ten best and placed closely enough."""
     best = np.argsort(-(queries @ kept.vectors.T), axis=1)[:, :10]
-    seconds = at[:, None] * STEP
-    covers = (kept.starts[best] <= seconds + STEP) & (kept.ends[best] > seconds)
+    moments = at[:, None] * STEP
+    covers = (kept.starts[best] <= moments + STEP) & (kept.ends[best] > moments)
     close = (kept.ends[best] - kept.starts[best]) <= 2 * CLOSE
     return (covers & close).any(axis=1)
 
 
+def measured(film: Film, days: int, moments: int) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Recall of every memory by budget, and at a budget of two in a hundred by age."""
+    frames, at, queries = shot(film, days, moments, np.random.default_rng(1))
+    age = days - at * STEP / DAY
+    by_budget: dict[str, list[float]] = {}
+    by_age: dict[str, list[float]] = {}
+    for name, memory in MEMORIES.items():
+        by_budget[name] = []
+        for share in BUDGETS:
+            found = recalled(memory(frames, int(len(frames) * share)), at, queries)
+            by_budget[name].append(float(found.mean()))
+            if share == 0.02:
+                by_age[name] = [float(found[(age >= a) & (age < b)].mean()) for a, b in ages(days)]
+    return by_budget, by_age
+
+
+def ages(days: int) -> list[tuple[float, float]]:
+    return [(0, days / 8), (days / 8, days / 4), (days / 4, days / 2), (days / 2, days)]
+
+
+def table(title: str, columns: list[str], rows: Mapping[str, list[float]]) -> None:
+    print(f"\n{title}\n\n| memory | " + " | ".join(columns) + " |\n|---|" + "---|" * len(columns))
+    for name, values in rows.items():
+        print(f"| {name} | " + " | ".join(f"{value:.2f}" for value in values) + " |")
+
+
+def plot(panels: Mapping[str, Mapping[str, list[float]]], ticks: list[str]) -> str:
+    """Recall per film, side by side, as a small SVG."""
+    colours = ["#1f6feb", "#54aeff", "#d29922", "#2da44e", "#8250df", "#cf222e", "#888888"]
+    body = []
+    for panel, (title, curves) in enumerate(panels.items()):
+        left = 50 + 270 * panel
+        body.append(f'<text x="{left + 100}" y="22" text-anchor="middle" font-weight="bold">{title}</text>')
+        for value in (0, 0.5, 1):
+            y = 220 - 180 * value
+            body.append(f'<line x1="{left}" x2="{left + 200}" y1="{y:.0f}" y2="{y:.0f}" stroke="#ddd"/>')
+            body.append(f'<text x="{left - 8}" y="{y + 4:.0f}" text-anchor="end">{value:g}</text>')
+        step = 200 / (len(ticks) - 1)
+        for at, tick in enumerate(ticks):
+            body.append(f'<text x="{left + step * at:.0f}" y="240" text-anchor="middle">{tick}</text>')
+        for values, colour in zip(curves.values(), colours, strict=True):
+            points = " ".join(f"{left + step * at:.0f},{220 - 180 * value:.0f}" for at, value in enumerate(values))
+            body.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
+    for number, (name, colour) in enumerate(zip(MEMORIES, colours, strict=True)):
+        x, y = 50 + 210 * (number % 4), 268 + 20 * (number // 4)
+        body.append(f'<text x="{x}" y="{y}" fill="{colour}">{name}</text>')
+    style = 'font-family="sans-serif" font-size="12" fill="#555"'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 860 300" {style}>\n' + "\n".join(body) + "\n</svg>\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--days", type=int, default=16)
-    parser.add_argument("--moments", type=int, default=400)
-    parser.add_argument("--plot", type=Path)
+    parser.add_argument("--days", type=int, default=8)
+    parser.add_argument("--moments", type=int, default=200)
+    parser.add_argument("--plots", type=Path, help="the folder for forgetting-budget.svg and forgetting-age.svg")
     options = parser.parse_args()
-    frames, at, queries = film(options.days, options.moments, np.random.default_rng(1))
-    age = options.days - at * STEP / DAY
-    bins = [(0, 1), (1, 4), (4, 8), (8, options.days)]
-    curves: dict[str, list[float]] = {}
-    for share in (0.02, 0.08):
-        budget = int(len(frames) * share)
-        print(f"\n{options.days} days, a vector every {STEP} s; {budget} vectors kept ({share:.0%})\n")
-        print("| memory | vectors | all |" + "".join(f" {a}–{b} days |" for a, b in bins))
-        print("|---|---|---|" + "---|" * len(bins))
-        for name, memory in MEMORIES.items():
-            kept = memory(frames, budget)
-            found = recalled(kept, at, queries)
-            parts = [float(found[(age >= a) & (age < b)].mean()) for a, b in bins]
-            curves[f"{name} {share}"] = parts
-            print(f"| {name} | {len(kept.vectors)} | {found.mean():.2f} |" + "".join(f" {p:.2f} |" for p in parts))
-    if options.plot:
-        options.plot.write_text(plot({n[:-5]: c for n, c in curves.items() if n.endswith("0.08")}, bins))
-
-
-def plot(curves: dict[str, list[float]], bins: list[tuple[int, int]]) -> str:
-    """Recall against age as a small SVG."""
-    colours = ["#888888", "#1f6feb", "#d29922", "#2da44e", "#8250df", "#cf222e"]
-    lines, labels = [], []
-    for number, ((name, values), colour) in enumerate(zip(curves.items(), colours, strict=True)):
-        points = " ".join(f"{60 + 100 * at:.0f},{220 - 180 * value:.0f}" for at, value in enumerate(values))
-        lines.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        labels.append(f'<text x="400" y="{50 + 22 * number}" fill="{colour}">{name}</text>')
-    ticks = [
-        f'<text x="{60 + 100 * at}" y="240" text-anchor="middle">{a}–{b} d</text>' for at, (a, b) in enumerate(bins)
-    ]
-    scale = [f'<text x="40" y="{224 - 180 * v:.0f}" text-anchor="end">{v:g}</text>' for v in (0, 0.5, 1)]
-    body = "\n".join([*lines, *labels, *ticks, *scale])
-    style = 'font-family="sans-serif" font-size="13" fill="#555"'
-    return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 620 260" {style}>\n{body}\n</svg>\n'
+    budgets = [f"{share:.1%}" for share in BUDGETS]
+    spans = [f"{a:g}–{b:g} d" for a, b in ages(options.days)]
+    by_budget: dict[str, Mapping[str, list[float]]] = {}
+    by_age: dict[str, Mapping[str, list[float]]] = {}
+    print(f"{options.days} days, a vector every {STEP} s, {options.moments} moments of {2 * STEP} s")
+    for name, film in FILMS.items():
+        by_budget[name], by_age[name] = measured(film, options.days, options.moments)
+        table(f"{name}: recall by bytes kept, in parts of those of every frame's slot", budgets, by_budget[name])
+        table(f"{name}: recall by age at 2 %", spans, by_age[name])
+    if options.plots:
+        (options.plots / "forgetting-budget.svg").write_text(plot(by_budget, budgets))
+        (options.plots / "forgetting-age.svg").write_text(plot(by_age, spans))
 
 
 if __name__ == "__main__":

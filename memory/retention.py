@@ -169,6 +169,7 @@ class Retention:
         observations = schema.observations.c
         words = func.length(observations.text) + func.length(observations.label) + func.length(observations.key)
         spent = self._store.chapters.bytes(stream)
+        spent["tokens"] = 0  # what a language model reads of a picture is made anew from the recording
         spent["index"] = self._store.chapters.indexed(stream)
         spent[OPEN] = self._opened(stream)
         with self._store.database.read() as connection:

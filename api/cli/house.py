@@ -27,7 +27,7 @@ def erase(stream: str, start: From = None, end: To = None, yes: Yes = False, jso
 
 
 def budget(json: Json = False) -> None:
-    """What each stream's memory takes of the disk."""
+    """What each stream's memory takes of the disk, by kind, and how far back each level of detail reaches."""
     found = Client().get("/v1/budget")
     if json:
         output.as_json(found)
@@ -36,8 +36,11 @@ def budget(json: Json = False) -> None:
     for stream in found:
         limit = f"{stream['limit_bytes'] / 1e6:.1f} MB" if stream["limit_bytes"] else "none"
         detail = ", ".join(f"{what} {size / 1e6:.1f}" for what, size in stream["detail"].items())
-        rows.append((stream["stream"], f"{stream['used_bytes'] / 1e6:.1f} MB", limit, detail))
-    output.table(("stream", "takes", "limit", "MB by kind"), rows)
+        reach = ", ".join(
+            f"{level} since {moment[:16].replace('T', ' ')}Z" for level, moment in stream["reach"].items()
+        )
+        rows.append((stream["stream"], f"{stream['used_bytes'] / 1e6:.1f} MB", limit, detail, reach or "nothing yet"))
+    output.table(("stream", "takes", "limit", "MB by kind", "reaches back"), rows)
 
 
 def health(json: Json = False) -> None:

@@ -224,7 +224,9 @@ def test_health_budget_doctor_and_metrics(http: httpx.Client, films: Path) -> No
     names = {check["name"] for check in health.json()["checks"]}
     assert names == {"query", "store", "recall", "stages", "streams", "webhooks", "disk"}
     [budget] = http.get("/v1/budget").json()
-    assert budget["used_bytes"] > 0
+    assert budget["used_bytes"] == sum(budget["detail"].values()) > 0
+    assert {"fine", "thumbnails", "text", "recordings", "index", "tokens", "open chapter"} <= set(budget["detail"])
+    assert set(budget["reach"]) == {"fine", "chapter"}
     assert all(check["ok"] for check in http.post("/v1/doctor").json())
     metrics = http.get("/metrics").text
     stored = http.get("/v1/streams/door").json()["counters"]["stored"]

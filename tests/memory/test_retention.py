@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import func, select
 
 from ingest.clock import FakeClock
 from ingest.records import Feature, Moment, Scope, Segment, Span, seconds
@@ -16,7 +17,7 @@ from memory.chapter_files import ChapterFiles
 from memory.detail import Detail
 from memory.memory import Memory
 from memory.pyramid import DAY, HOUR, Lengths, Pyramid
-from memory.store import no_probe
+from memory.store import no_probe, schema
 from memory.tables import SlotTable
 from tests.memory.conftest import DIM, DOOR, START, OpenMemory, direction, feature, frames_of, query, span
 
@@ -137,6 +138,26 @@ def test_erasing_from_summaries_keeps_the_count(open_memory: OpenMemory) -> None
             inside = (slots.starts < span(start, end).end) & (slots.ends > span(start, end).start)
             assert not inside.any()
     assert all(finding.ok for finding in memory.examine())
+
+
+def test_what_is_reported_is_what_lies_on_the_disk(open_memory: OpenMemory, tmp_path: Path) -> None:
+    memory = open_memory(chapter_s=600.0, budget_bytes=80_000, hour_slots=8)
+    hours(memory, 30)
+    recordings(memory, tmp_path, 3)
+    memory.enforce()
+    report = memory.budget(DOOR)
+    files = sum(path.stat().st_size for path in (memory.folder / "chapters").rglob("*.safetensors"))
+    assert report.bytes["fine"] + report.bytes["thumbnails"] == files > 0
+    assert report.bytes["recordings"] == sum(path.stat().st_size for path in tmp_path.glob("*.mp4")) == 3000
+    with memory.store.database.read() as connection:
+        slots = connection.scalar(
+            select(func.sum(func.length(schema.chapters.c.vectors) + func.length(schema.chapters.c.times)))
+        )
+        rows = connection.scalar(select(func.sum(func.length(schema.features.c.vector))))
+    assert sum(size for kind, size in report.bytes.items() if kind.endswith(" slots")) == slots
+    assert report.bytes["open chapter"] >= rows > 0
+    oldest = {row.level: row.span.start for row in reversed(memory.store.chapters.all())}
+    assert {level: reach.start for level, reach in report.reach.items() if level != "fine"} == oldest
 
 
 def recordings(memory: Memory, folder: Path, count: int, size: int = 1000) -> None:
