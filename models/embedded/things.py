@@ -227,6 +227,11 @@ class Joiner:
             owner.crossing = owner.crossing or _crosses(owner, track, present)
             larger = owner.moving is None or _area(track.box) > _area(owner.moving.box)
             owner.moving = track if larger else owner.moving
+        for thing in present:
+            # What came to rest was brought, or has parked: it is judged by its looks again.
+            still = thing.moving is None or thing.moving.rests_since is not None
+            if still and thing.visit.span.end == motion.moment:
+                thing.crossing = False
 
     def unnamed(self, motion: Motion) -> Iterator[Track]:
         """The moving things that no thing with a name accounts for."""

@@ -144,6 +144,13 @@ def test_what_cannot_travel_by_itself_is_not_believed_when_it_does() -> None:
     assert [one.label for one in still.observations("thing")] == ["cell phone"]
 
 
+def test_what_is_brought_and_stays_has_its_name_again() -> None:
+    brought = [Mover("red", 2.0, 4.0, (-0.1, 0.5), (0.5, 0.5)), Mover("red", 4.0, 99.0, (0.5, 0.5), (0.5, 0.5))]
+    seen = watch(brought, ByColour({"red": ("bottle", 0.9)}))
+    assert [one.label for one in seen.observations("thing")] == ["bottle"]
+    assert seen.spans("only one bottle")[-1][1] == pytest.approx(10.0, abs=0.8)
+
+
 def test_what_travels_is_believed_more_to_be_what_travels() -> None:
     vague = ByColour({"red": ("car", 0.4)})
     assert [one.label for one in watch([CAR], vague).observations("thing")][-1] == "car"
