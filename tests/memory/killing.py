@@ -96,7 +96,7 @@ def age(folder: Path) -> None:
     """Take the database back to the schema before the present one, as an earlier version left it."""
     if (folder / "hindsight.db").exists():
         database = Database(f"sqlite:///{folder / 'hindsight.db'}")
-        migrations.upgrade(database, back_to="0002")
+        migrations.upgrade(database, back_to="0003")
         database.close()
 
 

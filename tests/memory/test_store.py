@@ -47,7 +47,7 @@ def test_summaries_that_only_waited_go_with_the_schema_that_needed_them(open_mem
     before = memory.store.chapters.all()
     memory.close()
     database = Database(f"sqlite:///{memory.folder / 'hindsight.db'}")
-    migrations.upgrade(database, back_to="0002")
+    migrations.upgrade(database, back_to="0003")
     with database.write() as connection:
         names = [column.name for column in schema.chapters.columns]
         columns = ", ".join(f'"{name}"' for name in names)
