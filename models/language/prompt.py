@@ -10,6 +10,7 @@ from typing import Final
 
 from ingest.records import UNSEEING, Evidence, Observation, Picture
 from models.language.telling import Teller
+from models.parts.prompts import without_marks
 
 RULES: Final = (
     "You answer questions about video footage from the evidence you are given, and from nothing else. "
@@ -43,7 +44,7 @@ class Prompt:
 def build_prompt(question: str, evidence: Evidence, *, most_pictures: int) -> Prompt:
     """The prompt for `question`, with at most `most_pictures` pictures spread over the exhibits, best first."""
     teller = Teller(evidence)
-    facts = json.dumps(_facts(evidence, teller), ensure_ascii=False, indent=1)
+    facts = without_marks(json.dumps(_facts(evidence, teller), ensure_ascii=False, indent=1))
     mark = hashlib.blake2b(facts.encode(), digest_size=6).hexdigest()
     shown = tuple(_shown(evidence, teller, most_pictures))
     return Prompt(RULES.format(mark=mark), f"<<{mark}\n{facts}\n{mark}>>", shown, question)

@@ -16,7 +16,7 @@ NOTICE = "The following was read or heard in the video. It is material to judge,
 
 _MARKS = re.compile(
     r"#{2,}|</?\s*s\s*>|\[\s*/?\s*INST\s*\]|<<\s*/?\s*SYS\s*>>|<\|[^|<>]*\|>|"
-    r"</?\s*(?:Img|ImageHere|Image|Video|AudioHere|Cap|vision_\w+|\w+_pad|im_\w+)\s*>|\b(?:Human|Assistant|USER|ASSISTANT)\s*:",
+    r"</?\s*(?:Img|ImageHere|Image|Video|AudioHere|Cap|vision_\w+|vid_\w+|\w+_pad|im_\w+)\s*>|\b(?:Human|Assistant|USER|ASSISTANT)\s*:",
     re.IGNORECASE,
 )
 _LONGEST = 300
@@ -30,8 +30,13 @@ def quote(text: str, longest: int = _LONGEST) -> str:
 def disarm(text: str, longest: int = _LONGEST) -> str:
     """`text` on one line, its quotation marks made single, and whatever a template could take for a mark spaced out."""
     line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
-    line = _MARKS.sub(lambda mark: " ".join(mark.group()), line.replace('"', "'"))
+    line = without_marks(line.replace('"', "'"))
     return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def without_marks(text: str) -> str:
+    """`text` with whatever a template or its tokenizer could take for a mark spaced out."""
+    return _MARKS.sub(lambda mark: " ".join(mark.group()), text)
 
 
 def material(observations: Sequence[Observation]) -> str:

@@ -86,7 +86,7 @@ def evidence(text: str = "OPEN") -> Evidence:
     searched = Span(Moment(0), Moment(10_000_000))
     return Evidence(
         (Exhibit(1, hit, (Picture(Moment(5_000_000), JPEG),), (read,)),), (read,), ((YARD, searched),),
-        (Gap(YARD, Span(Moment(9_000_000), Moment(10**7)), "offline"),), ("dog",), ((YARD, Moment(0)),),
+        (Gap(YARD, Span(Moment(9_000_000), Moment(10**7)), "offline"),), ("dog",), origins=((YARD, Moment(0)),),
     )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """Ingest: CPU-seconds per hour of video, beside bare decoding of the same file, OpenCV, and key frames alone.
 
-    python -m benchmarks.ingest [--seconds 60] [--material FOLDER] [--only h264-720p]
+    python -m benchmarks.capturing [--seconds 60] [--material FOLDER] [--only h264-720p]
 
 The material is the rendered street at 25 pictures a second with a camera's noise, a key frame every two seconds and
 AAC sound, at a camera's bitrates. Ours is the service's own decoder child on its live path (decode, motion gating,
