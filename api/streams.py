@@ -91,8 +91,10 @@ class Streams:
             changed = self._sealed(changed, source)
         self._store.streams.change(changed)
         if replace(changed, name=row.name) != row and not row.paused and row.state != "finished":
+            status = self._capturing.fleet.status(row.id)
+            seeing = status is None or status.state in ("live", "frozen", "dark")
             self._capturing.fleet.stop(row.id, reason="paused")
-            self._begin(self._store.streams.get(row.id), "paused")
+            self._begin(self._store.streams.get(row.id), "paused" if seeing else "offline")
         return self.get(row.id)
 
     def _changed(self, row: StreamRow, patch: StreamPatch) -> SourceSpec:

@@ -90,6 +90,7 @@ def hits(found: Sequence[dict[str, Any]]) -> None:
 
 def gaps(found: Sequence[dict[str, Any]]) -> None:
     for gap in found[:5]:
-        say(f"No video of {gap['stream']} {gap['span']['label']} ({gap['reason']}).")
+        what = "Nothing to be seen" if gap["reason"] in ("frozen", "dark") else "No video"
+        say(f"{what} of {gap['stream']} {gap['span']['label']} ({gap['reason']}).")
     if len(found) > 5:
         say(f"… and {len(found) - 5} more gaps.")
