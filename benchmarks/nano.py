@@ -1,4 +1,4 @@
-"""How good nano is, on pictures and clips it has not learned from: `python benchmarks/nano.py [SHARED FOLDER]`.
+"""How good nano is, on pictures and clips it has not learned from: `python -m benchmarks.nano [SHARED FOLDER]`.
 
 Prints detection against the teacher's confident boxes, people and visits on the clips, captions to photographs,
 calibration and speed, beside the teachers where their files are there. Without the folder only speed is measured.
@@ -151,7 +151,7 @@ PEOPLE = {"dog-fetch.mp4": (0, 9.6), "bedroom.mp4": (0, 6.7), "nasa-cleanroom.mp
 
 def clips(shared: Path, nano: Nano, teacher: BoxTeacher) -> None:
     heading(f"Clips, a picture every {CLIP_RATE_S} s: people present, and visits followed")
-    print("  learned from: nasa-cleanroom, bottle-detection, car-detection; never: the others")
+    print("  learned from: nasa-cleanroom, bottle-detection; never: the others")
     modes: dict[str, Callable[[Pixels], Sequence[Detection]]] = {
         "nano": lambda pixels: nano.see([pixels])[0].detections,
         "teacher": lambda pixels: teacher_sight(teacher, pixels),
@@ -272,9 +272,7 @@ def speed(nano: Nano, teacher: BoxTeacher | None) -> None:
     picture = np.random.default_rng(0).integers(0, 255, (720, 1280, 3)).astype(np.uint8)
     modes: dict[str, Callable[[], object]] = {"nano": lambda: nano.see([picture])}
     if teacher is not None:
-        modes["teacher through onnxruntime, network alone"] = lambda: teacher.look(
-            letterbox(picture, SIDE)[0][None], necks=False
-        )
+        modes["teacher through onnxruntime, network alone"] = lambda: teacher.look(letterbox(picture, SIDE)[0][None])
     for name, run in modes.items():
         times, used = [], process_time()
         for _ in range(40):

@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 
 from ingest.records import Pixels
-from models.nano.boxes import GREY
+from models.nano.boxes import GREY, Boxes
+from models.nano.training.staged import staged
 
 Window = tuple[int, int, int, int]
 """left, top, right, bottom in pixels."""
@@ -26,16 +27,14 @@ class Mix:
 
     alone: float = 0.55
     mosaic: float = 0.40
-    mostly_whole: float = 0.7
-    """A picture alone keeps its own gist label when at least this share of it is visible."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Made:
-    """A training picture uint8 [side, side, 3], and the source whose gist it shows (-1: a mixture)."""
+    """A training picture uint8 [side, side, 3]; `truth` is everything in it where that is known."""
 
     pixels: Pixels
-    source: int
+    truth: Boxes | None = None
 
 
 class Painter:
@@ -45,22 +44,21 @@ class Painter:
         self._pictures, self._pick, self._tiles = pictures, pick, tiles
         self._mix = Mix()
 
-    def paint(self, side: int, seed: int) -> Made:
+    def paint(self, side: int, seed: int, share: float = 0.0) -> Made:
+        """Of `side` by `side` pixels; with a chance of `share` a staged one."""
         dice = random.Random(seed)
+        if share and dice.random() < share:
+            scene = staged(side, dice)
+            return Made(relight(scene.pixels, dice), scene.boxes)
         canvas = np.full((side, side, 3), GREY, np.uint8)
-        kind, source = dice.random(), -1
+        kind = dice.random()
         if kind < self._mix.alone or (kind >= self._mix.alone + self._mix.mosaic and not self._tiles):
-            source = self._alone(canvas, dice)
+            place(canvas, self._pictures[self._pick(dice)], (0, 0, side, side), dice, (0.6, 1.5))
         elif kind < self._mix.alone + self._mix.mosaic:
             self._mosaic(canvas, dice)
         else:
             self._sheet(canvas, dice)
-        return Made(relight(canvas, dice), source)
-
-    def _alone(self, canvas: Pixels, dice: random.Random) -> int:
-        side, index = len(canvas), self._pick(dice)
-        visible = place(canvas, self._pictures[index], (0, 0, side, side), dice, (0.6, 1.5))
-        return index if visible >= self._mix.mostly_whole else -1
+        return Made(relight(canvas, dice))
 
     def _mosaic(self, canvas: Pixels, dice: random.Random) -> None:
         side = len(canvas)
@@ -78,12 +76,12 @@ class Painter:
                 place(canvas, tile, window, dice, (0.8, 1.2))
 
 
-def place(canvas: Pixels, picture: Pixels, window: Window, dice: random.Random, zoom: tuple[float, float]) -> float:
-    """Draw a randomly scaled, stretched, mirrored and shifted copy into a window; the share of it that is visible."""
+def place(canvas: Pixels, picture: Pixels, window: Window, dice: random.Random, zoom: tuple[float, float]) -> None:
+    """Draw a randomly scaled, stretched, mirrored and shifted copy into a window."""
     left, top, right, bottom = window
     width, height = right - left, bottom - top
     if min(width, height) < 8:
-        return 0.0
+        return
     rows, columns = picture.shape[:2]
     fit = (min if dice.random() < 0.3 else max)(width / columns, height / rows)
     fit *= math.exp(dice.uniform(math.log(zoom[0]), math.log(zoom[1])))
@@ -98,7 +96,6 @@ def place(canvas: Pixels, picture: Pixels, window: Window, dice: random.Random, 
     crop = copy[max(0, -y) : height - y, max(0, -x) : width - x]
     y, x = top + max(0, y), left + max(0, x)
     canvas[y : y + crop.shape[0], x : x + crop.shape[1]] = crop
-    return float(crop.shape[0] * crop.shape[1] / (new_width * new_height))
 
 
 def relight(canvas: Pixels, dice: random.Random) -> Pixels:

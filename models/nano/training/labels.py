@@ -1,4 +1,4 @@
-"""What the teachers say about every source picture once, before training: is anything in it, and its gist.
+"""What the box teacher says about every source picture once, before training: is anything in it?
 
 Kept in the run's folder, so a resumed run does not ask again.
 """
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from models.nano.boxes import decode, letterbox
 from models.nano.training.pictures import Example
-from models.nano.training.teachers import BoxTeacher, GistTeacher
+from models.nano.training.teachers import BoxTeacher
 
 log = logging.getLogger(__name__)
 
@@ -30,43 +30,24 @@ SHARES = {"picture": 0.66, "clip": 0.09, "tile": 0.25}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Labels:
-    """`content` float32 [N]: the box teacher's highest score in each picture; `gist` float32 [N, dim]."""
+    """`content` float32 [N]: the box teacher's highest score in each picture."""
 
     content: Floats
-    gist: Floats
 
 
-def prepare(examples: Sequence[Example], boxes: BoxTeacher, gists: GistTeacher | None, dim: int) -> Labels:
-    """Ask the teachers once about every picture, before training."""
+def prepare(examples: Sequence[Example], boxes: BoxTeacher) -> Labels:
+    """Ask the teacher once about every picture, before training."""
     content = np.zeros(len(examples), np.float32)
     tiles = [i for i, example in enumerate(examples) if example.origin == "tile"]
     for index, example in enumerate(examples):
         if example.origin != "tile":
-            maps, _ = boxes.look(letterbox(example.pixels, 320, square=True)[0][None], necks=False)
+            maps = boxes.look(letterbox(example.pixels, 320, square=True)[0][None])
             content[index] = _best([level[0] for level in maps])
     for start in range(0, len(tiles), SHEET * SHEET):
         part = tiles[start : start + SHEET * SHEET]
         content[part] = _sheet_content([examples[i] for i in part], boxes)
     log.info("the box teacher has seen %d pictures; something in %d", len(examples), int((content > 0.3).sum()))
-    if gists is None:
-        return Labels(content, np.zeros((len(examples), dim), np.float32))
-    raw = np.stack([gists.look(example.pixels) for example in examples])
-    log.info("the gist teacher has seen %d pictures", len(examples))
-    return Labels(content, tempered(raw, dim))
-
-
-def tempered(raw: Floats, dim: int) -> Floats:
-    """The first `dim` principal components, half-way whitened, with a mean square of one.
-
-    Full whitening would make the student chase noise in the last components, none at all would leave it only the first.
-    """
-    centred = (raw - raw.mean(0)) / (raw.std(0) + 1e-3 * raw.std())
-    values, vectors = np.linalg.eigh(centred.T @ centred / len(centred))
-    keep = np.argsort(-values)[:dim]
-    projected = centred @ vectors[:, keep] * np.maximum(values[keep], 1e-6) ** -0.25
-    result = np.zeros((len(raw), dim), np.float32)
-    result[:, : len(keep)] = projected / np.sqrt(np.mean(projected**2))
-    return result
+    return Labels(content)
 
 
 def _best(maps: Sequence[Floats]) -> float:
@@ -82,7 +63,7 @@ def _sheet_content(examples: Sequence[Example], boxes: BoxTeacher) -> Floats:
         row, column = divmod(place, SHEET)
         cell = cv2.resize(example.pixels, (side, side), interpolation=cv2.INTER_CUBIC)
         canvas[row * side : (row + 1) * side, column * side : (column + 1) * side] = cell
-    maps, _ = boxes.look(canvas[None], necks=False)
+    maps = boxes.look(canvas[None])
     found = decode([level[0] for level in maps], 0.05, probabilities=True)
     best = np.zeros(len(examples), np.float32)
     for corners, score in zip(found.corners, found.scores, strict=True):
@@ -94,7 +75,7 @@ def _sheet_content(examples: Sequence[Example], boxes: BoxTeacher) -> Floats:
 
 
 def save(labels: Labels, path: Path) -> None:
-    np.savez(path, content=labels.content, gist=labels.gist)
+    np.savez(path, content=labels.content)
 
 
 def load(path: Path, count: int) -> Labels | None:
@@ -102,7 +83,7 @@ def load(path: Path, count: int) -> Labels | None:
     if not path.exists():
         return None
     with np.load(path) as stored:
-        labels = Labels(stored["content"], stored["gist"])
+        labels = Labels(stored["content"])
     return labels if len(labels.content) == count else None
 
 

@@ -10,6 +10,7 @@ import copy
 import logging
 import random
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from models.nano.model import Size, Student
-from models.nano.training.loss import Gist, Hint, Lesson, Weights, lesson_loss
+from models.nano.training.borders import Borders, attention, watched, widths_of
+from models.nano.training.loss import Lesson, Weights, box_loss
 from models.nano.training.muon import Muon
 
 log = logging.getLogger(__name__)
@@ -30,22 +32,28 @@ class Recipe:
     """Everything that decides what comes out, apart from the pictures. Rates are per step, `decay` per unit of rate."""
 
     seed: int = 0
-    batch: int = 16
+    batch: int = 12
     images: int = 300_000
-    warm_up: int = 1_600
-    cool_down: float = 0.3
+    warm_up: int = 400
+    cool_down: float = 0.6
     adam: float = 2e-3
     muon: float = 0.02
     decay: float = 0.03
     average: float = 0.998
     bfloat16: bool = False
     """Half the precision for convolutions: quicker on some processors, slower on others."""
-    small_until: int = 20_000
+    workers: int = 2
+    """Threads that each learn from an equal share of every batch."""
+    led_until: int = 8_000
+    """Images seen while every stage starts from the teacher's maps; less and less of them until `alone_from`."""
+    alone_from: int = 16_000
+    staged: float = 0.08
+    """The share of pictures with known truth, once every stage stands on its own."""
+    small_until: int = 10_000
     """Images seen before pictures grow from `small` to `large` sides."""
     small: tuple[int, ...] = (192, 224, 256)
-    large: tuple[int, ...] = (224, 256, 320, 384)
+    large: tuple[int, ...] = (192, 224, 256, 320)
     size: Size = field(default_factory=Size)
-    gist: int = 256
     weights: Weights = field(default_factory=Weights)
 
     def side(self, step: int) -> int:
@@ -59,6 +67,16 @@ class Recipe:
         left = (self.images - seen) / max(1.0, self.images * self.cool_down)
         return min(1.0, (seen + self.batch) / self.warm_up) * min(1.0, max(0.02, left))
 
+    def lead(self, step: int) -> float:
+        """The share of the stages' starting points that the teacher gives."""
+        seen = step * self.batch
+        return min(1.0, max(0.0, (self.alone_from - seen) / max(1, self.alone_from - self.led_until)))
+
+    @property
+    def share(self) -> int:
+        """Pictures in one lesson: a worker's part of a batch."""
+        return self.batch // self.workers
+
     @property
     def steps(self) -> int:
         return -(-self.images // self.batch)
@@ -68,20 +86,23 @@ class Recipe:
 
 
 class Trainer:
-    """A student, its average, and the two optimisers. `lesson(step)` must depend on the step alone.
+    """A student, its average, and the two optimisers. `lesson(number)` must depend on the number alone.
 
-    `cooled` says that the last step was already taken at a falling rate.
+    Every worker has a student that shares the weights and keeps its own gradients and statistics; they are averaged
+    after every step. Two that never wait inside a computation keep two busy cores better than one computation split
+    over both. `cooled` says that the last step was already taken at a falling rate.
     """
 
     def __init__(self, recipe: Recipe, lesson: Callable[[int], Lesson]) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe, self._lesson, self.step = recipe, lesson, 0
         self.cooled = False
-        self.student = Student(recipe.size).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # stubs lack it
+        self.student = Student(recipe.size)
         self.average = copy.deepcopy(self.student).eval().requires_grad_(requires_grad=False)
-        self._hint, self._gist = Hint(recipe.size.neck), Gist(recipe.size, recipe.gist)
+        self._borders = Borders(widths_of(self.average))
+        self._team = [self.student, *(_sharing(self.student) for _ in range(recipe.workers - 1))]
+        self._threads = ThreadPoolExecutor(recipe.workers)
         hidden, rest = _split(self.student)
-        rest += [*self._gist.parameters(), *self._hint.parameters()]
         decayed, plain = [p for p in rest if p.ndim > 1], [p for p in rest if p.ndim <= 1]
         self._everything = [*hidden, *decayed, *plain]
         groups = [{"params": decayed, "weight_decay": recipe.decay}, {"params": plain, "weight_decay": 0.0}]
@@ -90,22 +111,54 @@ class Trainer:
 
     def advance(self) -> dict[str, float]:
         """One step; the parts of its loss."""
-        lesson, recipe = self._lesson(self.step), self.recipe
+        recipe = self.recipe
+        if self.step == 0:
+            self._borders.follow(self._lesson(0).borders)
         self._set_rates(recipe.rate(self.step))
-        self.student.train()
-        with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bfloat16):
-            seen = self.student(lesson.pictures.contiguous(memory_format=torch.channels_last))
-            parts = lesson_loss(seen, self._hint, self._gist, lesson, recipe.weights)
-        self._adam.zero_grad()
-        self._muon.zero_grad()
-        torch.stack(tuple(parts.values())).sum().backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        results = list(self._threads.map(self._learn, range(recipe.workers)))
+        self._agree()
         torch.nn.utils.clip_grad_norm_(self._everything, 5.0)
         self._adam.step()
         self._muon.step()
         self._follow()
+        if self.step % 16 == 0:
+            self._borders.follow(results[0][1])
         self.cooled = recipe.cooling(self.step)
         self.step += 1
-        return {name: float(part.detach()) for name, part in parts.items()}
+        return {name: sum(parts[name] for parts, _ in results) / recipe.workers for name in results[0][0]}
+
+    def _learn(self, worker: int) -> tuple[dict[str, float], dict[str, Tensor]]:
+        """Gradients of one worker's lesson; the parts of its loss, and the teacher's maps."""
+        recipe, student = self.recipe, self._team[worker]
+        number = self.step * recipe.workers + worker
+        lesson = self._lesson(number)
+        theirs = {name: _laid_out(map_, half=recipe.bfloat16) for name, map_ in lesson.borders.items()}
+        student.train()
+        student.zero_grad()
+        dice = torch.Generator().manual_seed((recipe.seed << 32) + number)
+        with (
+            torch.autocast("cpu", torch.bfloat16, enabled=recipe.bfloat16),
+            watched(student, theirs, recipe.lead(self.step), dice) as ours,
+        ):
+            seen = student(lesson.pictures.contiguous(memory_format=torch.channels_last))
+        parts = {
+            "boxes": box_loss([level.float() for level in seen.maps], lesson.maps, recipe.weights),
+            "borders": recipe.weights.border * self._borders.loss(ours, theirs, attention(lesson)),
+        }
+        torch.stack(tuple(parts.values())).sum().backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        return {name: float(part.detach()) for name, part in parts.items()}, lesson.borders
+
+    @torch.no_grad()
+    def _agree(self) -> None:
+        """The mean of the workers' gradients for the optimisers, and of their statistics for all of them."""
+        for each in zip(*(student.parameters() for student in self._team), strict=True):
+            gradients = [weight.grad for weight in each if weight.grad is not None]
+            each[0].grad = torch.stack(gradients).mean(0) if gradients else None
+        for same in zip(*(student.buffers() for student in self._team), strict=True):
+            if same[0].dtype.is_floating_point:
+                mean = torch.stack(same).mean(0)
+                for buffer in same:
+                    buffer.copy_(mean)
 
     def _set_rates(self, factor: float) -> None:
         for group in self._adam.param_groups:
@@ -138,6 +191,8 @@ class Trainer:
             about, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         for part, net in self._nets().items():
             net.load_state_dict(_under(part, tensors))
+        for student in self._team:
+            student.load_state_dict(self.student.state_dict())
         for part, optimiser in self._optimisers().items():
             memory: dict[int, dict[str, Tensor]] = {}
             for name, tensor in _under(part, tensors).items():
@@ -147,7 +202,7 @@ class Trainer:
         self.step, self.cooled = int(about["step"]), about["cooled"] == "1"
 
     def _nets(self) -> dict[str, nn.Module]:
-        return {"student": self.student, "average": self.average, "hint": self._hint, "gist": self._gist}
+        return {"student": self.student, "average": self.average, "borders": self._borders}
 
     def _optimisers(self) -> dict[str, torch.optim.Optimizer]:
         return {"adam": self._adam, "muon": self._muon}
@@ -160,6 +215,19 @@ def _state(net: nn.Module) -> list[tuple[str, Tensor]]:
 def _under(part: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The tensors whose name begins with `part/`, without it."""
     return {name.removeprefix(f"{part}/"): t for name, t in tensors.items() if name.startswith(f"{part}/")}
+
+
+def _laid_out(map_: Tensor, *, half: bool) -> Tensor:
+    """As the student computes: channels last, in its precision."""
+    return map_.to(torch.bfloat16 if half else torch.float32, memory_format=torch.channels_last)
+
+
+def _sharing(student: Student) -> Student:
+    """A copy that learns into the same weights."""
+    other = copy.deepcopy(student)
+    for own, shared in zip(other.parameters(), student.parameters(), strict=True):
+        own.data = shared.data
+    return other
 
 
 def _split(student: Student) -> tuple[list[Tensor], list[Tensor]]:

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from models.nano.model import STRIDES, Seen, Size
-from models.nano.training.teachers import NECK_CHANNELS
+from models.nano.model import STRIDES
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,23 +20,21 @@ class Weights:
     category: float = 1.0
     iou: float = 3.0
     regression: float = 0.5
-    hint: float = 1.0
-    gist: float = 4.0
+    border: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lesson:
-    """A batch and what the teachers say about it.
+    """Pictures and what the teacher says about them.
 
-    pictures float [B, 3, H, W] 0..255; maps and necks per level as `BoxTeacher.look` gives them; gist float [B, dim];
-    known float [B], 1 where the picture has a gist label.
+    pictures float [B, 3, H, W] 0..255; maps per level and borders as `BoxTeacher.think` gives them; `believed`
+    [B] is 1 where the borders are to be believed, and 0 where the maps are truer than the teacher.
     """
 
     pictures: Tensor
     maps: tuple[Tensor, ...]
-    necks: tuple[Tensor, ...]
-    gist: Tensor
-    known: Tensor
+    borders: dict[str, Tensor]
+    believed: Tensor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,49 +96,3 @@ def box_loss(student: Sequence[Tensor], teacher: Sequence[Tensor], weights: Weig
     regression = ((ours.raw[sure] - theirs.raw[sure]).abs().mean(-1) * share).sum()
     weighted = weights.objectness * objectness + weights.category * category
     return (weighted + weights.iou * iou + weights.regression * regression) / total
-
-
-class Hint(nn.Module):
-    """Linear maps from our necks to the teacher's, thrown away after training (Romero et al. 2015, FitNets)."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.maps = nn.ModuleList(nn.Conv2d(channels, theirs, 1) for theirs in NECK_CHANNELS)
-        self.norms = nn.ModuleList(nn.BatchNorm2d(theirs, affine=False) for theirs in NECK_CHANNELS)
-
-    def forward(self, ours: Sequence[Tensor], theirs: Sequence[Tensor], maps: Sequence[Tensor]) -> Tensor:
-        total = ours[0].new_zeros((), dtype=torch.float32)
-        for to_theirs, norm, x, y, level in zip(self.maps, self.norms, ours, theirs, maps, strict=True):
-            weight = 0.3 + 4 * F.max_pool2d(level[:, 4:5], 3, 1, 1)
-            wrong = F.smooth_l1_loss(to_theirs(x).float(), norm(y).clamp(-4, 4), reduction="none").mean(1, keepdim=True)
-            total = total + (wrong * weight).sum() / weight.sum()
-        return total
-
-
-class Gist(nn.Module):
-    """From the pooled backbone maps to what the gist teacher says; thrown away after training like the hint."""
-
-    def __init__(self, size: Size, dim: int) -> None:
-        super().__init__()
-        self._from = 2 * (size.widths[3] + size.widths[4])
-        self.hidden = nn.Linear(self._from, 2 * dim)
-        self.out = nn.Linear(2 * dim, dim)
-
-    def forward(self, pooled: Tensor) -> Tensor:
-        gist: Tensor = self.out(F.relu(self.hidden(pooled[:, : self._from])))
-        return gist
-
-
-def gist_loss(student: Tensor, teacher: Tensor, known: Tensor) -> Tensor:
-    """Mean squared distance of the whitened gists where there is a label."""
-    wrong = (student.float() - teacher).square().mean(1)
-    return (wrong * known).sum() / known.sum().clamp(min=1.0)
-
-
-def lesson_loss(seen: Seen, hint: Hint, gist: Gist, lesson: Lesson, weights: Weights) -> dict[str, Tensor]:
-    """The parts of the loss, already weighted; their sum is what is minimised."""
-    return {
-        "boxes": box_loss([level.float() for level in seen.maps], lesson.maps, weights),
-        "hint": weights.hint * hint(seen.necks, lesson.necks, lesson.maps),
-        "gist": weights.gist * gist_loss(gist(seen.pooled), lesson.gist, lesson.known),
-    }

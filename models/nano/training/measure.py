@@ -80,7 +80,7 @@ def teacher_truth(teacher: BoxTeacher, pictures: Sequence[Pixels], floor: float 
     """The teacher's boxes above `floor`, in pixels of the picture at `SIDE`."""
     result = []
     for pixels in pictures:
-        maps, _ = teacher.look(letterbox(pixels, SIDE, square=True)[0][None], necks=False)
+        maps = teacher.look(letterbox(pixels, SIDE, square=True)[0][None])
         result.append(suppress(decode([level[0] for level in maps], floor, probabilities=True)))
     return result
 

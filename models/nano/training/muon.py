@@ -1,7 +1,8 @@
 """Muon (Jordan et al. 2024): momentum whose steps are orthogonal matrices, for the kernels of hidden convolutions.
 
 A kernel is seen as a matrix [out, in * k * k]; five Newton-Schulz iterations bring its momentum near the closest
-matrix with all singular values one. PyTorch's own takes two-dimensional parameters only.
+matrix with all singular values one. What they multiply it with is a polynomial of its Gram matrix, which is small.
+PyTorch's own takes two-dimensional parameters only.
 """
 
 from __future__ import annotations
@@ -20,9 +21,15 @@ def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.T if tall else matrix
     x = x / (x.norm() + 1e-7)
-    for _ in range(steps):
-        square = x @ x.T
-        x = a * x + (b * square + c * square @ square) @ x
+    square = x @ x.T
+    whole = torch.eye(len(x))
+    for step in range(steps):
+        part = torch.addmm(b * square, square, square, beta=1.0, alpha=c)
+        part.diagonal().add_(a)
+        whole = part @ whole if step else part
+        if step + 1 < steps:
+            square = part @ square @ part
+    x = whole @ x
     result: Tensor = x.T if tall else x
     return result
 

@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 
 from ingest.errors import NotFound
 from ingest.records import Pixels
+from models.nano.training.borders import BORDERS
 
 Floats = NDArray[np.float32]
 
 HEADS = ("1066", "1108", "1150")
 """The box teacher's output maps before they are flattened: raw boxes, probabilities of objectness and category."""
-NECKS = ("956", "990", "1024")
-NECK_CHANNELS = (64, 128, 256)
 
 
 def _needed(module: str, package: str) -> ModuleType:
@@ -48,7 +47,7 @@ class BoxTeacher:
             if name:
                 dimension.dim_param = name
         del graph.output[:]
-        graph.output.extend(onnx.helper.make_tensor_value_info(name, 1, None) for name in (*HEADS, *NECKS))
+        graph.output.extend(onnx.helper.make_tensor_value_info(name, 1, None) for name in (*HEADS, *BORDERS.values()))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
@@ -57,11 +56,18 @@ class BoxTeacher:
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
 
-    def look(self, pictures: NDArray[np.uint8], *, necks: bool = True) -> tuple[list[Floats], list[Floats]]:
-        """RGB uint8 [B, H, W, 3] to (maps per level [B, 85, h, w], necks per level [B, C, h, w])."""
-        bgr = np.ascontiguousarray(pictures[..., ::-1].transpose(0, 3, 1, 2), dtype=np.float32)
-        found = self._session.run([*HEADS, *(NECKS if necks else ())], {"images": bgr})
-        return found[:3], found[3:]
+    def look(self, pictures: NDArray[np.uint8]) -> list[Floats]:
+        """RGB uint8 [B, H, W, 3] to its maps per level [B, 85, h, w]."""
+        return list(self._session.run([*HEADS], {"images": _bgr(pictures)}))
+
+    def think(self, pictures: NDArray[np.uint8]) -> tuple[list[Floats], dict[str, Floats]]:
+        """What it says, as `look`, and its maps [B, C, h, w] at the borders."""
+        found = self._session.run([*HEADS, *BORDERS.values()], {"images": _bgr(pictures)})
+        return found[:3], dict(zip(BORDERS, found[3:], strict=True))
+
+
+def _bgr(pictures: NDArray[np.uint8]) -> Floats:
+    return np.ascontiguousarray(pictures[..., ::-1].transpose(0, 3, 1, 2), dtype=np.float32)
 
 
 class GistTeacher:

@@ -6,11 +6,9 @@ import numpy as np
 import torch
 
 from ingest.records import Pixels
-from models.nano.boxes import STRIDES, Boxes
+from models.nano.boxes import Boxes
 from models.nano.training.loss import Lesson
-from models.nano.training.teachers import NECK_CHANNELS
-
-from .targets import maps_of
+from models.nano.training.targets import maps_of
 
 COLOURS = {0: (230, 40, 40), 2: (40, 60, 230), 16: (30, 200, 60)}
 """The category a rectangle of each colour stands for."""
@@ -30,18 +28,14 @@ def scene(seed: int, side: int = 96) -> tuple[Pixels, Boxes]:
     return picture, Boxes(np.array(corners, np.float32), np.ones(3, np.float32), categories)
 
 
-def lesson(seeds: list[int], gist: int, side: int = 96) -> Lesson:
-    """A batch of scenes with their perfect labels; every other one has a gist: its mean colour, repeated."""
+def lesson(seeds: list[int], side: int = 96) -> Lesson:
+    """A batch of scenes with their perfect labels, and nobody's maps to start from."""
     made = [scene(seed, side) for seed in seeds]
     pictures = torch.from_numpy(np.stack([picture for picture, _ in made]))
     maps = [maps_of(boxes, side, side) for _, boxes in made]
-    shapes = zip(NECK_CHANNELS, (side // s for s in STRIDES), strict=True)
-    necks = tuple(torch.zeros(len(made), channels, cells, cells) for channels, cells in shapes)
-    colour = pictures.float().mean((1, 2)) / 64 - 2
     return Lesson(
         pictures=pictures.permute(0, 3, 1, 2).float(),
         maps=tuple(torch.from_numpy(np.stack([each[level] for each in maps])) for level in range(3)),
-        necks=necks,
-        gist=colour.repeat(1, -(-gist // 3))[:, :gist],
-        known=torch.tensor([float(i % 2 == 0) for i in range(len(made))]),
-    )  # fmt: skip
+        borders={},
+        believed=torch.ones(len(made)),
+    )

@@ -18,7 +18,7 @@ from models.nano.model import Size, Student
 from models.nano.text import PictureMap, TextTower
 from models.nano.training.export import Finished, write
 
-TINY = Size(widths=(8, 8, 16, 16, 16), depths=(1, 1, 1, 1), neck=16, head=16)
+TINY = Size(widths=(8, 8, 16, 16, 16), depths=(1, 1, 1, 1), head=16)
 
 
 def finished(seed: int = 0) -> Finished:

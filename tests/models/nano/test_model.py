@@ -7,7 +7,7 @@ import torch
 
 from models.nano.model import STRIDES, Conv, Size, Student, fuse
 
-TINY = Size(widths=(8, 8, 16, 16, 16), depths=(1, 1, 1, 1), neck=16, head=16)
+TINY = Size(widths=(8, 8, 16, 16, 16), depths=(1, 1, 1, 1), head=16)
 
 
 def lived_in(seed: int = 0) -> Student:
