@@ -11,7 +11,8 @@ def describe(observation: Observation) -> str:
         case "read":
             return f"the words “{observation.text}” are in the picture"
         case "heard":
-            return f"someone says “{observation.text}”"
+            who = "the subtitles say" if observation.label == "subtitle" else "someone says"
+            return f"{who} “{observation.text}”"
         case "scene":
             return {
                 "cut": "the scene changes",

@@ -177,6 +177,7 @@ class ObservationOut(Model):
     score: float
     colour: str = ""
     text: str = ""
+    language: str = Field("", description="Of what was heard or stands in subtitles; ISO 639.", examples=["en"])
 
 
 class TimelineOut(Model):

@@ -85,6 +85,7 @@ class Views:
             score=observation.score,
             colour=observation.colour,
             text=observation.text,
+            language=observation.actions[0] if observation.kind == "heard" and observation.actions else "",
         )
 
     def hit(self, hit: Hit, observations: Sequence[Observation] = ()) -> schemas.HitOut:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import select
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from ingest import pictures
 from ingest.audio import SoundCutter
+from ingest.captions import Captions
+from ingest.captions import tracks as captions_of
 from ingest.clock import SystemClock
 from ingest.errors import BrokenVideo
 from ingest.frugal import Frugal
@@ -20,7 +25,7 @@ from ingest.limits import Limits
 from ingest.opening import Opened, open_source
 from ingest.probe import describe
 from ingest.recording import Recorder
-from ingest.records import MICROSECONDS, Frame, Mark, Moment, Segment, Sound, StreamId, seconds
+from ingest.records import MICROSECONDS, SAMPLE_RATE, Frame, Mark, Moment, Segment, Sound, StreamId, Utterance, seconds
 from ingest.sampling import Grey, Sampler, Sampling
 from ingest.sight import Sight
 from ingest.timeline import FORWARD, MPEGTS_WRAP, Arrival, Stamp, Ticks, Timeline, advance, follow, resumed
@@ -80,6 +85,8 @@ class Reader:
         self._opened, self._task, self._emit, self._sight = opened, task, emit, sight
         self._clock = SystemClock()
         self._stream = StreamId(task.stream)
+        self._captions = Captions()
+        self._written = captions_of(opened.container) if task.audio and not task.live else []
         self._packets = self._demuxed()
         self._line = self._first_line()
         self._floor = self._publish_from()
@@ -100,7 +107,9 @@ class Reader:
         self._prepare()
         self._emit(("open", asdict(describe(opened))))
         for packet in self._unless_broken(self._packets):
-            if self._frugal is not None and packet.stream is opened.video and packet.size:
+            if packet.stream in self._written:
+                self._caption(packet)
+            elif self._frugal is not None and packet.stream is opened.video and packet.size:
                 self._ration(packet, self._frugal, opened.video)
             else:
                 self._decode(packet)
@@ -188,8 +197,9 @@ class Reader:
             opened.container.seek(target, backward=task.skip is None)
 
     def _demuxed(self) -> Iterator[Packet]:
-        tracks = [track for track in (self._opened.video, self._opened.audio if self._task.audio else None) if track]
-        yield from self._opened.container.demux(tracks)
+        opened = self._opened
+        tracks = [track for track in (opened.video, opened.audio if self._task.audio else None) if track]
+        yield from opened.container.demux([*tracks, *self._written])
 
     # --- packets -----------------------------------------------------------------------------------------------
 
@@ -348,12 +358,40 @@ class Reader:
     def _flush_sound(self) -> None:
         for start, samples in self._cutter.flush():
             self._emit_sound(start, samples)
+        self._emit_captions()
+
+    def _caption(self, packet: Packet) -> None:
+        import av.error
+
+        pts = self._place(2 + self._written.index(packet.stream), packet)
+        if pts is None or not packet.size:
+            return
+        with suppress(av.error.FFmpegError, UnicodeDecodeError):  # subtitles that are broken are none
+            self._captions.add(packet, pts)
+        if self._opened.audio is None:
+            self._emit_captions()
+
+    def _emit_captions(self) -> None:
+        """Those that no sound goes with, each in a sound without samples."""
+        if self._line.offset is None:
+            return
+        for one in self._take_captions(self._line.offset):
+            nothing = np.zeros(0, np.float32)
+            self._emit(Sound(self._stream, one.epoch, one.pts + 1, Moment(one.span.start + 1), nothing, (one,)))
+
+    def _take_captions(self, offset: int, until: int | None = None) -> tuple[Utterance, ...]:
+        """Those that begin before `until` and behind what was heard before."""
+        heard = self._task.heard
+        found = self._captions.take(self._stream, self._line.epoch, offset, until)
+        return tuple(one for one in found if heard is None or (one.epoch, one.pts) > (heard.epoch, heard.pts))
 
     def _emit_sound(self, pts: int, samples: Any) -> None:
         offset, skip, heard = self._line.offset, self._task.skip, self._task.heard
         if offset is None or (skip is not None and pts <= skip):
             return
-        sound = Sound(self._stream, self._line.epoch, pts, Moment(pts + offset), samples)
+        epoch = self._line.epoch
+        captions = self._take_captions(offset, pts + len(samples) * MICROSECONDS // SAMPLE_RATE)
+        sound = Sound(self._stream, epoch, pts, Moment(pts + offset), samples, captions)
         if heard is None or (sound.epoch, sound.last.pts) > (heard.epoch, heard.pts):
             self._emit(sound)
 

@@ -125,13 +125,16 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sound:
-    """A stretch of audio: mono float32 [N] in -1..1 at `SAMPLE_RATE`, starting at `moment`."""
+    """A stretch of audio: mono float32 [N] in -1..1 at `SAMPLE_RATE`, starting at `moment`; empty where there are
+    subtitles and no sound."""
 
     stream: StreamId
     epoch: int
     pts: int
     moment: Moment
     samples: NDArray[np.float32]
+    captions: tuple[Utterance, ...] = ()
+    """What the subtitles of a file say that begin in it, in order of time."""
 
     @property
     def key(self) -> str:
@@ -255,7 +258,7 @@ class Observation:
     thing   what it is ("something", "person", "car") colour, box, actions ("moves right", "stays")
     event   "enters", "leaves", "appears", "vanishes" colour, text (what did it: the thing's label)
     read    "text"                                    text as read in the picture
-    heard   "speech"                                  text as heard
+    heard   "speech", "subtitle"                      text as heard or written, actions (its language,)
     scene   "cut", "dark", "bright", "still"
 
     `track` names the same thing over time: a later observation with the same key replaces an earlier one.
@@ -287,7 +290,8 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """A stretch of speech as text."""
+    """A stretch of speech as text, or what a file's own subtitles say. `language`: as ISO 639 writes it, "und" if
+    nobody knows."""
 
     stream: StreamId
     epoch: int
@@ -297,6 +301,7 @@ class Utterance:
     confidence: float
     words: tuple[Word, ...] = ()
     language: str = "en"
+    kind: Literal["speech", "subtitle"] = "speech"
 
     @property
     def key(self) -> str:

@@ -1,11 +1,12 @@
-"""The stage that turns sounds into features of what was said."""
+"""The stage that turns sounds into features of what was said, and of what a file's subtitles say."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ingest.bus import FEATURES, SOUNDS
-from ingest.records import Ended, Heard, Record, Sound, StreamId
+from ingest.records import Ended, Heard, Record, Sound, StreamId, Utterance
 from models.protocols import FrameEncoder, Transcriber
 
 
@@ -22,9 +23,24 @@ class HearStage:
 
     def handle(self, batch: Sequence[Record]) -> Sequence[Record]:
         sounds = [record for record in batch if isinstance(record, Sound)]
-        utterances = self._transcriber.transcribe(sounds) if sounds else []
+        utterances = _in_order(sounds, self._transcriber.transcribe(sounds) if sounds else [])
         features = self._encoder.encode_utterances(utterances) if utterances else []
         return [*features, *_heard(sounds), *(record for record in batch if isinstance(record, Ended))]
+
+
+def _in_order(sounds: Sequence[Sound], spoken: Sequence[Utterance]) -> list[Utterance]:
+    """What was said and what the subtitles say, in each stream's order of time and no two at the same."""
+    found: list[Utterance] = []
+    written = [caption for sound in sounds for caption in sound.captions]
+    if not written:
+        return list(spoken)
+    last: dict[tuple[StreamId, int], int] = {}
+    for one in sorted([*spoken, *written], key=lambda one: (one.stream, one.epoch, one.pts)):
+        line = (one.stream, one.epoch)
+        pts = max(one.pts, last.get(line, one.pts - 1) + 1)
+        last[line] = pts
+        found.append(one if pts == one.pts else replace(one, pts=pts))
+    return found
 
 
 def _heard(sounds: Sequence[Sound]) -> list[Heard]:

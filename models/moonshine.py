@@ -29,7 +29,7 @@ _LEAST_CONFIDENCE: Final = 0.45
 _LEAST_WORDS_PER_S: Final = 0.7
 """Fewer in all of a stretch is what it makes of music: a word or two it has seen under films."""
 _SHORT_PAUSE: Final = MICROSECONDS // 2
-_LONG_PAUSE: Final = 3 * MICROSECONDS // 2
+_LONG_PAUSE: Final = 8 * MICROSECONDS // 10
 _ENCODED_WORD: Final = "\u2581"
 _STRAYS: Final = re.compile(r"[^\w'&%$-]+")
 

@@ -204,8 +204,8 @@ def _encode_utterance(utterance: Utterance) -> Feature:
     if not words:
         words = dict.fromkeys(re.findall(r"[^\W_]+(?:'[^\W_]+)?", utterance.text.lower()), utterance.confidence)
     heard = Observation(
-        utterance.stream, utterance.epoch, f"{utterance.pts}-speech", "heard", "speech", utterance.span,
-        utterance.confidence, text=utterance.text,
+        utterance.stream, utterance.epoch, f"{utterance.pts}-{utterance.kind}", "heard", utterance.kind, utterance.span,
+        utterance.confidence, actions=(utterance.language,), text=utterance.text,
     )  # fmt: skip
     return Feature(
         stream=utterance.stream,

@@ -115,5 +115,6 @@ class ClipEncoder:
 
 def _heard(one: Utterance) -> Observation:
     return Observation(
-        one.stream, one.epoch, f"{one.pts}-speech", "heard", "speech", one.span, one.confidence, text=one.text
-    )
+        one.stream, one.epoch, f"{one.pts}-{one.kind}", "heard", one.kind, one.span, one.confidence,
+        actions=(one.language,), text=one.text,
+    )  # fmt: skip

@@ -51,7 +51,7 @@ def timed(*starts: float) -> list[Word]:
 
 def test_sentences_part_at_stops_and_pauses() -> None:
     texts = said("Stop.", "Go", "on,", "he", "said", "then", "left")
-    words = timed(0, 0.2, 0.5, 1.3, 1.5, 1.8, 4.0)
+    words = timed(0, 0.2, 0.5, 1.3, 1.5, 1.8, 3.0)
     assert list(moonshine._sentences(texts, words)) == [(0, 1), (1, 3), (3, 6), (6, 7)]
     assert list(moonshine._sentences([], [])) == []
 
