@@ -114,6 +114,9 @@ class StreamOut(Model):
     span: SpanOut | None = Field(None, description="From the first remembered moment to the last.")
     progress: float | None = Field(None, description="0..1 of a file read so far.")
     last_frame_age_s: float | None = Field(None, description="Age of the newest frame of a live stream.")
+    listening_lag_s: float | None = Field(
+        None, description="How far listening is behind a live stream; at rest 10 to 20 s, as sound is heard in pieces."
+    )
     counters: Counters = Field(default_factory=Counters)
     sampling: str = Field("", description="Its sampling policy; the service's own if empty.")
     resting: bool = Field(False, description="Nothing moves, so only key frames are decoded.")

@@ -56,12 +56,20 @@ class Views:
             span=self.span(extent, row) if extent else None,
             progress=1.0 if finished else self._progress(row),
             last_frame_age_s=age if row.kind == "live" else None,
+            listening_lag_s=self._lag(row, status),
             sampling=row.sampling,
             resting=status is not None and status.resting,
             shedding=status.shedding if status is not None else "nothing",
             pictures_skipped=status.skipped if status is not None else 0,
             counters=_counters(row, counts),
         )
+
+    def _lag(self, row: StreamRow, status: CaptureStatus | None) -> float | None:
+        """Seconds between the newest frame and how far its sound was listened to; None where nothing was heard yet."""
+        mark = self._store.streams.mark(row.id, "sound") if row.kind == "live" else None
+        if mark is None or status is None or status.last_frame is None:
+            return None
+        return max(0.0, (status.last_frame - mark.moment) / MICROSECONDS)
 
     def _progress(self, row: StreamRow) -> float | None:
         """How much of a file is remembered, not how much was read: what a person may already ask about."""

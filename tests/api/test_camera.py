@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from api.profile import Models
 from api.settings import Settings
+from models.fake import FakeEncoder, FakeSystem, FakeTranscriber
 from tests.api.conftest import ask, running, wait_for
 from tests.ingest.conftest import RtspServer, rtsp
 
@@ -67,3 +69,20 @@ def test_a_camera_that_goes_and_comes_back(
         counters = state()["counters"]
         lost = sum(counters["dropped"].values()) + sum(counters["parked"].values())
         assert counters["captured"] == counters["stored"] + lost + counters["in_flight"]
+
+
+def test_how_far_listening_lags_is_told(
+    settings: Settings,
+    rtsp: Callable[..., RtspServer],  # the fixture
+) -> None:
+    camera = rtsp()
+    with running(settings, Models(FakeEncoder(), FakeSystem(), FakeTranscriber())) as (_, http):
+        http.post("/v1/streams", json={"name": "door", "source": camera.url()})
+
+        def lag() -> Any:
+            return http.get("/v1/streams/door").json()["listening_lag_s"]
+
+        assert lag() is None
+        wait_for(lambda: lag() is not None, within_s=40)
+        assert 0 <= lag() < 40
+        assert 'hindsight_listening_lag_seconds{stream="door"}' in http.get("/metrics").text
