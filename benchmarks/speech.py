@@ -1,6 +1,6 @@
 """Speech as text, measured: word error rates of what the `embedded` profile may listen with, and what listening costs.
 
-Run `python benchmarks/speech.py [FOLDER]`. FOLDER holds clips and `annotations.json`, whose clips may have a
+Run `python -m benchmarks.speech [FOLDER]`. FOLDER holds clips and `annotations.json`, whose clips may have a
 `transcript`; without it the clips beside the repository (`../shared/footage`) are used when they are there. An ellipsis
 in a transcript stands for words that nobody wrote down: whatever was heard there costs nothing. A reading of the
 beginning of "A Tale of Two Cities", which comes with Moonshine's wheel, is read against the book. Both transcribers
