@@ -16,6 +16,7 @@ from api.erase import Eraser
 from api.find import Finder
 from api.footage import Footage
 from api.health import Health
+from api.hold import Holding
 from api.housekeeping import Housekeeping
 from api.lookout import Lookout
 from api.metrics import Metrics, Watched
@@ -97,6 +98,7 @@ class Service:
         self.uploads = Uploads(self.streams, clock, settings)
         self.footage = Footage(store, settings)
         self.eraser = Eraser(self.memory, self._fleet, self.footage, self.uploads, self.scopes, views)
+        self.holds = Holding(store, self.scopes, views, clock)
         refiner = Refiner(self.models.system, clock)
         self.finder = Finder(self.memory, self.models.encoder, refiner, self.scopes, views, settings)
         memories = Memories(self.memory, self.finder, self.scopes, views)
@@ -168,6 +170,8 @@ def open_memory(settings: Settings, models: Models, ledger: Ledger, clock: Clock
     options = MemoryOptions(
         budget_bytes=None if budget is None else budget * 1_000_000,
         keep_recordings_s=settings.keep_recordings_hours * 3600,
+        keep_events_s=settings.keep_events_hours * 3600,
+        keep_alerts_s=settings.keep_alerts_hours * 3600,
     )
     return Memory.open(
         settings.folder,

@@ -30,16 +30,18 @@ class Eraser:
         """Without times the whole stream goes, and with it the stream itself."""
         row = self._memory.store.streams.get(request.stream)
         span = self._scopes.span(request.start, request.end, row)
-        return self._erase(row, span)
+        return self._erase(row, span, request.force)
 
-    def remove(self, id_or_name: str) -> EraseOut:
-        return self._erase(self._memory.store.streams.get(id_or_name), None)
+    def remove(self, id_or_name: str, *, force: bool = False) -> EraseOut:
+        return self._erase(self._memory.store.streams.get(id_or_name), None, force)
 
-    def _erase(self, row: StreamRow, span: Span | None) -> EraseOut:
+    def _erase(self, row: StreamRow, span: Span | None, force: bool) -> EraseOut:
+        if not force:
+            self._memory.refuse_held(row.id, span)
         shown = self._views.span(span, row) if span else None
         if span is None:
             self._fleet.stop(row.id, reason="paused")
-        receipt = self._memory.erase(row.id, span)
+        receipt = self._memory.erase(row.id, span, force=force)
         removed = {**receipt.removed, "clips": self._footage.forget(row.id, span)}
         if span is None and self._uploads.discard(row.source):
             removed["uploads"] = 1

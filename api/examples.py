@@ -137,6 +137,15 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "clip_url": _HIT["clip_url"],
     },
     "EraseIn": {"stream": "door-cam", "from": "yesterday 14:00", "to": "yesterday 15:00"},
+    "HoldIn": {"stream": "door-cam", "from": "yesterday 14:00", "to": "yesterday 15:00", "reason": "Case 4711"},
+    "HoldOut": {
+        "id": 3,
+        "stream": "door-cam-5f3a1c",
+        "stream_name": "door-cam",
+        "span": _HOUR,
+        "reason": "Case 4711",
+        "placed": "2026-07-15T09:00:00Z",
+    },
     "EraseOut": {
         "stream": "door-cam",
         "span": _HOUR,

@@ -342,6 +342,27 @@ class EraseIn(Model):
     stream: str
     start: str | None = Field(None, alias="from", description="The whole stream when neither is given.")
     end: str | None = Field(None, alias="to")
+    force: bool = Field(False, description="Also what is held as evidence.")
+
+
+class HoldIn(Model):
+    """What to hold as evidence, and why."""
+
+    stream: str
+    start: str | None = Field(None, alias="from", description="The whole stream, and what is to come, without times.")
+    end: str | None = Field(None, alias="to")
+    reason: str = Field(min_length=1, max_length=500, examples=["Case 4711"])
+
+
+class HoldOut(Model):
+    """Held until it is released: neither age nor budget takes it, and erasing it is refused."""
+
+    id: int
+    stream: str
+    stream_name: str
+    span: SpanOut | None = Field(description="Null: the whole stream, and what is to come.")
+    reason: str
+    placed: datetime
 
 
 class EraseOut(Model):

@@ -59,6 +59,8 @@ class Settings(BaseSettings):
     record: bool = Field(True, description="Record live streams, so that moments can be played.")
 
     keep_recordings_hours: float = Field(72, gt=0, description="How long recordings of live streams are kept.")
+    keep_events_hours: float = Field(168, ge=0, description="How long at least, where something came, went or changed.")
+    keep_alerts_hours: float = Field(720, ge=0, description="How long at least, around an alert.")
     memory_budget_mb: int | None = Field(None, ge=1, description="Most memory per stream, in MB; none if unset.")
     database: str = Field("", description="SQLAlchemy URL; a SQLite file in the data folder if empty.")
     upload_limit_gb: float = Field(64, gt=0, description="Largest upload.")

@@ -38,7 +38,7 @@ _LONGEST: Final = 6
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """Where a live stream's segments go, and how long each is."""
+    """Where a live stream's segments go, and how long each is: they begin where UTC is a multiple of it."""
 
     folder: Path
     segment_s: float = 10.0
@@ -157,13 +157,17 @@ class Recorder:
         if held is not None:
             jumped = dts <= self._last or dts - self._last > FORWARD or line.epoch != held.epoch
             length = pts - held.first
-            if not jumped and packet.is_keyframe and length >= self._length:
+            if not jumped and packet.is_keyframe and self._piece(pts, held) != self._piece(held.first, held):
                 held.end = pts
                 yield from self.close()
             elif jumped or length >= _LONGEST * self._length:
                 yield from self.close()
         if self._open is None and packet.is_keyframe:
             self._open = self._begin(pts, dts, line)
+
+    def _piece(self, pts: int, held: _Open) -> int:
+        """Which piece of UTC `pts` lies in: a segment begins with the first key frame of one."""
+        return (pts + held.offset) // self._length
 
     def _begin(self, pts: int, dts: int, line: Timeline) -> _Open:
         import av

@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING
 
 from ingest.clock import Clock
 from ingest.errors import Busy, Conflict, Fatal, StoreCorrupt
-from ingest.records import Span, StreamId, seconds
+from ingest.records import Scope, Span, StreamId, seconds
 from memory import migrations
 from memory.chapter_files import ChapterFiles
 from memory.chapters import Sealer
@@ -54,6 +54,10 @@ class MemoryOptions:
     """Per stream, recordings included; None is without bound."""
     keep_recordings_s: float | None = None
     """Recordings older than this go; None keeps them until the budget needs their room."""
+    keep_events_s: float = 0.0
+    """Recordings of something that came or went stay at least so long."""
+    keep_alerts_s: float = 0.0
+    """Recordings around an alert stay at least so long."""
     snapshot_entries: int = 20_000
     """The index is written after so many new entries, and when the memory closes."""
     probe: Probe = no_probe
@@ -65,7 +69,8 @@ class MemoryOptions:
 
     @property
     def bounds(self) -> Bounds:
-        return Bounds(None if self.keep_recordings_s is None else seconds(self.keep_recordings_s), self.budget_bytes)
+        keep = None if self.keep_recordings_s is None else seconds(self.keep_recordings_s)
+        return Bounds(keep, self.budget_bytes, seconds(self.keep_events_s), seconds(self.keep_alerts_s))
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +140,23 @@ class Memory:
             undo.pop_all()
         return memory
 
-    def erase(self, stream: StreamId, span: Span | None = None) -> Receipt:
-        """Forget a span of a stream, or the stream altogether. Files of the user's own are never deleted."""
+    def erase(self, stream: StreamId, span: Span | None = None, *, force: bool = False) -> Receipt:
+        """Forget a span of a stream, or the stream altogether. Files of the user's own are never deleted.
+
+        Raises `Conflict` where something of it is held as evidence, unless it is forced.
+        """
+        if not force:
+            self.refuse_held(stream, span)
         return self._eraser.erase(stream, span, self._clock)
+
+    def refuse_held(self, stream: StreamId, span: Span | None) -> None:
+        """Raises `Conflict` where something of a span, or of all of a stream, is held as evidence."""
+        held = self.store.holds.all(Scope((stream,), span))
+        if held:
+            raise Conflict(
+                f"It is held as evidence ({held[0].reason}).",
+                advice=f"Release it first (`hindsight release {held[0].id}`), or force it.",
+            )
 
     def enforce(self) -> None:
         """Keep every stream within its age and its budget; called periodically."""

@@ -15,10 +15,11 @@ from pathlib import Path
 from sqlalchemy import delete, func, select
 
 from ingest.clock import Clock
-from ingest.records import Segment, Span, StreamId, seconds
+from ingest.records import Scope, Segment, Span, StreamId, seconds
 from memory import durable
 from memory.shedding import TEXT_ROW, Shedding
 from memory.store import schema
+from memory.store.holds import overlapped
 from memory.store.store import Store
 
 logger = logging.getLogger(__name__)
@@ -36,6 +37,11 @@ that not every chapter has to make room."""
 OPEN = "open chapter"
 RECORDINGS_SHARE = 0.8
 """Of a stream's budget, recordings may take so much; memory has the rest, and what recordings leave."""
+
+AROUND_US = seconds(30)
+"""Recordings this close to an event or an alert are kept as long as it is."""
+HELD = 3
+"""What a recording is worth: 0 nothing happened, 1 something came or went, 2 an alert, 3 held as evidence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +87,19 @@ class SteadyClock:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """`keep_us`: how old recordings may become; `budget`: bytes a stream may take. None is without bound."""
+    """`keep_us`: how old recordings may become, `events_us` those of something that came or went, `alerts_us` those of
+    an alert; never less than what is worth less. `budget`: bytes a stream may take. None is without bound."""
 
     keep_us: int | None = None
     budget: int | None = None
+    events_us: int = 0
+    alerts_us: int = 0
+
+    def age(self, worth: int) -> int | None:
+        """How old a recording of this worth may become."""
+        if self.keep_us is None or worth == HELD:
+            return None
+        return max(self.keep_us, *(self.events_us, self.alerts_us)[:worth]) if worth else self.keep_us
 
 
 class Retention:
@@ -105,12 +120,13 @@ class Retention:
             self._largest[stream] = max(self._largest.get(stream, 0), self._opened(stream))
 
     def expire(self, stream: StreamId) -> None:
-        """Remove recordings that are too old. Only when the clock is `trusted`."""
-        if self._bounds.keep_us is not None:
-            before = self._clock.now() - self._bounds.keep_us
-            owned = self._recordings(stream)
-            old = [segment for segment in owned if segment.span.end < before]
-            self._remove(old[: max(1, int(len(owned) * _LARGEST_SHARE))])
+        """Remove recordings that are too old for what they show. Only when the clock is `trusted`."""
+        if self._bounds.keep_us is None:
+            return
+        now, owned = self._clock.now(), self._recordings(stream)
+        ages = [self._bounds.age(worth) for worth in self._worth(stream, owned)]
+        old = [one for one, age in zip(owned, ages, strict=True) if age is not None and one.span.end < now - age]
+        self._remove(old[: max(1, int(len(owned) * _LARGEST_SHARE))])
 
     def fit(self, stream: StreamId) -> bool:
         """Bring the stream within its budget, with room for the chapter to come. True when the index must follow."""
@@ -131,12 +147,22 @@ class Retention:
     def _recordings(self, stream: StreamId) -> list[Segment]:
         return [segment for segment in self._store.timeline.segments(stream) if segment.owned]
 
+    def _worth(self, stream: StreamId, segments: Sequence[Segment]) -> list[int]:
+        """Of each segment, given in order, what it is worth."""
+        events, alerts = self._store.timeline.happened(stream)
+        held = sorted(hold.span for hold in self._store.holds.all(Scope((stream,))))
+        spans = [segment.span for segment in segments]
+        kinds = (overlapped(spans, events, AROUND_US), overlapped(spans, alerts, AROUND_US), overlapped(spans, held))
+        return [max(worth * marked for worth, marked in enumerate(marks, 1)) for marks in zip(*kinds, strict=True)]
+
     def _fit_recordings(self, stream: StreamId, limit: int) -> None:
         owned = self._recordings(stream)
         excess = sum(segment.size for segment in owned) - limit
+        if excess <= 0:
+            return
         going = []
-        for segment in owned:
-            if excess <= 0:
+        for worth, segment in sorted(zip(self._worth(stream, owned), owned, strict=True), key=lambda pair: pair[0]):
+            if excess <= 0 or worth == HELD:
                 break
             excess -= segment.size
             going.append(segment)

@@ -56,6 +56,8 @@ class Shedding:
         for number, rows in self._pyramid.foldable(stream, level):
             if freed >= excess:
                 break
+            if len(self._store.holds.released(stream, rows)) < len(rows):
+                continue
             known = self._store.chapters.get(f"{stream}/{level}/{number}")
             before = sum(map(self._weight, rows)) + (0 if known is None else self._weight(known))
             summary = self._pyramid.fold(level, number, rows)
@@ -66,14 +68,14 @@ class Shedding:
 
     def _drop_detail(self, stream: StreamId, excess: int) -> int:
         """The files of chapters whose hour is not over yet."""
-        return self._drop_files(self._store.chapters.oldest(stream, ["chapter"]), excess)
+        return self._drop_files(stream, self._store.chapters.oldest(stream, ["chapter"]), excess)
 
     def _drop_pictures(self, stream: StreamId, excess: int) -> int:
-        return self._drop_files(self._store.chapters.oldest(stream, ["hour", "day"]), excess)
+        return self._drop_files(stream, self._store.chapters.oldest(stream, ["hour", "day"]), excess)
 
-    def _drop_files(self, rows: Iterable[ChapterRow], excess: int) -> int:
+    def _drop_files(self, stream: StreamId, rows: Iterable[ChapterRow], excess: int) -> int:
         freed, going = 0, []
-        for row in rows:
+        for row in self._store.holds.released(stream, rows):
             if freed >= excess:
                 break
             freed += row.fine_bytes + row.thumbnail_bytes

@@ -1,4 +1,4 @@
-"""erase · budget · health · doctor"""
+"""hold · holds · release · erase · budget · health · doctor"""
 
 from __future__ import annotations
 
@@ -8,16 +8,63 @@ import typer
 
 from api.cli import output
 from api.cli.client import Client
-from api.cli.options import From, Json, To, Yes
+from api.cli.options import Force, From, Json, To, Yes
 from ingest.errors import SourceUnavailable
 
 
-def erase(stream: str, start: From = None, end: To = None, yes: Yes = False, json: Json = False) -> None:
+def hold(
+    stream: str,
+    reason: Annotated[str, typer.Option("--reason", help="Why; it is shown to whoever wants to erase it.")],
+    start: From = None,
+    end: To = None,
+    json: Json = False,
+) -> None:
+    """Hold a stretch of a stream as evidence; all of it, with what is to come, when no time is given."""
+    held = Client().post("/v1/holds", {"stream": stream, "from": start, "to": end, "reason": reason})
+    if json:
+        output.as_json(held)
+    else:
+        output.say(f"Hold {held['id']}: {_stretch(held)} of {held['stream_name']} stays until it is released.")
+
+
+def holds(json: Json = False) -> None:
+    """What is held as evidence, and why."""
+    found = Client().get("/v1/holds")
+    if json:
+        output.as_json(found)
+    elif not found:
+        output.say("Nothing is held.")
+    else:
+        rows = [(one["id"], one["stream_name"], _stretch(one), one["reason"]) for one in found]
+        output.table(("hold", "stream", "stretch", "why"), rows)
+
+
+def release(hold: int, json: Json = False) -> None:
+    """Hold it no longer: it goes when its age or the budget says so."""
+    Client().delete(f"/v1/holds/{hold}")
+    if json:
+        output.as_json({"released": hold})
+    else:
+        output.say(f"Hold {hold} is released.")
+
+
+def _stretch(held: dict[str, Any]) -> str:
+    return held["span"]["label"] if held["span"] else "all"
+
+
+def erase(
+    stream: str,
+    start: From = None,
+    end: To = None,
+    force: Force = False,
+    yes: Yes = False,
+    json: Json = False,
+) -> None:
     """Erase a stretch of a stream for ever; the whole stream when no time is given."""
     if not yes:
         typer.confirm(f"Erase {'all' if start is None and end is None else 'this stretch'} of {stream}?", abort=True)
     with output.working("Erasing"):
-        receipt = Client(timeout_s=3600).post("/v1/erase", {"stream": stream, "from": start, "to": end})
+        receipt = Client(timeout_s=3600).post("/v1/erase", {"stream": stream, "from": start, "to": end, "force": force})
     if json:
         output.as_json(receipt)
         return

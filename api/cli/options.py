@@ -12,4 +12,5 @@ Json = Annotated[bool, typer.Option("--json", help="Print exactly what the servi
 Streams = Annotated[list[str] | None, typer.Option("--stream", "-s", help="Only this stream; may be repeated.")]
 From = Annotated[str | None, typer.Option("--from", help=f"Start. {_TIME}")]
 To = Annotated[str | None, typer.Option("--to", help=f"End. {_TIME}")]
+Force = Annotated[bool, typer.Option("--force", help="Also what is held as evidence.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]

@@ -9,7 +9,7 @@ import typer
 
 from api.cli import output
 from api.cli.client import Client, named
-from api.cli.options import Json, Yes
+from api.cli.options import Force, Json, Yes
 from ingest.errors import BrokenVideo, Invalid, NotFound
 
 _SAMPLING = "Which pictures are looked at: motion, adaptive, scene, rate, keys, or with rates like motion:0.5-4."
@@ -111,14 +111,14 @@ def resume(name: str, json: Json = False) -> None:
     _told(Client().post(f"/v1/streams/{named(name)}/resume"), json)
 
 
-def remove(name: str, yes: Yes = False, json: Json = False) -> None:
+def remove(name: str, force: Force = False, yes: Yes = False, json: Json = False) -> None:
     """Remove a stream and everything remembered of it. Your own files stay."""
     client = Client(timeout_s=3600)
     client.get(f"/v1/streams/{named(name)}")
     if not yes:
         typer.confirm(f"Forget everything about {name}?", abort=True)
     with output.working("Forgetting"):
-        receipt = client.delete(f"/v1/streams/{named(name)}")
+        receipt = client.delete(f"/v1/streams/{named(name)}?force={str(force).lower()}")
     if json:
         output.as_json(receipt)
     else:

@@ -8,9 +8,11 @@ from fastapi import APIRouter, Query
 from fastapi.responses import FileResponse, Response
 
 from api.routes.parts import At, From, Parts, To
+from api.streams import slug
 from api.times import utc
 from ingest.errors import Invalid
-from ingest.records import Moment, Picture
+from ingest.records import Moment, Picture, Span
+from memory.store import StreamRow
 
 Answers = dict[int | str, dict[str, Any]]
 router = APIRouter(prefix="/v1/streams/{stream}", tags=["footage"])
@@ -38,9 +40,15 @@ def thumbnail(stream: str, parts: Parts, at: At = "now") -> Response:
     return _jpeg(parts.footage.thumbnail(parts.store.streams.get(stream), _moment(at, stream, parts)))
 
 
-@router.head("/clip", include_in_schema=False)
 @router.get("/clip", response_class=FileResponse, responses=_MP4)
-def clip(stream: str, parts: Parts, start: From = None, end: To = None, exact: bool = False) -> FileResponse:
+def clip(
+    stream: str,
+    parts: Parts,
+    start: From = None,
+    end: To = None,
+    exact: bool = False,
+    download: Annotated[bool, Query(description="To be saved under a name, instead of played.")] = False,
+) -> FileResponse:
     """A stretch as MP4, with range requests. It starts at a key frame unless `exact`."""
     row = parts.store.streams.get(stream)
     span = parts.scopes.span(start, end, row)
@@ -49,7 +57,17 @@ def clip(stream: str, parts: Parts, start: From = None, end: To = None, exact: b
     found = parts.footage.clip(row, span, exact=exact)
     covered = f"{utc(found.span.start).isoformat()}/{utc(found.span.end).isoformat()}"
     headers = {"Hindsight-Span": covered, "Cache-Control": "private, max-age=3600"}
-    return FileResponse(found.path, media_type="video/mp4", headers=headers, content_disposition_type="inline")
+    return FileResponse(
+        found.path,
+        media_type="video/mp4",
+        headers=headers,
+        filename=_named(row, found.span),
+        content_disposition_type="attachment" if download else "inline",
+    )
+
+
+def _named(row: StreamRow, span: Span) -> str:
+    return f"{slug(row.name)}-{utc(span.start):%Y%m%dT%H%M%SZ}.mp4"
 
 
 def _moment(at: str, stream: str, parts: Parts) -> Moment | None:

@@ -7,7 +7,7 @@ from fastapi.responses import JSONResponse, Response
 
 from api import metrics
 from api.routes.parts import Parts
-from api.schemas import BudgetOut, CheckOut, EraseIn, EraseOut, HealthOut
+from api.schemas import BudgetOut, CheckOut, EraseIn, EraseOut, HealthOut, HoldIn, HoldOut
 
 router = APIRouter(tags=["house"])
 
@@ -16,6 +16,24 @@ router = APIRouter(tags=["house"])
 def erase(request: EraseIn, parts: Parts) -> EraseOut:
     """Erase a stretch of a stream, or all of it. The answer says what was looked for afterwards and not found."""
     return parts.eraser.erase(request)
+
+
+@router.post("/v1/holds", status_code=201)
+def hold(request: HoldIn, parts: Parts) -> HoldOut:
+    """Hold a stretch of a stream, or all of it, as evidence: nothing of it goes until it is released."""
+    return parts.holds.place(request)
+
+
+@router.get("/v1/holds")
+def holds(parts: Parts) -> list[HoldOut]:
+    """What is held, and why."""
+    return parts.holds.all()
+
+
+@router.delete("/v1/holds/{hold}", status_code=204)
+def release(hold: int, parts: Parts) -> None:
+    """Hold it no longer: age and budget apply again."""
+    parts.holds.release(hold)
 
 
 @router.get("/v1/budget")

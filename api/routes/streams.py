@@ -35,9 +35,9 @@ def change_stream(stream: str, request: StreamPatch, parts: Parts) -> StreamOut:
 
 
 @router.delete("/{stream}")
-def remove_stream(stream: str, parts: Parts) -> EraseOut:
-    """Remove a stream and everything remembered of it. Your own files stay."""
-    return parts.eraser.remove(stream)
+def remove_stream(stream: str, parts: Parts, force: bool = False) -> EraseOut:
+    """Remove a stream and everything remembered of it. Your own files stay. `force`: also what is held."""
+    return parts.eraser.remove(stream, force=force)
 
 
 @router.post("/{stream}/pause")

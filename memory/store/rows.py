@@ -32,6 +32,17 @@ class StreamRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """A stretch of a stream that must not go, and why."""
+
+    id: int
+    stream: StreamId
+    span: Span
+    reason: str
+    placed: Moment
+
+
+@dataclass(frozen=True, slots=True)
 class OutboxItem:
     """An alert still to be delivered to `url`."""
 

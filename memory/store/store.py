@@ -7,6 +7,7 @@ from memory.store.chapters import Chapters
 from memory.store.database import Database
 from memory.store.facts import Erasures, Facts
 from memory.store.features import Features
+from memory.store.holds import Holds
 from memory.store.streams import Streams
 from memory.store.timeline import Thumbnails, Timeline
 
@@ -25,3 +26,4 @@ class Store:
         self.outbox = Outbox(database)
         self.facts = Facts(database)
         self.erasures = Erasures(database)
+        self.holds = Holds(database)

@@ -61,6 +61,16 @@ class Timeline:
             for row in self._rows(schema.segments, stream, span)
         )
 
+    def happened(self, stream: StreamId) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
+        """When something came, went or changed, and when there were alerts; each in order."""
+        seen, alerts = schema.observations, schema.alerts
+        told = select(seen.c.start, seen.c.end).where(seen.c.stream == stream, seen.c.kind == "event")
+        raised = select(alerts.c.start, alerts.c.end).where(alerts.c.stream == stream)
+        with self._database.read() as connection:
+            found = [connection.execute(wanted.order_by("start")) for wanted in (told, raised)]
+            events, alarms = (tuple(Span(row.start, row.end) for row in rows) for rows in found)
+        return events, alarms
+
     def observations(
         self, scope: Scope, *, kinds: Sequence[ObservationKind] = (), limit: int = 1000
     ) -> tuple[Observation, ...]:

@@ -289,3 +289,44 @@ def test_removed_while_it_is_read_nothing_comes_back(http: httpx.Client, films: 
     assert {hit["stream_name"] for hit in http.post("/v1/find", json={"event": "red"}).json()["hits"]} == {"yard"}
     assert http.get("/v1/health").json()["ok"]
     assert all(check["ok"] for check in http.post("/v1/doctor").json())
+
+
+def test_what_is_held_is_not_erased_unless_it_is_forced(http: httpx.Client, films: Path) -> None:
+    add(http, "door", films / "red.mp4")
+    body = {"stream": "door", "from": "00:02", "to": "00:04", "reason": "Case 4711"}
+    held = http.post("/v1/holds", json=body)
+    assert held.status_code == 201
+    assert [one["reason"] for one in http.get("/v1/holds").json()] == ["Case 4711"]
+    wish = {"stream": "door", "from": "00:01", "to": "00:03"}
+    refused = http.post("/v1/erase", json=wish)
+    assert refused.status_code == 409
+    assert "Case 4711" in refused.json()["detail"]
+    assert http.delete("/v1/streams/door").status_code == 409
+    assert http.get("/v1/streams/door").json()["state"] == "finished", "a refused removal stops nothing"
+    assert http.post("/v1/erase", json={**wish, "force": True}).status_code == 200
+    assert http.delete(f"/v1/holds/{held.json()['id']}").status_code == 204
+    assert http.delete(f"/v1/holds/{held.json()['id']}").status_code == 404
+    assert http.post("/v1/holds", json={"stream": "door", "reason": "all"}).json()["span"] is None
+    assert http.delete("/v1/streams/door").status_code == 409
+    assert http.delete("/v1/streams/door?force=true").status_code == 200
+
+
+def test_a_clip_is_saved_under_a_name(http: httpx.Client, films: Path) -> None:
+    add(http, "door", films / "red.mp4")
+    where = "/v1/streams/door/clip?from=00:03&to=00:06"
+    assert http.get(where).headers["content-disposition"].startswith("inline")
+    saved = http.get(f"{where}&download=true").headers["content-disposition"]
+    assert saved == 'attachment; filename="door-20260714T100003Z.mp4"'
+
+
+def test_a_policy_is_chosen_per_stream_and_changed(http: httpx.Client, films: Path) -> None:
+    wrong = {"name": "a", "source": str(films / "plain.mp4"), "sampling": "often"}
+    assert http.post("/v1/streams", json=wrong).status_code == 400
+    assert http.get("/v1/streams").json() == []
+    added = http.post("/v1/streams", json={**wrong, "sampling": "rate:2"})
+    assert (added.status_code, added.json()["sampling"]) == (201, "rate:2")
+    wait_for(lambda: http.get("/v1/streams/a").json()["state"] == "finished")
+    assert http.get("/v1/streams/a").json()["counters"]["captured"] == 8, "four seconds at two a second"
+    assert http.patch("/v1/streams/a", json={"sampling": "keys"}).json()["sampling"] == "keys"
+    assert http.patch("/v1/streams/a", json={"sampling": "often"}).status_code == 400
+    assert "hindsight_pictures_skipped" in http.get("/metrics").text

@@ -1,0 +1,63 @@
+"""Stretches that are held as evidence: nothing of them goes until a person releases them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import delete, select
+
+from ingest.errors import NotFound
+from ingest.records import Moment, Scope, Span, StreamId
+from memory.store import schema
+from memory.store.database import Database
+from memory.store.rows import ChapterRow, Hold
+from memory.store.timeline import EVERYWHERE, within
+
+ALWAYS = Span(Moment(0), Moment(2**62))
+"""A whole stream, with what is still to come."""
+
+
+class Holds:
+    """What is held, and why."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def place(self, stream: StreamId, span: Span, reason: str, now: Moment) -> Hold:
+        """Hold `span` of a stream from now on."""
+        values = {"stream": stream, "start": span.start, "end": span.end, "reason": reason, "placed": now}
+        with self._database.write() as connection:
+            identity = connection.execute(schema.holds.insert().values(values)).inserted_primary_key
+        assert identity is not None
+        return Hold(int(identity[0]), stream, span, reason, now)
+
+    def all(self, scope: Scope = EVERYWHERE) -> list[Hold]:
+        """Holds that overlap the scope, oldest first."""
+        table = schema.holds
+        with self._database.read() as connection:
+            rows = connection.execute(select(table).where(*within(table, scope)).order_by(table.c.id))
+            return [Hold(r.id, StreamId(r.stream), Span(r.start, r.end), r.reason, Moment(r.placed)) for r in rows]
+
+    def released(self, stream: StreamId, rows: Iterable[ChapterRow]) -> list[ChapterRow]:
+        """Those of `rows` of which nothing is held."""
+        held = [hold.span for hold in self.all(Scope((stream,)))]
+        return [row for row in rows if not any(span.overlaps(row.span) for span in held)]
+
+    def release(self, identity: int) -> None:
+        """Raises `NotFound`."""
+        with self._database.write() as connection:
+            gone = connection.execute(delete(schema.holds).where(schema.holds.c.id == identity)).rowcount
+        if not gone:
+            raise NotFound(f"There is no hold {identity}.", advice="`hindsight holds` lists them.")
+
+
+def overlapped(spans: Iterable[Span], by: Sequence[Span], margin: int = 0) -> list[bool]:
+    """Of each of `spans`, whether one of `by`, widened by `margin` microseconds, overlaps it; both in order."""
+    found, at, reach = [], 0, None
+    for span in spans:
+        while at < len(by) and by[at].start - margin < span.end:
+            end = by[at].end + margin
+            reach = end if reach is None else max(reach, end)
+            at += 1
+        found.append(reach is not None and reach > span.start)
+    return found

@@ -1,0 +1,137 @@
+"""What is worth keeping stays: around alerts and events longer, and what is held as evidence whatever comes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingest.clock import FakeClock
+from ingest.errors import Conflict, NotFound
+from ingest.records import Alert, Feature, Moment, Scope, Segment, Span
+from memory.memory import Memory
+from memory.store.holds import ALWAYS, overlapped
+from tests.memory.conftest import DOOR, START, OpenMemory, feature, seen, span
+
+HOUR_S = 3600.0
+
+
+def recordings(memory: Memory, folder: Path, count: int, size: int = 1000) -> None:
+    """A segment every minute."""
+    for number in range(count):
+        path = folder / f"{number}.mp4"
+        path.write_bytes(bytes(size))
+        memory.remember.handle([Segment(DOOR, 0, span(number * 60, number * 60 + 60), str(path), size)])
+
+
+def left(folder: Path) -> list[int]:
+    return sorted(int(path.stem) for path in folder.glob("*.mp4"))
+
+
+def something_enters(at_s: float) -> Feature:
+    return feature(at_s, observations=(seen(at_s, at_s + 2, kind="event", label="enters"),))
+
+
+def alert(memory: Memory, at_s: float) -> None:
+    when = span(at_s, at_s + 5)
+    memory.store.alerts.save(Alert("rule", DOOR, when, 0.9, when.start, "because"))
+
+
+def pass_time(memory: Memory, clock: FakeClock, hours: float) -> None:
+    for _ in range(int(hours * 2)):
+        clock.advance(1800)
+        memory.enforce()
+        memory.enforce()
+
+
+def test_what_happened_decides_how_long_it_stays(open_memory: OpenMemory, tmp_path: Path, clock: FakeClock) -> None:
+    memory = open_memory(keep_recordings_s=2 * HOUR_S, keep_events_s=20 * HOUR_S, keep_alerts_s=40 * HOUR_S)
+    recordings(memory, tmp_path, 20)
+    memory.remember.handle([something_enters(5 * 60 + 40)])
+    alert(memory, 12 * 60 + 5)
+    memory.store.holds.place(DOOR, span(17 * 60 + 1, 17 * 60 + 2), "Case 4711", clock.now())
+    memory.enforce()
+    pass_time(memory, clock, 15)
+    assert left(tmp_path) == [5, 6, 11, 12, 17], "with half a minute around the event and the alert"
+    pass_time(memory, clock, 12)
+    assert left(tmp_path) == [11, 12, 17]
+    pass_time(memory, clock, 20)
+    assert left(tmp_path) == [17]
+    memory.store.holds.release(memory.store.holds.all()[0].id)
+    pass_time(memory, clock, 1)
+    assert left(tmp_path) == []
+
+
+def test_a_budget_takes_what_is_worth_least_first_and_never_what_is_held(
+    open_memory: OpenMemory, tmp_path: Path, clock: FakeClock
+) -> None:
+    memory = open_memory(budget_bytes=10_000)
+    recordings(memory, tmp_path, 4)
+    memory.remember.handle([something_enters(30)])
+    alert(memory, 60 + 35)
+    memory.store.holds.place(DOOR, span(125, 130), "Case 4711", clock.now())
+    recordings(memory, tmp_path, 20, size=1000)
+    memory.enforce()
+    assert {0, 1, 2} <= set(left(tmp_path))
+    assert len(left(tmp_path)) == 8
+    recordings(memory, tmp_path, 20, size=3000)
+    memory.enforce()
+    assert 2 in left(tmp_path)
+    assert len(left(tmp_path)) == 2, "the held one, and the newest of what is worth most"
+
+
+def test_everything_held_is_more_than_any_budget(open_memory: OpenMemory, tmp_path: Path, clock: FakeClock) -> None:
+    memory = open_memory(budget_bytes=3_000, keep_recordings_s=HOUR_S)
+    memory.store.holds.place(DOOR, ALWAYS, "All of it", clock.now())
+    recordings(memory, tmp_path, 20)
+    memory.remember.handle([feature(at) for at in range(0, 300, 5)])
+    before = memory.store.features.log(DOOR), memory.store.chapters.all(Scope((DOOR,)))
+    pass_time(memory, clock, 8)
+    assert left(tmp_path) == list(range(20))
+    assert [row.path for row in memory.store.chapters.all(Scope((DOOR,)), levels=["chapter"])] == [
+        row.path for row in before[1] if row.level == "chapter"
+    ]
+
+
+def test_erasing_what_is_held_is_refused_and_told_how_it_can_be_done(
+    open_memory: OpenMemory, tmp_path: Path, clock: FakeClock
+) -> None:
+    memory = open_memory()
+    recordings(memory, tmp_path, 5)
+    hold = memory.store.holds.place(DOOR, span(130, 140), "Case 4711", clock.now())
+    for wish in (span(100, 131), None):
+        with pytest.raises(Conflict) as caught:
+            memory.erase(DOOR, wish)
+        assert "Case 4711" in caught.value.message
+        assert f"release {hold.id}" in caught.value.advice
+    assert left(tmp_path) == [0, 1, 2, 3, 4]
+    memory.erase(DOOR, span(0, 60))
+    assert left(tmp_path) == [1, 2, 3, 4], "what is beside it goes as before"
+    memory.erase(DOOR, span(120, 180), force=True)
+    assert left(tmp_path) == [1, 3, 4]
+    with pytest.raises(NotFound):
+        memory.store.holds.release(99)
+
+
+def test_a_hold_outlives_a_restart_and_goes_with_its_stream(open_memory: OpenMemory, clock: FakeClock) -> None:
+    memory = open_memory()
+    memory.store.holds.place(DOOR, ALWAYS, "Case 4711", clock.now())
+    memory = open_memory()
+    assert [hold.reason for hold in memory.store.holds.all()] == ["Case 4711"]
+    memory.erase(DOOR, force=True)
+    assert memory.store.holds.all() == []
+
+
+spans = st.lists(st.tuples(st.integers(0, 1000), st.integers(1, 60)), max_size=30).map(
+    lambda pairs: sorted(Span(Moment(START + at), Moment(START + at + long)) for at, long in pairs)
+)
+
+
+@given(pieces=st.lists(st.integers(1, 90), max_size=30), by=spans, margin=st.integers(0, 50))
+def test_overlapping_is_what_trying_every_pair_says(pieces: list[int], by: list[Span], margin: int) -> None:
+    ends = [START + sum(pieces[: n + 1]) for n in range(len(pieces))]
+    ours = [Span(Moment(end - long), Moment(end)) for end, long in zip(ends, pieces, strict=True)]
+    wide = [Span(Moment(one.start - margin), Moment(one.end + margin)) for one in by]
+    assert overlapped(ours, by, margin) == [any(one.overlaps(other) for other in wide) for one in ours]
