@@ -202,12 +202,12 @@ def test_a_bomb_is_told_and_harms_no_one(name: str, tmp_path: Path) -> None:
     with Decoder("probe", source_details(parse(str(path)), ()), Limits(memory_mb=512, cpu_s=8)) as decoder:
         told = looked_at(decoder)
     assert told in {"read", "not-video", "broken-video", "too-large", "decoder-died"}
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - begun < 90
 
 
 def looked_at(decoder: Decoder) -> str:
     try:
-        info = decoder.result(20)
+        info = decoder.result(90)
     except HindsightError as error:
         return error.code
     return "read" if info["width"] * info["height"] <= Limits().max_pixels else "too large, and let in"
