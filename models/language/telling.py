@@ -51,9 +51,10 @@ class Teller:
         return f"{self.span(stream, span)}{self.where(stream)}{self.cite(stream, span)}"
 
     def cite(self, stream: StreamId, span: Span) -> str:
-        """The exhibit that overlaps most, as " [2]"; nothing when none shows it."""
+        """The exhibit that shows it most closely, as " [2]"; nothing when none does. One that shows much else beside
+        it would send a reader to another moment."""
         shared = [
-            (common.duration, -exhibit.number)
+            (common.duration / max(exhibit.hit.span.hull(span).duration, 1), -exhibit.number)
             for exhibit in self._exhibits
             if exhibit.hit.stream == stream and (common := exhibit.hit.span.intersection(span)) is not None
         ]
@@ -64,8 +65,7 @@ class Teller:
 
     def unseeing(self, gap: Gap) -> str:
         """ "frozen 14:00:00–14:10:00": when pictures came and showed nothing."""
-        where = f" on {gap.stream}" if self._several else ""
-        return f"{gap.reason} {self.span(gap.stream, gap.span)}{where}"
+        return f"{gap.reason} {self.span(gap.stream, gap.span)}{self.where(gap.stream)}"
 
     def searched(self, evidence: Evidence) -> str:
         return join([f"{self.name(stream)}, {self.span(stream, span)}" for stream, span in evidence.searched])

@@ -10,6 +10,7 @@ const BEFORE_MS = 10_000;
 const AFTER_MS = 110_000;
 const LIVE_EVERY_MS = 1000;
 const SPEEDS = [1, 2, 4, 8, 0.5];
+const NOTHING = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw==";
 const RUNNING = new Set(["live", "reading", "connecting", "stalled", "offline", "frozen", "dark"]);
 
 export function mountPlayer(root) {
@@ -71,6 +72,7 @@ class Player {
     const running = RUNNING.has(stream.state);
     this.liveButton.hidden = !running;
     this.liveButton.textContent = stream.kind === "live" ? "Live" : "Newest";
+    this.flag(stream);
     if (state.live && !running && stream.span) this.begin(stream);
     else if (this.shownStream !== stream.id && (stream.span || running)) this.changed();
   }
@@ -87,12 +89,19 @@ class Player {
       return;
     }
     set({ playhead: null });
+    this.showStill(NOTHING); // not the picture of another stream
+    this.say("Loading…");
     this.clock.textContent = "–";
     this.liveButton.hidden = !RUNNING.has(stream.state);
     if (this.wanted?.stream === stream.id) return;
     if (RUNNING.has(stream.state)) this.goLive();
     else if (stream.span) this.begin(stream);
     else this.say(stream.detail || "Nothing was seen on this stream.");
+  }
+
+  /** "LIVE" only over pictures that come now, not over the last one of a camera that is gone. */
+  flag(stream) {
+    this.liveFlag.hidden = !(state.live && stream?.kind === "live" && stream.state === "live");
   }
 
   begin(stream) {
@@ -104,9 +113,8 @@ class Player {
     this.wanted = null;
     this.video.pause();
     this.screen.classList.add("showing-still");
-    this.liveFlag.hidden = currentStream()?.kind !== "live";
-    this.say("");
     set({ live: true });
+    this.flag(currentStream());
     this.tickLive();
   }
 
@@ -123,7 +131,7 @@ class Player {
       if (state.live && stream.id === state.current) {
         this.showStill(URL.createObjectURL(blob));
         this.at(moment ?? parse(stream.span.end));
-        this.say(["offline", "stalled", "frozen", "dark"].includes(stream.state) ? stream.detail : "");
+        this.say(stream.detail);
       }
     } catch (error) {
       this.say(stream.detail || error.message, stream.detail ? "" : error.advice);

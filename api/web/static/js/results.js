@@ -51,7 +51,7 @@ export function finePrint({ searched, gaps = [], unknown = [], unsure = [], extr
 /** Where to look: this stream or all, and when. Returns {element, value()}. */
 export function whereFields(state) {
   const all = el("select", { class: "scope", "aria-label": "Which streams" }, el("option", { value: "one" }, "This stream"), el("option", { value: "all" }, "All streams"));
-  const from = el("input", { placeholder: "from last hour", "aria-label": "From", autocomplete: "off" });
+  const from = el("input", { placeholder: "from 14:00", "aria-label": "From", autocomplete: "off" });
   const to = el("input", { placeholder: "to now", "aria-label": "To", autocomplete: "off" });
   const element = el("div", { class: "where" }, all, from, to);
   const value = () => ({

@@ -10,6 +10,7 @@ import { iso, parse } from "./time.js";
 import { failed } from "./toast.js";
 
 const EVERY_MS = 2000;
+const MOST_BESIDE = 22;
 const STATES = {
   connecting: "Connecting", live: "Live", reading: "Reading", finished: "Ready", stalled: "Stalled",
   offline: "Offline", paused: "Paused", failed: "Failed", frozen: "Frozen", dark: "Dark",
@@ -85,13 +86,18 @@ function update(row, stream) {
   badge.textContent = STATES[stream.state] ?? stream.state;
   badge.className = `badge ${stream.state}`;
   const reading = stream.state === "reading" && stream.progress !== null;
-  row.querySelector(".stream-detail").textContent = reading ? `${Math.round(stream.progress * 100)} %` : stream.detail;
+  row.querySelector(".stream-detail").textContent = reading ? `${Math.round(stream.progress * 100)} %` : short(stream.detail);
   row.querySelector(".stream-choose").title = stream.detail ? `${stream.source}\n${stream.detail}` : stream.source;
   row.querySelector(".stream-more").setAttribute("aria-label", `More about ${stream.name}`);
   const progress = row.querySelector("progress");
   progress.hidden = !reading;
   if (reading) progress.value = stream.progress;
   thumbnail(row.querySelector("img"), stream);
+}
+
+/** What has room beside the state; all of it stands in the tooltip and over the picture. */
+function short(detail) {
+  return detail.length <= MOST_BESIDE ? detail : "";
 }
 
 /** The middle of a file that was read, else the newest remembered picture, at most every ten seconds. */
