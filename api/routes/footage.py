@@ -40,6 +40,7 @@ def thumbnail(stream: str, parts: Parts, at: At = "now") -> Response:
     return _jpeg(parts.footage.thumbnail(parts.store.streams.get(stream), _moment(at, stream, parts)))
 
 
+@router.head("/clip", include_in_schema=False)
 @router.get("/clip", response_class=FileResponse, responses=_MP4)
 def clip(
     stream: str,
