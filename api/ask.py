@@ -9,6 +9,7 @@ from api.absence import no_footage, not_found, nothing_of_note
 from api.citations import Checked, supported
 from api.find import Finder, Found, blind, watched
 from api.highlights import moments
+from api.recollecting import with_recollection
 from api.refining import Refiner
 from api.schemas import AnswerOut, AskIn, SearchedOut
 from api.scope import Place, Scopes
@@ -102,6 +103,7 @@ class Asker:
             yield text
             yield self._answer(request, place, _Written(text, evidence), timings)
             return
+        evidence = with_recollection(evidence, self._system, self._memories.memory)
         checked = Checked({exhibit.number for exhibit in evidence.exhibits})
         for piece in self._system.answer(request.question, evidence):
             if "first_token" not in timings.steps:

@@ -22,6 +22,7 @@ from api.lookout import Lookout
 from api.metrics import Metrics, Watched
 from api.notify import Courier
 from api.profile import Models, chosen
+from api.recollecting import recollecting
 from api.refining import Refiner
 from api.rules import Rules
 from api.scope import Scopes
@@ -78,6 +79,7 @@ class Service:
             self.memory.remember,
             self._watch,
             Lookout(store, clock, settings),
+            *recollecting(self.models.system, self.memory, settings.recollections_mb),
         )
         self.bus = MemoryBus(groups(self._stages), ledger=self.ledger, clock=clock)
         self._fleet = Fleet(self.bus, self.guard, self.ledger, clock)
@@ -169,6 +171,7 @@ def open_memory(settings: Settings, models: Models, ledger: Ledger, clock: Clock
     budget = settings.memory_budget_mb
     options = MemoryOptions(
         budget_bytes=None if budget is None else budget * 1_000_000,
+        recollections_bytes=settings.recollections_mb * 1_000_000,
         keep_recordings_s=settings.keep_recordings_hours * 3600,
         keep_events_s=settings.keep_events_hours * 3600,
         keep_alerts_s=settings.keep_alerts_hours * 3600,

@@ -62,6 +62,9 @@ class Settings(BaseSettings):
     keep_events_hours: float = Field(168, ge=0, description="How long at least, where something came, went or changed.")
     keep_alerts_hours: float = Field(720, ge=0, description="How long at least, around an alert.")
     memory_budget_mb: int | None = Field(None, ge=1, description="Most memory per stream, in MB; none if unset.")
+    recollections_mb: int = Field(
+        1000, ge=0, description="Most per stream, in MB, of what MA-LMM itself remembers of chapters; 0 keeps none."
+    )
     database: str = Field("", description="SQLAlchemy URL; a SQLite file in the data folder if empty.")
     upload_limit_gb: float = Field(64, gt=0, description="Largest upload.")
     clip_cache_mb: int = Field(2048, ge=0, description="Most disk for clips that were cut, in MB.")

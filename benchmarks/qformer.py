@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from models.parts.banked_context import Memory, Recollection, ReprojectingMemory
+from models.parts.banked_context import Banks, Memory, ReprojectingMemory
 from models.parts.memory_bank import Bank
 from models.parts.packed import pack
 from models.parts.qformer import QFormer, QFormerConfig, Text
@@ -54,7 +54,7 @@ class Way:
     """A way to look at a frame: a network and its memory; wall and processor seconds of each frame."""
 
     former: QFormer
-    memory: Recollection
+    memory: Banks
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
 

@@ -400,6 +400,16 @@ class Exhibit:
     observations: tuple[Observation, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Recollection:
+    """What a video-language system remembers of a stretch of a stream: bytes that mean something to it alone."""
+
+    stream: StreamId
+    span: Span
+    frames: int
+    data: bytes
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Evidence:
     """Everything an answer may be built from.
@@ -420,6 +430,8 @@ class Evidence:
     """Moment zero of each file stream, so that times can be told as offsets into the file."""
     names: tuple[tuple[StreamId, str], ...] = ()
     """What people call each stream."""
+    recollection: Recollection | None = None
+    """What the system that is asked remembers of the best exhibit's time, where that can be watched no more."""
 
 
 # --- standing questions ----------------------------------------------------------------------------------------
@@ -480,6 +492,6 @@ Record: TypeAlias = (
 
 RECORD_TYPES: tuple[type[Any], ...] = (
     Span, Box, Mark, Frame, Sound, Segment, Coverage, Gap, StateChange, Ended, Heard, Observation, Word, Utterance,
-    Feature, Query, Scope, Hit, Picture, Exhibit, Evidence, Schedule, Rule, Alert,
+    Feature, Query, Scope, Hit, Picture, Exhibit, Recollection, Evidence, Schedule, Rule, Alert,
 )  # fmt: skip
 """Every record `wire` may carry."""

@@ -23,6 +23,7 @@ from memory import durable
 from memory.chapter_files import ChapterFiles
 from memory.chapters import Sealer
 from memory.detail import Detail
+from memory.recollections import Recollections
 from memory.store import schema
 from memory.store.facts import Erasure
 from memory.store.rows import ChapterRow
@@ -78,12 +79,14 @@ class Eraser:
         self,
         store: Store,
         rebuilding: Rebuilding,
+        recollections: Recollections,
         lock: RLock,
         changed: Callable[[StreamId], Mapping[str, int]],
     ) -> None:
         """`changed` brings the index and the open chapters up to date and returns index entries per owner."""
         self._store = store
         self._rebuilding = rebuilding
+        self._recollections = recollections
         self._files = rebuilding.files
         self._lock = lock
         self._changed = changed
@@ -106,6 +109,7 @@ class Eraser:
         probe("during erase")
         removed: Counter[str] = Counter()
         self._recordings(erasure, removed)
+        removed["recollections"] += self._recollections.forget(erasure.stream, erasure.span)
         self._chapters(erasure, removed)
         with self._store.database.write() as connection:
             self._rows(connection, erasure, removed)
@@ -177,6 +181,7 @@ class Eraser:
             segment.owned and Path(segment.path).exists()
             for segment in self._store.timeline.segments(erasure.stream, erasure.span)
         )
+        left["recollections"] = self._recollections.count(erasure.stream, erasure.span)
         left["chapter files"] = len(self._files.names() - set(self._store.chapters.paths()))
         return tuple(sorted(name for name, count in left.items() if not count))
 

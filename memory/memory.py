@@ -23,6 +23,7 @@ from memory.erase import Eraser, Rebuilding, Receipt
 from memory.indexing import Indexing
 from memory.pyramid import Lengths, Pyramid
 from memory.recall import Recall
+from memory.recollections import Recollections
 from memory.remember import Cut, RememberStage
 from memory.retention import Bounds, BudgetReport, Retention
 from memory.shedding import Shedding
@@ -58,6 +59,8 @@ class MemoryOptions:
     """Recordings of something that came or went stay at least so long."""
     keep_alerts_s: float = 0.0
     """Recordings around an alert stay at least so long."""
+    recollections_bytes: int = 1 << 30
+    """Per stream, of what a video-language system itself remembers; within the budget, where there is one."""
     snapshot_entries: int = 20_000
     """The index is written after so many new entries, and when the memory closes."""
     probe: Probe = no_probe
@@ -101,11 +104,14 @@ class Memory:
         self.index = self._indexing.index
         self.recall = Recall(store, self.index, detail)
         self._sealer = sealer = Sealer(store, files, options.bank_length)
-        cut = Cut(seconds(options.chapter_s), options.chapter_max_frames)
+        self.cut = cut = Cut(seconds(options.chapter_s), options.chapter_max_frames)
         self.remember = RememberStage(store, self._seal, ledger, cut, self._lock, clock)
-        shedding = Shedding(store, files, Pyramid(store, files, detail, options.lengths))
-        self._retention = Retention(store, shedding, clock, options.bounds)
-        self._eraser = Eraser(store, Rebuilding(store, files, detail, sealer), self._lock, self._changed)
+        recollections = Recollections(folder / "recollections", store, self._lock, options.recollections_bytes)
+        self.recollections = recollections
+        shedding = Shedding(store, files, Pyramid(store, files, detail, options.lengths), recollections)
+        self._retention = Retention(store, shedding, recollections, clock, options.bounds)
+        rebuilding = Rebuilding(store, files, detail, sealer)
+        self._eraser = Eraser(store, rebuilding, recollections, self._lock, self._changed)
         self._doctor = Doctor(store, files, detail, self._indexing)
         self._eraser.resume()
         self._indexing.refresh()

@@ -14,6 +14,7 @@ from ingest.records import (
     Coverage,
     Ended,
     Feature,
+    Frame,
     Gap,
     Heard,
     Moment,
@@ -47,16 +48,13 @@ class Cut:
     length_us: int
     frames: int
 
-    def between(self, opened: Open, feature: Feature) -> bool:
-        return (
-            feature.origin == "frame"
-            and opened.frames > 0
-            and (
-                feature.epoch != opened.epoch
-                or feature.moment // _HOUR != opened.start // _HOUR
-                or feature.moment - opened.start >= self.length_us
-                or opened.frames >= self.frames
-            )
+    def between(self, opened: Open, frame: Feature | Frame) -> bool:
+        """Whether a picture, or what was made of it, begins another chapter than the one that is open."""
+        return opened.frames > 0 and (
+            frame.epoch != opened.epoch
+            or frame.moment // _HOUR != opened.start // _HOUR
+            or frame.moment - opened.start >= self.length_us
+            or opened.frames >= self.frames
         )
 
 
@@ -108,7 +106,8 @@ class RememberStage:
         for record in batch:
             if isinstance(record, Feature):
                 opened = self._opened(record.stream)
-                if opened is not None and self._cut.between(opened, record) and self._is_new(record, pending):
+                full = opened is not None and record.origin == "frame" and self._cut.between(opened, record)
+                if full and self._is_new(record, pending):
                     self._write(pending)
                     pending = []
                     self._seal(record.stream)

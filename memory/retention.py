@@ -17,6 +17,7 @@ from sqlalchemy import delete, func, select
 from ingest.clock import Clock
 from ingest.records import Scope, Segment, Span, StreamId, seconds
 from memory import durable
+from memory.recollections import Recollections
 from memory.shedding import TEXT_ROW, Shedding
 from memory.store import schema
 from memory.store.holds import overlapped
@@ -105,8 +106,11 @@ class Bounds:
 class Retention:
     """Keeps streams within their age and their bytes, oldest detail first."""
 
-    def __init__(self, store: Store, shedding: Shedding, clock: Clock, bounds: Bounds) -> None:
+    def __init__(
+        self, store: Store, shedding: Shedding, recollections: Recollections, clock: Clock, bounds: Bounds
+    ) -> None:
         self._store = store
+        self._recollections = recollections
         self._shedding = shedding
         self._clock = clock
         self._steady = SteadyClock(store, clock)
@@ -196,6 +200,7 @@ class Retention:
         words = func.length(observations.text) + func.length(observations.label) + func.length(observations.key)
         spent = self._store.chapters.bytes(stream)
         spent["tokens"] = 0  # what a language model reads of a picture is made anew from the recording
+        spent["recollections"] = self._recollections.size(stream)
         spent["index"] = self._store.chapters.indexed(stream)
         spent[OPEN] = self._opened(stream)
         with self._store.database.read() as connection:

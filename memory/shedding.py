@@ -1,8 +1,8 @@
 """What a stream's memory gives up when it outgrows its budget: oldest detail first, then what is least new.
 
-Fine features and thumbnails go by age, hour by hour, when chapters fold; then hours fold into days, and the pictures of
-the oldest summaries go. What is left are slots, and of those none is worth more for being young: over all of the
-stream's time those merge that lose least by it.
+What a video-language system remembers beside it goes before all else. Fine features and thumbnails go by age, hour by
+hour, when chapters fold; then hours fold into days, and the pictures of the oldest summaries go. What is left are
+slots, and of those none is worth more for being young: over all of the stream's time those merge that lose least by it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from ingest.records import Scope, StreamId
 from memory.chapter_files import ChapterFiles
 from memory.condense import by_kind, condensed, shares
 from memory.pyramid import Pyramid
+from memory.recollections import Recollections
 from memory.store import schema
 from memory.store.rows import ChapterRow, Level
 from memory.store.store import Store
@@ -33,14 +34,22 @@ TEXT_ROW: Final = 100
 class Shedding:
     """Makes room in one stream's memory."""
 
-    def __init__(self, store: Store, files: ChapterFiles, pyramid: Pyramid) -> None:
+    def __init__(self, store: Store, files: ChapterFiles, pyramid: Pyramid, recollections: Recollections) -> None:
         self._store = store
+        self._recollections = recollections
         self._files = files
         self._pyramid = pyramid
 
     def shed(self, stream: StreamId, excess: int) -> None:
         """Free so many bytes, as far as there are any to free."""
-        for step in (self._fold_hours, self._drop_detail, self._fold_days, self._drop_pictures, self._thin):
+        for step in (
+            self._recollections.shed,
+            self._fold_hours,
+            self._drop_detail,
+            self._fold_days,
+            self._drop_pictures,
+            self._thin,
+        ):
             if excess > 0:
                 excess -= step(stream, excess)
 

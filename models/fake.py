@@ -18,8 +18,10 @@ from ingest.records import (
     Moment,
     Pixels,
     Query,
+    Recollection,
     Sound,
     Span,
+    StreamId,
     Utterance,
     Vector,
 )
@@ -114,6 +116,32 @@ class FakeGrounder(FakeSystem):
     def ground(self, event: str, evidence: Evidence) -> list[Span]:
         spans = [exhibit.hit.span for exhibit in evidence.exhibits]
         return [Span(Moment(one.start + one.duration // 3), Moment(one.end - one.duration // 3)) for one in spans]
+
+
+class FakeRecollector(FakeSystem):
+    """Also remembers: how many frames it watched. An answer from a recollection says so."""
+
+    id = "fake-recollector-1"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._watched: dict[StreamId, list[Moment]] = {}
+
+    def watch(self, frames: Sequence[Frame]) -> None:
+        for frame in frames:
+            self._watched.setdefault(frame.stream, []).append(frame.moment)
+
+    def recollect(self, stream: StreamId) -> Recollection | None:
+        watched = self._watched.pop(stream, [])
+        if not watched:
+            return None
+        span = Span(watched[0], Moment(watched[-1] + MICROSECONDS))
+        return Recollection(stream, span, len(watched), str(len(watched)).encode())
+
+    def answer(self, question: str, evidence: Evidence) -> Iterator[str]:
+        if evidence.recollection is not None:
+            yield f"I remember {evidence.recollection.data.decode()} frames."
+        yield from super().answer(question, evidence)
 
 
 def _span(frame: Frame) -> Span:

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
-from ingest.records import Evidence, Feature, Frame, Pixels, Query, Sound, Span, Utterance
+from ingest.records import (
+    Evidence,
+    Feature,
+    Frame,
+    Pixels,
+    Query,
+    Recollection,
+    Sound,
+    Span,
+    StreamId,
+    Utterance,
+)
 
 
 class FrameEncoder(Protocol):
@@ -57,3 +68,15 @@ class Grounder(Protocol):
 
     def ground(self, event: str, evidence: Evidence) -> list[Span]:
         """Spans of the event, each inside an exhibit."""
+
+
+@runtime_checkable
+class Recollector(Protocol):
+    """A video system with a memory of its own: it watches while footage comes, and later answers from what it then
+    gave away, when that is the evidence's `recollection` and the footage is gone."""
+
+    def watch(self, frames: Sequence[Frame]) -> None:
+        """More frames of any streams, each stream's in order, into what is remembered of each."""
+
+    def recollect(self, stream: StreamId) -> Recollection | None:
+        """What was watched of a stream since the last time; it begins anew. None when nothing was."""

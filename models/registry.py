@@ -172,6 +172,12 @@ def _fake_grounder() -> VideoSystem:
     return FakeGrounder()
 
 
+def _fake_recollector() -> VideoSystem:
+    from models.fake import FakeRecollector
+
+    return FakeRecollector()
+
+
 _ENCODERS: Final[Mapping[str, Callable[..., FrameEncoder]]] = {
     "embedded": _embedded,
     "clip": _clip,
@@ -194,4 +200,5 @@ _SYSTEMS: Final[Mapping[str, Callable[..., VideoSystem]]] = {
     "transformers": _transformers,
     "fake": _fake_system,
     "fake-grounder": _fake_grounder,
+    "fake-recollector": _fake_recollector,
 }

@@ -21,7 +21,18 @@ from typing import IO, Any, Final, Literal, NoReturn, TypeVar
 from ingest import wire
 from ingest.clock import Clock, SystemClock
 from ingest.errors import Busy, DeadlineExceeded, Fatal, HindsightError, Poison, by_code
-from ingest.records import Evidence, Feature, Frame, Pixels, Query, Sound, Span, Utterance
+from ingest.records import (
+    Evidence,
+    Feature,
+    Frame,
+    Pixels,
+    Query,
+    Recollection,
+    Sound,
+    Span,
+    StreamId,
+    Utterance,
+)
 
 _BATCH: Final = 4
 """Frames a call: small, so that a question need not wait long for its turn."""
@@ -77,7 +88,7 @@ class ModelProcess:
 
     @property
     def about(self) -> Mapping[str, Any]:
-        """What the model says of itself: `id`, `dim`, `files` with their SHA-256, whether it `grounds`.
+        """What the model says of itself: `id`, `dim`, `files` with their SHA-256, whether it `grounds` or `recollects`.
 
         Starts the child if need be.
         """
@@ -251,7 +262,9 @@ class RemoteSystem:
 
     @classmethod
     def of(cls, process: ModelProcess) -> RemoteSystem:
-        """A system, and a `Grounder` as well if its model is one."""
+        """A system, and a `Grounder` or a `Recollector` as well if its model is one."""
+        if process.about["recollects"]:
+            return RemoteRecollector(process)
         return (RemoteGrounder if process.about["grounds"] else RemoteSystem)(process)
 
     def check(self) -> str:
@@ -271,6 +284,18 @@ class RemoteGrounder(RemoteSystem):
         for exhibit in evidence.exhibits:
             said = self._process.call("ground", (event, replace(evidence, exhibits=(exhibit,))))
             found += [inside for span in said if (inside := span.intersection(exhibit.hit.span))]
+        return found
+
+
+class RemoteRecollector(RemoteSystem):
+    """A system in a child process that remembers by itself. What it has not given away ends with the process."""
+
+    def watch(self, frames: Sequence[Frame]) -> None:
+        for start in range(0, len(frames), _BATCH):
+            self._process.call("watch", list(frames[start : start + _BATCH]))
+
+    def recollect(self, stream: StreamId) -> Recollection | None:
+        found: Recollection | None = self._process.call("recollect", stream)
         return found
 
 

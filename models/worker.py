@@ -46,7 +46,7 @@ from models.room import ran_out
 _METHODS: Final = {
     "encoder": ("encode", "encode_utterances", "encode_queries"),
     "transcriber": ("transcribe",),
-    "system": ("ground",),
+    "system": ("ground", "watch", "recollect"),
 }
 _ANSWERING: Final = ("begin", "next", "stop")
 _CHECK: Final = StreamId("check")
@@ -74,10 +74,8 @@ def main() -> None:
         return
     report = getattr(model, "report", None)
     files = [list(file) for file in report.files] if report is not None else []
-    grounds = hasattr(model, "ground")
-    wire.write(
-        replies, ("ready", {"id": model.id, "dim": getattr(model, "dim", 0), "files": files, "grounds": grounds})
-    )
+    can = {"grounds": hasattr(model, "ground"), "recollects": hasattr(model, "recollect")}
+    wire.write(replies, ("ready", {"id": model.id, "dim": getattr(model, "dim", 0), "files": files, **can}))
     served = _Served(model, kind)
     try:
         while True:

@@ -19,7 +19,7 @@ from models.parts.memory_bank import Bank, compress
 from models.parts.qformer import Context, Project
 
 
-class Recollection(Protocol):
+class Banks(Protocol):
     """What a streaming system asks of its memory, once per frame and in this order."""
 
     @property

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,9 @@ from torch.nn import functional as F
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from ingest.errors import Invalid
-from ingest.records import Evidence, Pixels
+from ingest.records import Evidence, Frame, Pixels, Recollection, StreamId
 from models.parts.asking import Answering, told
-from models.parts.banked_context import Memory, Recollection
+from models.parts.banked_context import Banks, Memory
 from models.parts.decoding import spell
 from models.parts.eva_vit import EvaConfig, EvaVit
 from models.parts.exhibits import Shot
@@ -35,6 +36,7 @@ from models.parts.llama_tokens import LlamaTokens
 from models.parts.packed import pack
 from models.parts.pixels import normalise, squash_clip
 from models.parts.qformer import QFormer, QFormerConfig, Text
+from models.parts.recollecting import Watched, opened, packed, resting_on, unpacked
 from models.parts.sampling import evenly
 from models.room import down_the_ladder
 from models.weights import Hollow, KeyMap, LoadReport, load
@@ -109,7 +111,7 @@ class MaLmm(nn.Module):
         placed: Tensor = visual + self.image_pe.weight[min(frame, self.config.frames - 1)]
         return placed
 
-    def look(self, memory: Recollection, visual: Tensor, text: Text, *, last: bool = False) -> Tensor:
+    def look(self, memory: Banks, visual: Tensor, text: Text, *, last: bool = False) -> Tensor:
         """One more frame [B, N, C], placed in time, through the Q-Former and into memory: rows [B, Q + L, hidden]."""
         memory.see(visual)
         queries = self.query_tokens.expand(len(visual), -1, -1)
@@ -117,7 +119,7 @@ class MaLmm(nn.Module):
         memory.settle(last=last)
         return rows
 
-    def watch(self, memory: Recollection, clip: Tensor, text: Text) -> Iterator[Tensor]:
+    def watch(self, memory: Banks, clip: Tensor, text: Text) -> Iterator[Tensor]:
         """A clip [B, 3, T, H, W] frame by frame: the Q-Former's rows [B, Q + L, hidden] after each."""
         frames = clip.shape[2]
         for frame in range(frames):
@@ -262,6 +264,7 @@ class MaLmmSystem:
         self.words = words
         self.options = options
         self.report: LoadReport | None = None
+        self._watching: dict[StreamId, Watched] = {}
 
     @classmethod
     def load(
@@ -293,8 +296,25 @@ class MaLmmSystem:
         memory.see(self._placed(picture, memory.frames))
         memory.settle()
 
+    def watch(self, frames: Sequence[Frame]) -> None:
+        """More frames of any streams into what is remembered of each."""
+        for frame in frames:
+            self.remember(opened(self._watching, frame, self.new_memory()), frame.pixels)
+
+    def recollect(self, stream: StreamId) -> Recollection | None:
+        """What was watched of a stream since the last time; it begins anew. None when nothing was."""
+        watched = self._watching.pop(stream, None)
+        return None if watched is None else packed(stream, watched, self.report)
+
     def answer(self, question: str, evidence: Evidence) -> Iterator[str]:
-        """Watch the pictures of the evidence in order of time with the question in mind, and say what it was."""
+        """Watch the pictures of the evidence in order of time with the question in mind, and say what it was.
+
+        Where there is a recollection, and it was made with these weights, that is what it answers from.
+        """
+        if (kept := evidence.recollection) is not None:
+            memory = unpacked(kept, self.report, self._device, self.options.cache_bytes)
+            if memory is not None:
+                return chain(self.answer_from(question, memory), (resting_on(evidence, kept),))
         shown = self.options.answering.look(evidence, self.options.frames)
         if self._official:
             shown = [shown[index] for index in evenly(len(shown), self.options.frames)]

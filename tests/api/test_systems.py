@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -21,9 +22,10 @@ from api.profile import chosen
 from api.settings import Settings
 from ingest.errors import Invalid, NotFound
 from ingest.guard import Guard
-from models.systems.ma_lmm import MaLmmConfig
+from ingest.records import Evidence, Recollection, StreamId
+from models.systems.ma_lmm import MaLmmConfig, MaLmmSystem
 from models.systems.opening import SIZES, open_system
-from tests.api.conftest import add, ask, running
+from tests.api.conftest import add, ask, running, wait_for
 from tests.models.systems.conftest import make_qwen2_vl
 from tests.models.test_blip_family import MA_LMM, write_ma_lmm
 
@@ -69,6 +71,49 @@ def test_ma_lmm_answers_in_the_service(settings: Settings, film: Path, tmp_path:
         checks = {check["name"]: check for check in http.get("/v1/health").json()["checks"]}
         assert checks["system"]["ok"]
         assert checks["system"]["detail"].startswith("it saw a picture")
+
+
+@pytest.mark.service
+def test_ma_lmm_answers_from_what_it_remembers_when_the_recording_is_gone(
+    settings: Settings, film: Path, tmp_path: Path
+) -> None:
+    folder = small_ma_lmm(tmp_path / "ma-lmm")
+    gone, stays = tmp_path / "gone.mp4", tmp_path / "stays.mp4"
+    for copy in (gone, stays):
+        shutil.copyfile(film, copy)
+    settings = settings.model_copy(update={"audio": False, "system": "ma-lmm", "system_folder": folder})
+    asked = "What happened?"
+    with running(settings, chosen(settings, Guard(settings.readable))) as (service, http):
+        door, yard = (StreamId(add(http, name, path)["id"]) for name, path in (("door", gone), ("yard", stays)))
+        kept = service.memory.recollections
+        wait_for(lambda: kept.size(door) and kept.size(yard))
+        watched = ask(http, asked, streams=["door"])["text"]
+        gone.unlink()
+    with running(settings, chosen(settings, Guard(settings.readable))) as (service, http):  # it is on disk
+        kept = service.memory.recollections
+        extent = service.store.streams.extent(door)
+        assert extent is not None
+        found = kept.of(door, extent)
+        assert found is not None
+        assert found.frames == 8  # one a second
+        answer = ask(http, asked, streams=["door"])
+        assert answer["found"], answer
+        assert answer["text"].split() == [*remembered(folder, found, asked), "[1]"]
+        assert answer["text"] != watched
+        assert {citation["stream_name"] for citation in answer["citations"]} == {"door"}
+        http.post("/v1/erase", json={"stream": "door", "from": "00:07", "to": "00:08"})
+        assert kept.size(door) == 0
+        assert kept.size(yard)
+        pictures = ask(http, asked, streams=["door"])  # key frames are left
+        assert pictures["found"], pictures
+        assert pictures["text"].split()[:-1] != remembered(folder, found, asked)
+
+
+def remembered(folder: Path, kept: Recollection, question: str) -> list[str]:
+    """What MA-LMM says of a recollection, asked by itself: its words."""
+    system = MaLmmSystem.load(folder, MA_LMM)
+    blind = Evidence((), recollection=kept)
+    return "".join(system.answer(question, blind)).split()
 
 
 @contextmanager

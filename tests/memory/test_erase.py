@@ -15,7 +15,7 @@ from memory.memory import Memory
 from tests.memory.conftest import DOOR, START, OpenMemory, direction, feature, frames_of, query, seen, span
 
 CANARY = 3
-KINDS = ("alerts", "chapter files", "features", "index entries", "observations", "recordings", "slots")
+KINDS = ("alerts", "chapter files", "features", "index entries", "observations", "recollections", "recordings", "slots")
 
 
 class Killed(BaseException):
