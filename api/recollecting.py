@@ -84,11 +84,13 @@ def recollecting(system: VideoSystem, memory: Memory, most_mb: int) -> tuple[Rec
 
 
 def with_recollection(evidence: Evidence, system: VideoSystem, memory: Memory) -> Evidence:
-    """For such a system: with what it remembers of the best exhibit's time, when that cannot be watched any more."""
+    """For such a system: with what it remembers of the best exhibit's time, when that cannot be watched any more, or
+    nothing is left to be shown of any exhibit."""
     if not isinstance(system, Recollector) or not evidence.exhibits:
         return evidence
     hit = evidence.exhibits[0].hit
     span = Span(hit.span.start, Moment(max(hit.span.end, hit.span.start + 1)))
-    if any(Path(segment.path).exists() for segment in memory.store.timeline.segments(hit.stream, span)):
+    recorded = any(Path(segment.path).exists() for segment in memory.store.timeline.segments(hit.stream, span))
+    if recorded and any(exhibit.pictures for exhibit in evidence.exhibits):
         return evidence
     return replace(evidence, recollection=memory.recollections.of(hit.stream, span))
