@@ -21,6 +21,7 @@ from api.housekeeping import Housekeeping
 from api.lookout import Lookout
 from api.metrics import Metrics, Watched
 from api.notify import Courier
+from api.playlist import Playlists
 from api.profile import Models, chosen
 from api.recollecting import recollecting
 from api.refining import Refiner
@@ -99,6 +100,7 @@ class Service:
         self.cameras = Cameras(self.guard)
         self.uploads = Uploads(self.streams, clock, settings)
         self.footage = Footage(store, settings)
+        self.playlists = Playlists(store, self.footage, self.scopes, clock)
         self.eraser = Eraser(self.memory, self._fleet, self.footage, self.uploads, self.scopes, views)
         self.holds = Holding(store, self.scopes, views, clock)
         refiner = Refiner(self.models.system, clock)

@@ -33,6 +33,17 @@ _HIT = {
     "clip_url": "/v1/streams/s1f0c2a9b3/clip?from=2026-11-23T14:02:09Z&to=2026-11-23T14:02:16Z",
     "observations": [_OBSERVATION],
 }
+PLAYLIST = """#EXTM3U
+#EXT-X-VERSION:7
+#EXT-X-TARGETDURATION:10
+#EXT-X-PLAYLIST-TYPE:VOD
+#EXT-X-INDEPENDENT-SEGMENTS
+#EXT-X-MAP:URI="segments/0-1795442530000000.mp4",BYTERANGE="1289@0"
+#EXT-X-PROGRAM-DATE-TIME:2026-11-23T14:02:10.000Z
+#EXTINF:10.000000,
+segments/0-1795442530000000.m4s
+#EXT-X-ENDLIST
+"""
 _SEARCHED = {"streams": ["door-cam"], "span": _HOUR}
 _SCHEDULE = {"days": [1, 2, 3, 4, 5], "start": "22:00", "end": "06:00", "timezone": "Europe/Berlin"}
 _RULE = {

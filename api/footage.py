@@ -39,23 +39,23 @@ class Footage:
         self._cutting: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
 
-    def clip(self, row: StreamRow, span: Span, *, exact: bool = False) -> Clip:
-        """Raises `NotFound` where there is no recording."""
+    def clip(self, row: StreamRow, span: Span, *, exact: bool = False, fragmented: bool = False) -> Clip:
+        """Raises `NotFound` where there is no recording. `fragmented`: for playlists."""
         if not span.duration:
             raise Invalid("The clip would be empty.", advice="Give an end after the start.")
         if span.duration > LONGEST_CLIP:
             raise TooLarge("Clips are at most 30 minutes long.", advice="Ask for a shorter stretch.")
         segments = self._store.timeline.segments(row.id, span)
-        if not segments or not self._store.timeline.coverage(row.id, span) or self._erased(row.id, span):
-            raise NotFound(
-                f"There is no recording of {row.name} then.", advice="Look at its coverage for what there is."
-            )
-        named = repr([(segment.path, segment.size, segment.span) for segment in segments]) + repr((span, exact))
+        if not segments or not self._store.timeline.coverage(row.id, span) or self.erased(row.id, span):
+            raise no_recording(row)
+        named = repr([(segment.path, segment.size, segment.span) for segment in segments]) + repr(
+            (span, exact, fragmented)
+        )
         key = hashlib.sha256(named.encode()).hexdigest()[:24]
         with self._lock:
             lock = self._cutting.setdefault(key, threading.Lock())
         with lock:
-            return self._kept(row.id, key) or self._cut(row.id, key, span, exact)
+            return self._kept(row.id, key) or self._cut(row.id, key, span, (exact, fragmented))
 
     def still(self, row: StreamRow, moment: Moment | None, *, max_side: int = 1280) -> Picture:
         """The picture shown at `moment`, the newest when it is None; a thumbnail where the recording is gone."""
@@ -63,7 +63,7 @@ class Footage:
             moment = self._newest(row)
         instant = Span(moment, Moment(moment + 1))
         lately = Span(Moment(moment - (NEWS_US if row.kind == "live" else 0)), instant.end)
-        if self._erased(row.id, instant) or not self._store.timeline.coverage(row.id, lately):
+        if self.erased(row.id, instant) or not self._store.timeline.coverage(row.id, lately):
             raise NotFound(f"There is no picture of {row.name} then.", advice="Look at its coverage for what there is.")
         segments = self._store.timeline.segments(row.id, instant)
         return still(segments, moment, max_side=max_side) if segments else self.thumbnail(row, moment)
@@ -100,7 +100,7 @@ class Footage:
             raise NotFound(f"Nothing of {row.name} has been seen yet.", advice="Wait for its first picture.")
         return mark.moment
 
-    def _erased(self, stream: StreamId, span: Span) -> bool:
+    def erased(self, stream: StreamId, span: Span) -> bool:
         """A user's own file still holds what was erased here: it is not shown all the same."""
         with self._store.database.read() as connection:
             return any(gone.overlaps(span) for gone in self._store.erasures.spans(connection, stream))
@@ -113,16 +113,17 @@ class Footage:
                 return Clip(path, span)
         return None
 
-    def _cut(self, stream: StreamId, key: str, span: Span, exact: bool) -> Clip:
+    def _cut(self, stream: StreamId, key: str, span: Span, how: tuple[bool, bool]) -> Clip:
+        exact, fragmented = how
         folder = self._folder / stream
         folder.mkdir(parents=True, exist_ok=True)
         unfinished = folder / f"{key}.part.mp4"
         try:
             segments = self._store.timeline.segments(stream, span)
-            covered = cut(segments, span, unfinished, exact=exact)
-            if self._erased(stream, covered):  # the key frame it begins at may lie in what was erased
-                covered = cut(segments, span, unfinished, exact=True)
-            if self._erased(stream, covered):
+            covered = cut(segments, span, unfinished, exact=exact, fragmented=fragmented)
+            if self.erased(stream, covered):  # the key frame it begins at may lie in what was erased
+                covered = cut(segments, span, unfinished, exact=True, fragmented=fragmented)
+            if self.erased(stream, covered):
                 raise NotFound("Part of this stretch was erased.", advice="Ask for a stretch that begins later.")
             path = folder / f"{key}-{covered.start}-{covered.end}.mp4"
             unfinished.rename(path)
@@ -130,6 +131,11 @@ class Footage:
             unfinished.unlink(missing_ok=True)
         self.trim()
         return Clip(path, covered)
+
+
+def no_recording(row: StreamRow) -> NotFound:
+    """Nothing was recorded then, or it is gone."""
+    return NotFound(f"There is no recording of {row.name} then.", advice="Look at its coverage for what there is.")
 
 
 def _span_of(path: Path) -> Span | None:

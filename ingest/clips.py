@@ -22,15 +22,23 @@ _WIDE: Final = seconds(12)
 """How far before the target to seek where the container has no index of key frames."""
 
 
-def cut(segments: Sequence[Segment], span: Span, out: Path, *, exact: bool = False, timeout_s: float = 60) -> Span:
+def cut(
+    segments: Sequence[Segment],
+    span: Span,
+    out: Path,
+    *,
+    exact: bool = False,
+    fragmented: bool = False,
+    timeout_s: float = 60,
+) -> Span:
     """Write an MP4 that browsers play, with sound; returns the span that it really covers.
 
-    H.264 is copied from the last key frame before the span; `exact`, and any other codec, is encoded anew. Raises
-    `NotFound` when no segment overlaps `span`.
+    H.264 is copied from the last key frame before the span; `exact`, and any other codec, is encoded anew.
+    `fragmented`: as players take it piece by piece. Raises `NotFound` when no segment overlaps `span`.
     """
     pieces = _overlapping(segments, span)
     part = out.with_name(out.name + ".part")
-    details = {"segments": pieces, "span": span, "out": str(part), "exact": exact}
+    details = {"segments": pieces, "span": span, "out": str(part), "exact": exact, "fragmented": fragmented}
     try:
         with Decoder("cut", details, Limits()) as decoder:
             covered: Span = decoder.result(timeout_s)
@@ -82,7 +90,7 @@ def cut_job(details: Mapping[str, Any], limits: Limits, emit: Emit) -> Span:
 
     with ExitStack() as stack:
         pieces = [(segment, stack.enter_context(open_segment(segment, limits))) for segment in details["segments"]]
-        return Cutting(pieces, details["span"], details["exact"]).write(details["out"])
+        return Cutting(pieces, details["span"], details["exact"]).write(details["out"], details["fragmented"])
 
 
 def open_segment(segment: Segment, limits: Limits) -> Any:

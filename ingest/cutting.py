@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ingest.clips import moment_of, seek_before
 from ingest.errors import NotFound
 from ingest.pictures import even
-from ingest.recording import stamped
+from ingest.recording import MUXING, stamped
 from ingest.records import MICROSECONDS, Moment, Segment, Span
 
 if TYPE_CHECKING:
@@ -32,11 +32,12 @@ class Cutting:
         self._copies = not exact and indexed and _alike([opened.video for _, opened in pieces], "h264")
         self._copies_sound = _alike([opened.audio for _, opened in pieces], "aac")
 
-    def write(self, out: str) -> Span:
+    def write(self, out: str, fragmented: bool = False) -> Span:
         """The file at `out`; returns what it covers."""
         import av
 
-        with av.open(out, "w", format="mp4", options={"movflags": "faststart"}) as container:
+        options = MUXING if fragmented else {"movflags": "faststart"}
+        with av.open(out, "w", format="mp4", options=dict(options)) as container:
             video, audio = self._tracks(container)
             for segment, opened in self._pieces:
                 self._copy_piece(segment, opened, video, audio)

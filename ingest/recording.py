@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 PART: Final = ".part"
 _COPIED_VIDEO: Final = ("h264", "hevc", "av1", "vp9", "mpeg4", "mjpeg", "mpeg2video")
 _COPIED_AUDIO: Final = ("aac", "mp3", "opus", "flac", "ac3")
-_MUXING: Final = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
+MUXING: Final = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
 _MICRO: Final = Fraction(1, MICROSECONDS)
 _NAME = re.compile(r"(\d+)-(\d+)-(\d+)\.mp4\.part")
 _LONGEST: Final = 6
@@ -176,7 +176,7 @@ class Recorder:
         self._folder.mkdir(parents=True, exist_ok=True)
         name = f"{line.epoch:05d}-{pts + line.offset}-{pts - dts}.mp4{PART}"
         path = self._folder / name
-        container = av.open(str(path), "w", format="mp4", options=_MUXING)
+        container = av.open(str(path), "w", format="mp4", options=MUXING)
         for track in (self._video, self._audio):
             if track is not None:
                 container.add_stream_from_template(track)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import FileResponse, RedirectResponse, Response
 
+from api.examples import PLAYLIST
+from api.playlist import iso, media
 from api.routes.parts import At, From, Parts, To
 from api.streams import slug
 from api.times import utc
@@ -20,6 +23,11 @@ _JPEG: Answers = {200: {"content": {"image/jpeg": {}}, "description": "A JPEG."}
 _MP4: Answers = {
     200: {"content": {"video/mp4": {}}, "description": "An MP4. `Hindsight-Span` says what it really covers."},
     206: {"content": {"video/mp4": {}}, "description": "The bytes asked for."},
+}
+_M3U8: Final = "application/vnd.apple.mpegurl"
+_HLS: Answers = {
+    200: {"content": {_M3U8: {"example": PLAYLIST}}, "description": "A playlist of fragmented MP4."},
+    307: {"description": "To the same with its beginning in numbers, so that a live playlist only ever grows."},
 }
 
 
@@ -65,6 +73,47 @@ def clip(
         filename=_named(row, found.span),
         content_disposition_type="attachment" if download else "inline",
     )
+
+
+@router.head("/playlist.m3u8", include_in_schema=False)
+@router.get("/playlist.m3u8", response_class=Response, responses=_HLS)
+def playlist(stream: str, parts: Parts, start: From = None, end: To = None) -> Response:
+    """HLS of any stretch of up to 24 hours, of a file 30 minutes. A camera's goes on where there is no `to`."""
+    row = parts.store.streams.get(stream)
+    span = parts.playlists.span(row, start, end)
+    live = row.kind == "live" and end is None
+    if live and start != iso(span.start):
+        return RedirectResponse(f"playlist.m3u8?{urlencode({'from': iso(span.start)}, safe=':')}", 307)
+    written = parts.playlists.write(row, span, live=live)
+    return Response(written, media_type=_M3U8, headers={"Cache-Control": "no-cache"})
+
+
+@router.head("/segments/{epoch}-{moment}.mp4", include_in_schema=False)
+@router.get("/segments/{epoch}-{moment}.mp4", response_class=FileResponse, responses=_MP4)
+def segment(stream: str, epoch: int, moment: int, parts: Parts) -> FileResponse:
+    """A recorded segment as it is stored, with range requests. Playlists name them."""
+    found = parts.playlists.segment(parts.store.streams.get(stream), epoch, Moment(moment))
+    return FileResponse(found.path, media_type="video/mp4", headers={"Cache-Control": "private, max-age=3600"})
+
+
+@router.head("/segments/{epoch}-{moment}.m4s", include_in_schema=False)
+@router.get("/segments/{epoch}-{moment}.m4s", response_class=Response, responses={200: _MP4[200]})
+def part(stream: str, epoch: int, moment: int, parts: Parts) -> Response:
+    """The pictures and sounds of a recorded segment, with times that go on from one segment to the next."""
+    found = parts.playlists.segment(parts.store.streams.get(stream), epoch, Moment(moment))
+    return Response(media(found), media_type="video/mp4", headers={"Cache-Control": "private, max-age=3600"})
+
+
+@router.head("/fragments.mp4", include_in_schema=False)
+@router.get("/fragments.mp4", response_class=FileResponse, responses=_MP4)
+def fragments(stream: str, parts: Parts, start: From = None, end: To = None) -> FileResponse:
+    """A stretch of a file as fragmented MP4, with range requests. Playlists name it."""
+    row = parts.store.streams.get(stream)
+    span = parts.scopes.span(start, end, row)
+    if span is None:
+        raise Invalid("It needs a start and an end.", advice="Give `from` and `to`.")
+    path = parts.footage.clip(row, span, fragmented=True).path
+    return FileResponse(path, media_type="video/mp4", headers={"Cache-Control": "private, max-age=3600"})
 
 
 def _named(row: StreamRow, span: Span) -> str:

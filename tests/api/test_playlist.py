@@ -1,0 +1,173 @@
+"""HLS of what is stored: real recordings, played by ffmpeg over HTTP."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from api.compose import Service
+from api.playlist import iso
+from api.settings import Settings
+from ingest import reading
+from ingest.child import source_details
+from ingest.limits import Limits
+from ingest.records import Coverage, Moment, Segment, Span, StreamId, seconds
+from ingest.sampling import Sampling
+from ingest.sources import parse
+from memory.store import StreamRow
+from tests.api.conftest import add, running
+from tests.media import Clip, make
+
+START = Moment(1_773_510_120_000_000)
+needs_ffmpeg = pytest.mark.skipif(shutil.which("ffprobe") is None, reason="needs Debian's ffmpeg")
+
+
+def played(http: httpx.Client, where: str) -> dict[str, int]:
+    """How many packets of pictures and of sound a player finds, all of them decoded without a word of complaint."""
+    url = str(http.base_url.join(where))
+    said = subprocess.run(
+        ["ffprobe", "-v", "error", "-count_frames", "-show_entries", "stream=codec_type,nb_read_frames", "-of",
+         "csv=p=0", url], capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert said.stderr == ""
+    found = re.findall(r"(video|audio),(\d+)", said.stdout)
+    return {kind: int(count) for kind, count in found}
+
+
+def record(film: Path, folder: Path, stream: str, start: Moment, monkeypatch: pytest.MonkeyPatch) -> list[Segment]:
+    """What the recorder makes of a camera that sends `film`."""
+    said: list[Any] = []
+    task = {
+        "stream": stream, "live": True, "epoch": 0, "starts_at": start, "sampling": asdict(Sampling()), "audio": True,
+        "resume": None, "heard": None, "skip": None, "folder": str(folder), "segment_s": 10.0,
+    }  # fmt: skip
+    monkeypatch.setattr(reading, "_asked_to_end", lambda: False)
+    reading.job({"source": source_details(parse(str(film)), ()), "task": task}, Limits(), said.append)
+    return [message for message in said if isinstance(message, Segment)]
+
+
+def camera(service: Service, http: httpx.Client, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Segment]:
+    """A camera that is paused and left 26 seconds, then a gap, then 12 seconds."""
+    stream = StreamId("s-cam")
+    row = StreamRow(stream, "cam", "live", "rtsp://127.0.0.1:9/cam", "", "paused", "", START, paused=True)
+    service.store.streams.add(row)
+    kept: list[Segment] = []
+    for epoch, (length, begin) in enumerate([(26.0, START), (12.0, Moment(START + seconds(60)))]):
+        film = make(folder / f"{epoch}.mp4", Clip(seconds=length))
+        found = record(film, folder / f"recorded-{epoch}", stream, begin, monkeypatch)
+        shift = begin - found[0].span.start
+        spans = [Span(Moment(one.span.start + shift), Moment(one.span.end + shift)) for one in found]
+        pairs = zip(found, spans, strict=True)
+        kept += [Segment(stream, epoch, span, one.path, one.size, one.first_pts) for one, span in pairs]
+    with service.store.database.write() as connection:
+        for segment in kept:
+            service.store.timeline.record(connection, segment)
+            service.store.timeline.record(connection, Coverage(stream, segment.epoch, segment.span))
+    return kept
+
+
+@needs_ffmpeg
+def test_a_camera_s_recordings_are_played_as_they_are_stored(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(settings) as (service, http):
+        kept = camera(service, http, tmp_path, monkeypatch)
+        asked = f"from={iso(kept[0].span.start)}&to={iso(kept[-1].span.end)}"
+        answer = http.get(f"/v1/streams/cam/playlist.m3u8?{asked}")
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "application/vnd.apple.mpegurl")
+        text = answer.text
+        assert text.endswith("#EXT-X-ENDLIST\n")
+        assert text.count("#EXT-X-MAP:") == 2
+        assert text.count("#EXT-X-DISCONTINUITY\n") == 1
+        lengths = [float(length) for length in re.findall(r"#EXTINF:([\d.]+)", text)]
+        assert sum(lengths) == pytest.approx(sum(one.span.duration for one in kept) / 1e6, abs=1e-3)
+        assert max(lengths) <= 10
+        dates = [datetime.fromisoformat(date) for date in re.findall(r"DATE-TIME:(\S+)", text)]
+        jumps = [
+            later - date - timedelta(seconds=length)
+            for date, later, length in zip(dates[:-1], dates[1:], lengths[:-1], strict=True)
+        ]
+        apart = next(s.span.start for s in kept if s.epoch == 1)
+        before = max(s.span.end for s in kept if s.epoch == 0)
+        assert [round(jump.total_seconds(), 2) for jump in jumps if abs(jump) > timedelta(milliseconds=5)] == [
+            round((apart - before) / 1e6, 2)
+        ]
+        pictures = played(http, f"/v1/streams/cam/playlist.m3u8?{asked}")
+        assert pictures["video"] == 38 * 25
+        assert pictures["audio"] >= 38 * 16_000 // 1024
+        part = kept[0]
+        whole = http.get(f"/v1/streams/cam/segments/{part.epoch}-{part.span.start}.mp4")
+        assert whole.content == Path(part.path).read_bytes()
+
+
+def test_a_playlist_without_an_end_only_grows(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(settings) as (service, http):
+        kept = camera(service, http, tmp_path, monkeypatch)
+        begin = iso(kept[0].span.start)
+        assert http.get("/v1/streams/cam/playlist.m3u8").status_code == 404  # nothing was seen yet
+        moved = http.get("/v1/streams/cam/playlist.m3u8?from=10 minutes ago")
+        assert moved.status_code == 307
+        assert moved.headers["location"].startswith("playlist.m3u8?from=20")
+        span = Span(kept[0].span.start, kept[-1].span.end)
+        row = service.store.streams.get("cam")
+        first = service.playlists.write(row, span, live=True)
+        later = Segment(row.id, 2, Span(Moment(span.end), Moment(span.end + seconds(10))), kept[0].path, kept[0].size)
+        with service.store.database.write() as connection:
+            service.store.timeline.record(connection, later)
+            service.store.timeline.record(connection, Coverage(row.id, 2, later.span))
+        grown = service.playlists.write(row, Span(span.start, later.span.end), live=True)
+        assert "#EXT-X-PLAYLIST-TYPE:EVENT" in first
+        assert "ENDLIST" not in grown
+        assert grown.startswith(first)
+        assert len(grown) > len(first)
+        too_long = http.get(f"/v1/streams/cam/playlist.m3u8?from={begin}")
+        assert (too_long.status_code, too_long.json()["advice"]) == (413, "Ask for a shorter stretch.")
+
+
+@needs_ffmpeg
+def test_a_file_is_copied_for_its_playlist_once(http: httpx.Client, films: Path, tmp_path: Path) -> None:
+    stream = add(http, "door", films / "two.mp4")
+    for where, pictures in (("", [120]), ("?from=00:03&to=00:06", [30, 31])):
+        assert http.get(f"/v1/streams/door/playlist.m3u8{where}").text.endswith("#EXT-X-ENDLIST\n")
+        assert played(http, f"/v1/streams/door/playlist.m3u8{where}")["video"] in pictures
+    assert len(list((tmp_path / "data" / "clips" / stream["id"]).iterdir())) == 2
+
+
+def test_what_has_no_recording_has_no_playlist(
+    settings: Settings, films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(settings) as (service, http):
+        kept = camera(service, http, tmp_path, monkeypatch)
+        add(http, "door", films / "two.mp4")
+        for where, status in (
+            ("nobody/playlist.m3u8", 404),
+            ("door/playlist.m3u8?from=00:40&to=00:50", 404),
+            ("door/playlist.m3u8?from=00:05&to=00:05", 400),
+            ("door/fragments.mp4", 400),
+            ("cam/segments/0-1.mp4", 404),
+        ):
+            answer = http.get(f"/v1/streams/{where}")
+            assert (answer.status_code, bool(answer.json()["advice"])) == (status, True), (where, answer.text)
+        first = kept[0]
+        gone = {"from": iso(first.span.start), "to": iso(Moment(first.span.start + seconds(1)))}
+        http.post("/v1/erase", json={"stream": "door", "from": "00:00", "to": "00:05"})
+        assert http.post("/v1/erase", json={"stream": "cam", **gone}).status_code == 200
+        assert http.get(f"/v1/streams/cam/segments/0-{first.span.start}.mp4").status_code == 404
+        assert http.get("/v1/streams/cam/playlist.m3u8", params=gone).status_code == 404
+        assert http.get("/v1/streams/door/playlist.m3u8?from=00:01&to=00:04").status_code == 404
+        left = http.get("/v1/streams/door/playlist.m3u8").text
+        assert left.count("#EXT-X-MAP") == 1
+        assert f"from={FILMED_LATER}" in left
+
+
+FILMED_LATER = "2026-07-14T10:00:05.000000Z"
