@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -156,6 +157,8 @@ def _transformers(*, folder: str = "", checkpoint: str = "", **options: Any) -> 
 
     from models.language.transformers_local import TransformersSystem
 
+    if folder and not Path(folder).is_dir():
+        raise NotFound(f"There is no folder {folder}.", advice="Name the model's own with `--folder`.")
     place = {"device": "cuda" if cuda.is_available() else "cpu"}
     return TransformersSystem(folder or checkpoint, **(place | options))
 

@@ -50,6 +50,7 @@ def show(name: Name, folder: Folder = None, json: Json = False) -> None:
     from api import settings
     from models.systems.catalogue import entry
 
+    _published(name)
     known = entry(name)
     place = settings.load(system_folder=folder).folder_of(name)
     if json:
@@ -93,6 +94,7 @@ def pull(name: Name, folder: Folder = None, json: Json = False) -> None:
     from models.systems.catalogue import entry
     from models.systems.pulling import pull as fetch
 
+    _published(name)
     known = entry(name)
     place = settings.load(system_folder=folder).folder_of(name)
     place.mkdir(parents=True, exist_ok=True)
@@ -131,6 +133,17 @@ def _known(name: str) -> None:
 
     if name != TRANSFORMERS:
         entry(name)
+
+
+def _published(name: str) -> None:
+    """Raises `Invalid` for what is no system with files of its own."""
+    from ingest.errors import Invalid
+
+    if name == TRANSFORMERS:
+        raise Invalid(
+            "This is any image-text-to-text folder of transformers: what it needs is what its page says.",
+            advice="Fetch one, and try it with `hindsight models check transformers --folder FOLDER`.",
+        )
 
 
 def _state(missing: list[str]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ingest.errors import Poison
+from ingest.errors import Invalid, Poison
 from ingest.records import Evidence
 from models.language.prompt import Prompt, build_prompt
 from models.room import down_the_ladder, ran_out
@@ -23,8 +23,15 @@ class TransformersSystem:
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
         self.id = f"transformers:{checkpoint}"
-        self._processor = AutoProcessor.from_pretrained(checkpoint)
-        self._model = AutoModelForImageTextToText.from_pretrained(checkpoint, dtype=dtype).to(device).eval()
+        try:
+            self._processor = AutoProcessor.from_pretrained(checkpoint)
+            self._model = AutoModelForImageTextToText.from_pretrained(checkpoint, dtype=dtype).to(device).eval()
+        except (OSError, ValueError) as error:
+            why = str(error).partition(". ")[0].rstrip(".")
+            raise Invalid(
+                f"{checkpoint} cannot be loaded as an image-text-to-text model: {why}.",
+                advice="Give the whole published folder of one, with its processor's files.",
+            ) from error
         self._device = device
         self._pictures = pictures
         self._longest = longest

@@ -183,6 +183,20 @@ def test_check_loads_shows_a_picture_and_names_what_it_loaded(tmp_path: Path) ->
     assert "ma-lmm" in done.stderr
 
 
+def test_any_model_of_transformers_is_told_apart_from_what_is_none(tmp_path: Path) -> None:
+    folder = small_ma_lmm(tmp_path / "ma-lmm")
+    done = command("check", "transformers", "--folder", str(folder), data=tmp_path)
+    assert done.returncode == 3, done.stderr
+    assert "ma-lmm cannot be loaded as an image-text-to-text model" in done.stderr
+    done = command("check", "transformers", data=tmp_path)
+    assert done.returncode == 3, done.stderr
+    assert f"There is no folder {tmp_path / 'models' / 'transformers'}." in done.stderr
+    for word in ("show", "pull"):
+        done = command(word, "transformers", data=tmp_path)
+        assert done.returncode == 3, done.stderr
+        assert "models check transformers --folder" in done.stderr
+
+
 def listed(words: Sequence[str], data: Path) -> dict[str, object]:
     done = command(*words, "--json", data=data)
     assert done.returncode == 0, done.stderr
