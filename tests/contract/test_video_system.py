@@ -31,11 +31,11 @@ def evidence() -> Evidence:
     exhibit = Exhibit(1, Hit(YARD, span(4, 8), 0.9, Moment(5 * SECOND)), observations=(seen,))
     return Evidence(
         (exhibit,),
-        (seen,),
-        ((YARD, span(0, 60)),),
-        (Gap(YARD, span(20, 30), "offline"),),
-        ("dog",),
-        ((YARD, Moment(0)),),
+        observations=(seen,),
+        searched=((YARD, span(0, 60)),),
+        gaps=(Gap(YARD, span(20, 30), "offline"),),
+        unknown=("dog",),
+        origins=((YARD, Moment(0)),),
     )
 
 

@@ -40,7 +40,7 @@ def answer(
 ) -> str:
     exhibits = tuple(Exhibit(n, Hit(YARD, one, 0.9, one.start)) for n, one in enumerate(hits, 1))
     given: dict[str, object] = {"searched": ((YARD, span(0, 30)),), "origins": ((YARD, Moment(0)),), **fields}
-    return "".join(ExtractiveSystem().answer(question, Evidence(exhibits, seen, **given)))  # type: ignore[arg-type] # by name
+    return "".join(ExtractiveSystem().answer(question, Evidence(exhibits, observations=seen, **given)))  # type: ignore[arg-type] # by name
 
 
 def test_counts_distinct_things() -> None:
@@ -76,7 +76,7 @@ def test_live_times_are_utc() -> None:
 
 def test_live_times_are_told_in_the_house_s_zone() -> None:
     when = Span(Moment(1_700_000_000 * SECOND), Moment(1_700_000_004 * SECOND))
-    evidence = Evidence((Exhibit(1, Hit(YARD, when, 0.9, when.start)),), (), ((YARD, when),))
+    evidence = Evidence((Exhibit(1, Hit(YARD, when, 0.9, when.start)),), searched=((YARD, when),))
     told = "".join(ExtractiveSystem(zone="Europe/Berlin").answer("When did something red move?", evidence))
     assert told == "At 2023-11-14 23:13:20–23:13:24 CET [1]."
 

@@ -85,9 +85,13 @@ def evidence(text: str = "OPEN") -> Evidence:
     hit = Hit(YARD, Span(Moment(4_000_000), Moment(8_000_000)), 0.9, Moment(5_000_000))
     searched = Span(Moment(0), Moment(10_000_000))
     return Evidence(
-        (Exhibit(1, hit, (Picture(Moment(5_000_000), JPEG),), (read,)),), (read,), ((YARD, searched),),
-        (Gap(YARD, Span(Moment(9_000_000), Moment(10**7)), "offline"),), ("dog",), origins=((YARD, Moment(0)),),
-    )  # fmt: skip
+        (Exhibit(1, hit, (Picture(Moment(5_000_000), JPEG),), (read,)),),
+        observations=(read,),
+        searched=((YARD, searched),),
+        gaps=(Gap(YARD, Span(Moment(9_000_000), Moment(10**7)), "offline"),),
+        unknown=("dog",),
+        origins=((YARD, Moment(0)),),
+    )
 
 
 def test_pieces_come_as_they_are_sent(server: Server) -> None:
