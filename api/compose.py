@@ -28,6 +28,7 @@ from api.refining import Refiner
 from api.rules import Rules
 from api.scope import Scopes
 from api.settings import Settings
+from api.sprite import Sprites
 from api.streams import Capturing, Streams
 from api.summary import Summariser
 from api.timeline import Timelines
@@ -101,6 +102,7 @@ class Service:
         self.uploads = Uploads(self.streams, clock, settings)
         self.footage = Footage(store, settings)
         self.playlists = Playlists(store, self.footage, self.scopes, clock)
+        self.sprites = Sprites(store, self.footage)
         self.eraser = Eraser(self.memory, self._fleet, self.footage, self.uploads, self.scopes, views)
         self.holds = Holding(store, self.scopes, views, clock)
         refiner = Refiner(self.models.system, clock)

@@ -44,6 +44,11 @@ PLAYLIST = """#EXTM3U
 segments/0-1795442530000000.m4s
 #EXT-X-ENDLIST
 """
+TRACK = """WEBVTT
+
+00:00:00.000 --> 00:01:00.000
+sprite.jpg?from=2026-11-23T14:00:00.000000Z&to=2026-11-23T15:00:00.000000Z&count=60&columns=10#xywh=0,0,160,90
+"""
 _SEARCHED = {"streams": ["door-cam"], "span": _HOUR}
 _SCHEDULE = {"days": [1, 2, 3, 4, 5], "start": "22:00", "end": "06:00", "timezone": "Europe/Berlin"}
 _RULE = {

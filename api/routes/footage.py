@@ -8,12 +8,14 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Query
 from fastapi.responses import FileResponse, RedirectResponse, Response
 
-from api.examples import PLAYLIST
+from api.examples import PLAYLIST, TRACK
 from api.playlist import iso, media
 from api.routes.parts import At, From, Parts, To
+from api.scope import extent
+from api.sprite import MOST, track
 from api.streams import slug
 from api.times import utc
-from ingest.errors import Invalid
+from ingest.errors import Invalid, NotFound
 from ingest.records import Moment, Picture, Span
 from memory.store import StreamRow
 
@@ -24,6 +26,9 @@ _MP4: Answers = {
     200: {"content": {"video/mp4": {}}, "description": "An MP4. `Hindsight-Span` says what it really covers."},
     206: {"content": {"video/mp4": {}}, "description": "The bytes asked for."},
 }
+Count = Annotated[int, Query(ge=1, le=MOST, description="How many pictures.")]
+Columns = Annotated[int, Query(ge=1, le=20)]
+_VTT: Answers = {200: {"content": {"text/vtt": {"example": TRACK}}, "description": "A WebVTT thumbnails track."}}
 _M3U8: Final = "application/vnd.apple.mpegurl"
 _HLS: Answers = {
     200: {"content": {_M3U8: {"example": PLAYLIST}}, "description": "A playlist of fragmented MP4."},
@@ -73,6 +78,37 @@ def clip(
         filename=_named(row, found.span),
         content_disposition_type="attachment" if download else "inline",
     )
+
+
+@router.head("/sprite.jpg", include_in_schema=False)
+@router.get("/sprite.jpg", response_class=Response, responses=_JPEG)
+def sprite(
+    stream: str, parts: Parts, start: From = None, end: To = None, count: Count = 50, columns: Columns = 10
+) -> Response:
+    """Small pictures of equal stretches in one, row by row, for scrubbing; black where none is remembered."""
+    row = parts.store.streams.get(stream)
+    sheet = parts.sprites.sheet(row, _stretch(row, start, end, parts), count, columns)
+    headers = {"Cache-Control": "private, max-age=60"}
+    return Response(parts.sprites.jpeg(row, sheet), media_type="image/jpeg", headers=headers)
+
+
+@router.head("/sprite.vtt", include_in_schema=False)
+@router.get("/sprite.vtt", response_class=Response, responses=_VTT)
+def sprite_track(
+    stream: str, parts: Parts, start: From = None, end: To = None, count: Count = 50, columns: Columns = 10
+) -> Response:
+    """Which part of the sprite sheet of the same stretch shows when, from the stretch's beginning on."""
+    row = parts.store.streams.get(stream)
+    sheet = parts.sprites.sheet(row, _stretch(row, start, end, parts), count, columns)
+    asked = {"from": iso(sheet.span.start), "to": iso(sheet.span.end), "count": count, "columns": columns}
+    return Response(track(sheet, f"sprite.jpg?{urlencode(asked, safe=':')}"), media_type="text/vtt")
+
+
+def _stretch(row: StreamRow, start: str | None, end: str | None, parts: Parts) -> Span:
+    span = parts.scopes.span(start, end, row) or extent(parts.store, row)
+    if span is None:
+        raise NotFound(f"Nothing of {row.name} has been seen yet.", advice="Wait for its first picture.")
+    return span
 
 
 @router.head("/playlist.m3u8", include_in_schema=False)

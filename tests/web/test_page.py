@@ -294,6 +294,23 @@ def test_the_timeline_zooms_pans_and_is_driven_by_keys(page: Any, address: str) 
     until(page, "document.querySelector('.mark.gap') !== null")
     page.locator(".mark.gap").hover()
     assert "No video: offline" in page.locator("#tip").inner_text()
+    assert page.locator(".tip-picture").is_hidden(), "there is no picture of a time without video"
+
+
+def test_a_picture_follows_the_pointer(page: Any, address: str) -> None:
+    opened(page, address)
+    lanes = page.locator(".lanes")
+    box = lanes.bounding_box()
+    sources = set()
+    for part in (0.2, 0.5):
+        page.mouse.move(box["x"] + part * box["width"], box["y"] + box["height"] - 4)
+        page.wait_for_timeout(120)
+        until(page, "(document.querySelector('#tip .tip-picture') || {}).naturalWidth > 0")
+        picture = page.locator("#tip .tip-picture")
+        picture.wait_for(state="visible")
+        sources.add(picture.get_attribute("src"))
+    assert len(sources) == 2
+    assert all("/thumbnail?at=" in source for source in sources)
 
 
 def test_tabs_and_dialogs_work_by_keyboard_alone(page: Any, address: str) -> None:

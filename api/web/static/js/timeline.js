@@ -56,6 +56,9 @@ class Timeline {
     this.note = el("span", { class: "timeline-note", role: "status" });
     const head = el("div", { class: "timeline-head" }, el("h2", {}, "Timeline"), this.range, this.note, el("span", { class: "spring" }),
       iconButton("minus", "Zoom out", () => this.zoom(2)), iconButton("plus", "Zoom in", () => this.zoom(0.5)), iconButton("fit", "Show everything", () => this.fit()));
+    this.picture = el("img", { class: "tip-picture", alt: "", hidden: true });
+    this.picture.addEventListener("load", () => { this.picture.hidden = false; });
+    this.picture.addEventListener("error", () => { this.picture.hidden = true; });
     this.root.replaceChildren(head, el("div", { class: "timeline-body" }, labels, this.holder));
     this.listen();
   }
@@ -247,11 +250,26 @@ class Timeline {
       ? [el("strong", {}, mark.title), mark.detail ? el("span", {}, mark.detail) : null,
          el("span", { class: "tip-time" }, `${mark.label} · ${duration(mark.end - mark.start, true)}${mark.score === undefined ? "" : ` · ${Math.round(mark.score * 100)} %`}`)]
       : [el("span", { class: "tip-time" }, when)];
-    this.tip.replaceChildren(...lines.filter(Boolean));
+    this.preview(mark?.kind === "gap" ? null : this.at(event));
+    this.tip.replaceChildren(this.picture, ...lines.filter(Boolean));
     this.tip.hidden = false;
     const box = this.tip.getBoundingClientRect();
     this.tip.style.left = `${Math.min(Math.max(8, event.clientX - box.width / 2), innerWidth - box.width - 8)}px`;
     this.tip.style.top = `${event.clientY - box.height - 14}px`;
+  }
+
+  /** The remembered picture of where the pointer is; asked for when it rests, one for every few pixels. */
+  preview(ms) {
+    const limits = this.limits();
+    const step = Math.max(500, ((this.view.to - this.view.from) / this.width) * 8);
+    const seen = limits && ms !== null && ms >= limits.from && ms <= limits.to;
+    const at = seen ? Math.max(limits.from, Math.round(ms / step) * step) : null;
+    const source = seen ? `/v1${streamPath(state.current, "/thumbnail")}?at=${encodeURIComponent(iso(at))}` : null;
+    if (source === this.previewed) return;
+    this.previewed = source;
+    clearTimeout(this.resting);
+    if (source) this.resting = setTimeout(() => { this.picture.src = source; }, 80);
+    else this.picture.hidden = true;
   }
 
   key(event) {
