@@ -6,7 +6,6 @@ the next, which players need. A user's own file is copied into such an MP4 once 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -77,7 +76,7 @@ class Playlists:
         lines = [
             "#EXTM3U",
             "#EXT-X-VERSION:7",
-            f"#EXT-X-TARGETDURATION:{math.ceil(max(longest, PART_US) / MICROSECONDS)}",
+            f"#EXT-X-TARGETDURATION:{round(max(longest, PART_US) / MICROSECONDS)}",
             f"#EXT-X-PLAYLIST-TYPE:{'EVENT' if live else 'VOD'}",
             "#EXT-X-INDEPENDENT-SEGMENTS",
         ]
