@@ -33,7 +33,7 @@ class Recipe:
 
     seed: int = 0
     batch: int = 12
-    images: int = 300_000
+    images: int = 33_400
     warm_up: int = 400
     cool_down: float = 0.6
     adam: float = 2e-3
