@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import event
 
 from ingest.clock import FakeClock
@@ -38,6 +39,14 @@ def test_the_migrations_make_the_schema_the_code_uses(tmp_path: Path) -> None:
     with database.read() as connection:
         assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
     database.close()
+
+
+def test_the_migrations_are_one_chain_in_the_order_of_their_numbers() -> None:
+    script = ScriptDirectory(str(Path(migrations.__file__).parent))
+    chain = [step.revision for step in script.walk_revisions()][::-1]
+    numbers = sorted(file.name[:4] for file in Path(script.versions).glob("[0-9]*.py"))
+    assert len(script.get_heads()) == 1
+    assert chain == numbers == [f"{number:04}" for number in range(1, len(numbers) + 1)]
 
 
 def test_summaries_that_only_waited_go_with_the_schema_that_needed_them(open_memory: OpenMemory) -> None:
