@@ -7,7 +7,7 @@ already has and at-least-once delivery has an exactly-once effect.
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NewType, TypeAlias
 
 import numpy as np
@@ -419,7 +419,6 @@ class Evidence:
     """
 
     exhibits: tuple[Exhibit, ...]
-    _: KW_ONLY
     observations: tuple[Observation, ...] = ()
     searched: tuple[tuple[StreamId, Span], ...] = ()
     gaps: tuple[Gap, ...] = ()
