@@ -161,6 +161,8 @@ class Joiner:
 
     def __init__(self) -> None:
         self._things: dict[int, Thing] = {}
+        """By the number of the visit they are seen in; below zero what a visit went on without."""
+        self._parted = 0
         self._passages: deque[tuple[Moment, Passage, str]] = deque()
         self._told: set[str] = set()
         """Moving things that were told without a name."""
@@ -169,6 +171,11 @@ class Joiner:
         """The things in the next frame, with what is known of them so far."""
         for visit in seen.things:
             thing = self._things.get(visit.number)
+            if thing is not None and _jumped(thing, visit, motion):
+                self._parted += 1
+                self._things[-self._parted] = self._things.pop(visit.number)
+                thing = Thing(f"{birth}-n{visit.number}.{self._parted}", visit, _no_colours())
+                self._things[visit.number] = thing
             if thing is None:
                 thing = self._again(visit, motion) or Thing(f"{birth}-n{visit.number}", visit, _no_colours())
                 self._things[visit.number] = thing
@@ -266,6 +273,17 @@ def _crosses(thing: Thing, track: Track, present: Sequence[Thing]) -> bool:
     people = [other for other in present if other is not thing and other.visit.label == "person"]
     carried = any(overlap(other.box, thing.box) > 0.0 for other in people)
     return _whole(thing, track) and track.travelled > _FAR and not carried
+
+
+def _jumped(thing: Thing, visit: Visit, motion: Motion) -> bool:
+    """Whether nano took another moving thing for this one, which is still seen to move elsewhere."""
+    box = _corners(visit.last)
+    own = [track for track in motion.tracks if _is_itself(thing, track)]
+    elsewhere = own and all(overlap(track.box, box) < _LIES_IN for track in own)
+    return bool(elsewhere) and any(
+        overlap(track.box, box) >= _LIES_IN and _OWN_SHARE < _area(track.box) / _area(box) < 1 / _OWN_SHARE
+        for track in motion.tracks
+    )
 
 
 def _fits(passage: Passage, thing: Thing) -> bool:
