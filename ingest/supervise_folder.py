@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from ingest.errors import DeadlineExceeded, HindsightError
+from ingest.errors import DeadlineExceeded, HindsightError, NotFound
 from ingest.plan import CapturePlan
 from ingest.probe import filmed, probe
 from ingest.records import Mark, Moment
@@ -72,10 +72,10 @@ class FolderSupervisor(FileSupervisor):
     def _ready(self, paths: list[Path]) -> list[Path]:
         """Those that are new and no longer written, in the order in which they were finished."""
         now, found, ready = self._clock.monotonic(), {}, []
+        self._refused = {path: self._refused[path] for path in paths if path in self._refused}
         for path in paths:
-            status = path.stat()
-            looks = status.st_size, status.st_mtime_ns
-            if path in self._taken or self._refused.get(path) == looks or not status.st_size:
+            looks = _looks(path)
+            if path in self._taken or self._refused.get(path) == looks or not looks[0]:
                 continue
             before = self._found.get(path)
             found[path] = before if before is not None and before.looks == looks else Found(looks, now)
@@ -89,8 +89,8 @@ class FolderSupervisor(FileSupervisor):
         try:
             info = probe(spec, self._around.guard)
             origin = filmed(info, path, self._clock.now())
-        except DeadlineExceeded:
-            return  # it is looked at again
+        except (DeadlineExceeded, NotFound, FileNotFoundError):
+            return  # it is looked at again, if it is still there
         except HindsightError as error:
             self._refuse(path, error)
             return
@@ -116,8 +116,7 @@ class FolderSupervisor(FileSupervisor):
 
     def _refuse(self, path: Path, error: HindsightError) -> None:
         """Tried again when it has changed: it may not have been written to its end after all."""
-        status = path.stat()
-        self._refused[path] = status.st_size, status.st_mtime_ns
+        self._refused[path] = _looks(path)
         self._taken.discard(path)
         self._say("live", f"{path.name}: {error}")
 
@@ -129,6 +128,15 @@ class FolderSupervisor(FileSupervisor):
 
     def _opened(self, info: Any) -> None:
         self._info = info
+
+
+def _looks(path: Path) -> Looks:
+    """Those of an empty file where there is none any more, or a link leads nowhere."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0
+    return status.st_size, status.st_mtime_ns
 
 
 def _wanted(path: Path) -> bool:

@@ -13,10 +13,13 @@ import pytest
 
 from ingest.capture import CapturePlan
 from ingest.clock import SystemClock
+from ingest.errors import NotVideo
+from ingest.guard import Guard
 from ingest.limits import Limits
+from ingest.probe import MediaInfo, probe
 from ingest.records import Coverage, Frame, Mark, Moment, Segment, StateChange, seconds
 from ingest.sampling import Sampling
-from ingest.sources import parse
+from ingest.sources import SourceSpec, parse
 from tests.ingest.conftest import STREAM, Harvest
 from tests.media import Clip, make, number_in
 
@@ -112,6 +115,33 @@ def test_a_file_of_no_use_is_named_and_read_once_it_is_whole(
     (folder / "half.mp4").write_bytes(data)
     read(made, 2)
     assert {frame.epoch for frame in made.of(Frame)} == {0, 1}
+
+
+def test_files_that_go_while_they_are_looked_at_and_links_to_nowhere_hold_nothing_up(
+    clips: Path, folder: Path, harvest: Callable[..., Harvest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Someone clears the folder just when a file is opened, or when it was found to be of no use."""
+    made = harvest(QUICK)
+
+    def probed(spec: SourceSpec, guard: Guard) -> MediaInfo:
+        if spec.location.endswith("cleared.mp4"):
+            Path(spec.location).unlink()
+            raise NotVideo("There is no video in it.", advice="Check the file.")
+        info = probe(spec, guard)
+        if spec.location.endswith("moved.mp4"):
+            Path(spec.location).unlink()
+        return info
+
+    monkeypatch.setattr("ingest.supervise_folder.probe", probed)
+    (folder / "nowhere.mp4").symlink_to(folder / "gone")
+    put(clips / "ten.mp4", folder, "cleared.mp4", 30)
+    put(clips / "ten.mp4", folder, "moved.mp4", 20)
+    put(clips / "ten.mkv", folder, "stays.mkv", 10)
+    made.fleet.start(plan(folder))
+    read(made, 1)
+    assert len(made.of(Frame)) == pytest.approx(50, abs=2)
+    assert "offline" not in made.states()
+    made.wait(lambda: made.of(StateChange)[-1].detail == "1 files were read; waiting for more.")
 
 
 def test_a_file_from_before_what_is_remembered_stands_behind_it(
