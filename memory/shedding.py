@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
-from sqlalchemy import delete
+from sqlalchemy import delete, exists
 
 from ingest.records import Scope, StreamId
 from memory.chapter_files import ChapterFiles
@@ -96,7 +96,8 @@ class Shedding:
 
     def _thin(self, stream: StreamId, excess: int) -> int:
         """Slots of all rows without detail merge with their neighbours where that loses least, down to a few."""
-        rows = [row for row in self._store.chapters.all(Scope((stream,))) if row.level != "chapter" or not row.path]
+        rows = self._store.holds.released(stream, self._store.chapters.all(Scope((stream,))))
+        rows = [row for row in rows if row.level != "chapter" or not row.path]
         freed, each = 0, self._store.chapters.bytes_of_slot
         while freed < excess:
             total = sum(row.slots for row in rows)
@@ -131,8 +132,9 @@ class Shedding:
         return row.slots * self._store.chapters.bytes_of_slot + row.fine_bytes + row.thumbnail_bytes
 
     def _forget_text(self, day: ChapterRow) -> int:
-        table = schema.observations
-        old = (table.c.stream == day.stream, table.c.end <= day.span.end)
+        table, holds = schema.observations, schema.holds.c
+        held = exists().where(holds.stream == day.stream, holds.start <= table.c.end, holds.end >= table.c.start)
+        old = (table.c.stream == day.stream, table.c.end <= day.span.end, ~held)
         with self._store.database.write() as connection:
             return connection.execute(delete(table).where(*old)).rowcount * TEXT_ROW
 

@@ -13,7 +13,7 @@ from ingest.errors import Conflict, NotFound
 from ingest.records import Alert, Feature, Moment, Scope, Segment, Span
 from memory.memory import Memory
 from memory.store.holds import ALWAYS, overlapped
-from tests.memory.conftest import DOOR, START, OpenMemory, feature, seen, span
+from tests.memory.conftest import DOOR, START, OpenMemory, feature, noise_at, seen, span
 
 HOUR_S = 3600.0
 
@@ -31,12 +31,20 @@ def left(folder: Path) -> list[int]:
 
 
 def something_enters(at_s: float) -> Feature:
-    return feature(at_s, observations=(seen(at_s, at_s + 2, kind="event", label="enters"),))
+    return feature(at_s, observations=(seen(at_s, at_s + 2, f"{at_s:g}", kind="event", label="enters"),))
 
 
 def alert(memory: Memory, at_s: float) -> None:
     when = span(at_s, at_s + 5)
     memory.store.alerts.save(Alert("rule", DOOR, when, 0.9, when.start, "because"))
+
+
+def film(memory: Memory, first: int, end: int) -> None:
+    """Hours in which something else is seen every quarter, and something enters at the full hour."""
+    for hour in range(first, end):
+        at = hour * HOUR_S
+        some = [feature(at + 900 * n, vector=noise_at(4 * hour + n)) for n in range(1, 4)]
+        memory.remember.handle([something_enters(at), *some])
 
 
 def pass_time(memory: Memory, clock: FakeClock, hours: float) -> None:
@@ -93,6 +101,21 @@ def test_everything_held_is_more_than_any_budget(open_memory: OpenMemory, tmp_pa
     assert [row.path for row in memory.store.chapters.all(Scope((DOOR,)), levels=["chapter"])] == [
         row.path for row in before[1] if row.level == "chapter"
     ]
+
+
+def test_of_what_is_held_no_text_goes_and_no_slot_merges(open_memory: OpenMemory, clock: FakeClock) -> None:
+    """Held before it is folded and after, while everything around it becomes days of a few slots."""
+    memory = open_memory(chapter_s=3600.0, budget_bytes=25_000)
+    fresh, folded = span(5 * HOUR_S, 6 * HOUR_S), span(9 * HOUR_S, 10 * HOUR_S)
+    memory.store.holds.place(DOOR, fresh, "Case 4711", clock.now())
+    film(memory, 0, 60)
+    (before,) = memory.store.chapters.all(Scope((DOOR,), folded))
+    memory.store.holds.place(DOOR, folded, "Case 4712", clock.now())
+    film(memory, 60, 240)
+    (after,) = memory.store.chapters.all(Scope((DOOR,), folded))
+    assert (before.level, after) == ("day", before)
+    kept = memory.store.timeline.observations(Scope((DOOR,)))
+    assert [seen.span.start for seen in kept if seen.span.start < fresh.end] == [fresh.start]
 
 
 def test_erasing_what_is_held_is_refused_and_told_how_it_can_be_done(
