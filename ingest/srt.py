@@ -12,7 +12,7 @@ import select
 import shutil
 import subprocess
 from typing import TYPE_CHECKING, Final
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from ingest.errors import DeadlineExceeded, Invalid, SourceRefused, SourceUnavailable
 
@@ -34,7 +34,7 @@ class SrtStream(io.RawIOBase):
         program, tied = shutil.which("ffmpeg"), shutil.which("setpriv")
         if program is None or tied is None:
             raise SourceRefused("SRT needs the ffmpeg program.", advice="Install it, or use RTSP or RTMP.")
-        order = f"ffconcat version 1.0\nfile '{_target(pinned, timeout_s)}'\n"
+        wish = order(pinned, timeout_s).encode()
         reading = ["-f", "concat", "-safe", "0", "-protocol_whitelist", "pipe,srt,udp", "-i", "pipe:0"]
         writing = ["-map", "0", "-c", "copy", "-f", "mpegts", "-flush_packets", "1", "pipe:1"]
         self._process = subprocess.Popen(
@@ -46,8 +46,8 @@ class SrtStream(io.RawIOBase):
         endless = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
         resource.prlimit(self._process.pid, resource.RLIMIT_CPU, endless)  # ours is renewed, its own would run out
         assert self._process.stdin is not None
-        with self._process.stdin as order_pipe:
-            order_pipe.write(order.encode())
+        with self._process.stdin as pipe:
+            pipe.write(wish)
         self._begun = False
 
     def readable(self) -> bool:
@@ -71,6 +71,8 @@ class SrtStream(io.RawIOBase):
         told = self._process.stderr.read(_MOST_TOLD).decode("utf-8", "replace") if self._process.stderr else ""
         if "Protocol not found" in told or "not on whitelist" in told:
             return SourceRefused("The installed ffmpeg was built without SRT.", advice="Use RTSP or RTMP.")
+        if "unknown keyword" in told:
+            return SourceRefused("The installed ffmpeg is too old for that.", advice="Install ffmpeg 5 or newer.")
         return SourceUnavailable("Nobody answers over SRT, or not with this passphrase.", advice=_ADVICE)
 
     def close(self) -> None:
@@ -82,13 +84,22 @@ class SrtStream(io.RawIOBase):
         super().close()
 
 
-def _target(pinned: PinnedUrl, timeout_s: float) -> str:
-    """What ffmpeg opens: the checked address, and of the query only what is known."""
+def order(pinned: PinnedUrl, timeout_s: float) -> str:
+    """What ffmpeg is to open: the checked address, and of the query only what is known.
+
+    Apart from the address, because ffmpeg takes a stream id and a passphrase in a URL as they stand, `%` and all.
+    """
     chosen = parse_qsl(urlsplit(pinned.url).query)
     strange = [name for name, _ in chosen if name not in _KNOWN]
     if strange:
         raise Invalid(f"“{strange[0]}” is not for SRT.", advice=f"Known are {', '.join(_KNOWN)}.")
+    if not all(value.isprintable() for _, value in chosen):
+        raise Invalid("The address has characters in it that nobody can see.", advice="Write them anew.")
     address = f"[{pinned.address}]" if ":" in pinned.address else pinned.address
-    ours = [("mode", "caller"), ("connect_timeout", str(round(timeout_s * 1000)))]
-    query = "&".join(f"{name}={quote(value, safe='')}" for name, value in [*ours, *chosen])
-    return f"srt://{address}:{pinned.port}?{query}"
+    ours = f"mode=caller&connect_timeout={round(timeout_s * 1000)}"
+    options = "".join(f"option {name} {_quoted(value)}\n" for name, value in chosen)
+    return f"ffconcat version 1.0\nfile {_quoted(f'srt://{address}:{pinned.port}?{ours}')}\n{options}"
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "'\\''") + "'"

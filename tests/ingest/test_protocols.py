@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -21,13 +22,14 @@ from hypothesis import strategies as st
 from ingest.capture import CapturePlan, Recording
 from ingest.clock import SystemClock
 from ingest.errors import HindsightError, Invalid, SourceRefused, SourceUnavailable
-from ingest.guard import Guard
+from ingest.guard import Guard, PinnedUrl
 from ingest.limits import Limits
 from ingest.probe import probe
 from ingest.records import Frame, Segment, Sound, seconds
 from ingest.relay_udp import Datagrams, Messages
 from ingest.sampling import Sampling
 from ingest.sources import parse
+from ingest.srt import order
 from tests.ingest.conftest import LOOPBACK, STREAM, Harvest, RtspServer
 from tests.media import Clip, make
 
@@ -178,12 +180,12 @@ def listening(url: str) -> None:
 @needs_ffmpeg
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs util-linux")
 def test_srt_with_a_passphrase_that_stands_on_no_command_line(harvest: Callable[..., Harvest], tmp_path: Path) -> None:
-    word, port, made = "c4nary-passphrase", free_port(socket.SOCK_DGRAM), harvest(QUICK)
-    url = f"srt://127.0.0.1:{port}?passphrase={word}"
-    with ffmpeg("-f", "mpegts", f"srt://127.0.0.1:{port}?mode=listener&passphrase={word}") as server:
+    word, port, made = "c4nary:p%s's+&/word", free_port(socket.SOCK_DGRAM), harvest(QUICK)
+    url = f"srt://127.0.0.1:{port}?passphrase={quote(word, safe='')}"
+    with ffmpeg("-passphrase", word, "-f", "mpegts", f"srt://127.0.0.1:{port}?mode=listener") as server:
         time.sleep(1)
         seen(made, url, tmp_path / "recorded", within_s=3)
-        told = [line for pid, line in commands().items() if word.encode() in line and pid != server.pid]
+        told = [line for pid, line in commands().items() if b"c4nary" in line and pid != server.pid]
         assert told == []
         made.halt()
         made.wait(lambda: not [line for line in commands().values() if b"ffconcat" in line or b"concat" in line], 5)
@@ -194,8 +196,21 @@ def test_srt_that_nobody_serves_and_questions_it_has_no_answer_to() -> None:
     with pytest.raises(HindsightError) as caught:
         probe(parse(f"srt://127.0.0.1:{free_port(socket.SOCK_DGRAM)}"), GUARD, timeout_s=5)
     assert caught.value.advice
-    with pytest.raises(Invalid):
-        probe(parse("srt://127.0.0.1:9?mode=listener"), GUARD)
+    for query in ("mode=listener", "streamid=%0Afile%20x"):
+        with pytest.raises(Invalid):
+            probe(parse(f"srt://127.0.0.1:9?{query}"), GUARD)
+
+
+def test_what_srt_is_told_stands_as_it_was_meant() -> None:
+    """Servers tell by the stream id, its punctuation included, who wants what."""
+    whole = parse(f"srt://[2001:db8::1]:7?streamid={quote('#!::r=live/cam,m=request', safe='')}&latency=20000")
+    pinned = PinnedUrl(whole.location, "2001:db8::1", "2001:db8::1", 7)
+    assert order(pinned, 2.0).splitlines() == [
+        "ffconcat version 1.0",
+        "file 'srt://[2001:db8::1]:7?mode=caller&connect_timeout=2000'",
+        "option streamid '#!::r=live/cam,m=request'",
+        "option latency '20000'",
+    ]
 
 
 def commands() -> dict[int, bytes]:
