@@ -104,7 +104,7 @@ class Streams:
         if patch.source is not None:
             source = _with_login(parse(patch.source), patch)
         elif patch.username is not None and patch.password is not None and MASK not in row.source:
-            source = _with_login(parse(row.source), patch)  # also where the old login can no longer be read
+            source = _with_login(_kept(row), patch)  # also where the old login can no longer be read
         else:
             source = _with_login(self._source(row), patch)
         if source.kind != row.kind:
@@ -140,9 +140,9 @@ class Streams:
 
     def seal_all(self) -> None:
         """Credentials that an earlier version kept in the clear are sealed, and the old bytes leave the disk."""
-        clear = [row for row in self._store.streams.all() if not row.login and parse(row.source).secrets()]
+        clear = [row for row in self._store.streams.all() if not row.login and _kept(row).secrets()]
         for row in clear:
-            self._store.streams.change(self._sealed(row, parse(row.source)))
+            self._store.streams.change(self._sealed(row, _kept(row)))
         if clear:
             self._store.database.scrub()
 
@@ -152,7 +152,7 @@ class Streams:
 
     def _source(self, row: StreamRow) -> SourceSpec:
         """The source with its credentials. Raises `CredentialsLost`."""
-        return parse(row.source).with_secrets(self._capturing.vault.open(row.login, row.id))
+        return _kept(row).with_secrets(self._capturing.vault.open(row.login, row.id))
 
     def _begin(self, row: StreamRow, blind_because: GapReason = "service stopped") -> None:
         """Start to watch, or say why that cannot be."""
@@ -234,6 +234,14 @@ class Streams:
         if waiting and shown.counters.in_flight and shown.state in ("reading", "live"):
             return shown.model_copy(update={"detail": f"Nothing is remembered just now: {waiting}"})
         return shown
+
+
+def _kept(row: StreamRow) -> SourceSpec:
+    """A stream's source without its login. Earlier versions took no notice of what stood behind a `#`."""
+    try:
+        return parse(row.source)
+    except Invalid:
+        return parse(row.source.partition("#")[0])
 
 
 def _with_login(source: SourceSpec, given: StreamIn | StreamPatch) -> SourceSpec:

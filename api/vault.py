@@ -7,6 +7,7 @@ import binascii
 import hashlib
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -62,14 +63,21 @@ class Vault:
 
     def _opened(self) -> bytes:
         if self._key is None:
-            self._key = _decoded(self._read())
+            try:
+                self._key = _decoded(self._read())
+            except (OSError, UnicodeDecodeError) as error:
+                raise Invalid(
+                    f"The key for credentials cannot be read or made: {error}.",
+                    advice="See who may read it, and where HINDSIGHT_VAULT_KEY_FILE points.",
+                ) from error
         return self._key
 
     def _read(self) -> str:
         try:
             handle = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         except FileExistsError:
-            self._file.chmod(0o600)
+            with suppress(OSError):  # whoever else owns it has decided who reads it
+                self._file.chmod(0o600)
             return self._file.read_text()
         with os.fdopen(handle, "w") as file:
             key = base64.b64encode(secrets.token_bytes(_BYTES)).decode()

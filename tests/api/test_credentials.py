@@ -57,6 +57,26 @@ def test_a_key_that_is_none_is_refused_with_how_to_make_one(tmp_path: Path) -> N
     assert "openssl" in caught.value.advice
 
 
+def test_a_key_that_another_user_owns_is_used_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sealed = Vault(tmp_path / "key").seal("secret", "door")
+    monkeypatch.setattr(Path, "chmod", forbidden)
+    assert Vault(tmp_path / "key").open(sealed, "door") == "secret"
+
+
+def test_a_key_that_cannot_be_read_or_made_is_told_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sealed = Vault(tmp_path / "key").seal("secret", "door")
+    with pytest.raises(Invalid) as caught:
+        Vault(tmp_path / "nowhere" / "key").seal("secret", "door")
+    assert "HINDSIGHT_VAULT_KEY_FILE" in caught.value.advice
+    monkeypatch.setattr(Path, "read_text", forbidden)
+    with pytest.raises(Invalid):
+        Vault(tmp_path / "key").open(sealed, "door")
+
+
+def forbidden(*_: object) -> None:
+    raise PermissionError(13, "Permission denied")
+
+
 _TEXT = st.text(st.characters(min_codepoint=33, max_codepoint=0x24F), min_size=1, max_size=30)
 
 
@@ -138,9 +158,11 @@ def leave_in_the_clear(settings: Settings, source: str) -> None:
         )
 
 
-def test_credentials_of_an_earlier_version_are_sealed_at_the_next_start(settings: Settings) -> None:
+@pytest.mark.parametrize("behind", ["", "#hall"])
+def test_credentials_of_an_earlier_version_are_sealed_at_the_next_start(settings: Settings, behind: str) -> None:
+    """That version took anything behind a `#`, and no notice of it."""
     with running(settings):
-        leave_in_the_clear(settings, "rtsp://127.0.0.1:1/x?token=abcdefgh")
+        leave_in_the_clear(settings, f"rtsp://127.0.0.1:1/x?token=abcdefgh{behind}")
     assert b"old-clear-word" in whole(settings)
     with running(settings) as (service, http):
         row = service.store.streams.get("door")
