@@ -89,14 +89,19 @@ class Guard:
         return real
 
     def folder(self, path: Path | str) -> Path:
-        """The real path of a folder inside a root. Raises `SourceRefused`, `NotFound`."""
-        real = Path(path).resolve()
-        if not any(real.is_relative_to(root) for root in self._roots):
+        """The real path of a folder inside a root. Raises `SourceRefused`, `NotFound`, `Invalid`."""
+        try:
+            real = Path(path).resolve()
+            inside = any(real.is_relative_to(root) for root in self._roots)
+            there = inside and real.is_dir()
+        except (OSError, ValueError, RuntimeError) as error:
+            raise Invalid(f"{str(path)[:200]!r} is not a usable path.", advice="Check the path.") from error
+        if not inside:
             raise SourceRefused(
                 f"{path} is outside the folders that may be read.",
                 advice="Watch a folder inside them, or add it to the configured roots.",
             )
-        if not real.is_dir():
+        if not there:
             raise NotFound(f"There is no folder {path}.", advice="Check the path, and that its disk is there.")
         return real
 

@@ -147,9 +147,11 @@ def parse(text: str) -> SourceSpec:
 
 def _path(path: Path) -> SourceSpec:
     """A folder is watched for as long as it is a stream; a file is read once."""
-    return (
-        SourceSpec("live", "folder", str(path.absolute())) if path.is_dir() else SourceSpec("file", "file", str(path))
-    )
+    try:
+        folder = path.is_dir()
+    except OSError:  # nobody may look there, or no name is so long: opening it says so
+        folder = False
+    return SourceSpec("live", "folder", str(path.absolute())) if folder else SourceSpec("file", "file", str(path))
 
 
 def is_media(path: Path) -> bool:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.errors import Invalid, SourceRefused
+from ingest.guard import Guard
 from ingest.sources import MASK, SCHEMES, Secret, SourceSpec, parse
 
 
@@ -58,6 +59,16 @@ def test_what_is_no_source_is_invalid(text: str) -> None:
     with pytest.raises(Invalid) as caught:
         parse(text)
     assert caught.value.advice
+
+
+def test_a_path_where_nobody_can_look_is_refused_in_words() -> None:
+    far = "/" + "a" * 300
+    assert parse(far).kind == "file"
+    guard = Guard([Path("/")])
+    for ask in (guard.path, guard.folder):
+        with pytest.raises(Invalid) as caught:
+            ask(far)
+        assert caught.value.advice
 
 
 def test_a_file_with_a_colon_in_its_name_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
