@@ -12,7 +12,13 @@ from dataclasses import dataclass
 
 _GROUP = re.compile(r"\s?\[\s*\d+(?:\s*[,;–-]\s*\d+)*\s*\]")
 _MAYBE_OPEN = re.compile(r"\s?\[[\d\s,;–-]*\Z|\s\Z")
-_SENTENCE = re.compile(r".+?(?:[.!?…]+[\"”’')]*(?:\s*\[[\d\s,;–-]+\])*(?=\s|\Z)|\n+|\Z)\s*", re.DOTALL)
+_CITED = r"(?:\s*\[[\d\s,;–-]+\])*"
+_SENTENCE = re.compile(
+    r"(?:“[^”\n]*”|\"[^\"\n]*\"|.)+?"
+    rf"(?:[.!?…]+[\"”’')]*{_CITED}(?=\s|\Z)|(?<=[.!?…][”\"]){_CITED}(?=\s+[^\s(\[a-z]|\s*\Z)|\n+|\Z)\s*",
+    re.DOTALL,
+)
+"""What is quoted is one piece, whatever stands in it; it ends the sentence when another begins behind it."""
 _NO_CLAIM = re.compile(
     r"\b(?:no|not|nothing|nobody|none|never|cannot|can't|couldn't|isn't|doesn't|didn't|unknown|unclear|unable|"
     r"searched|looked for|sorry)\b",

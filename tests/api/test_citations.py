@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.citations import Checked, cited, supported
+from api.citations import _SENTENCE, Checked, cited, supported
 
 
 def checked(text: str, numbers: set[int], cuts: list[int] | None = None) -> tuple[str, int]:
@@ -61,6 +61,29 @@ def test_a_sentence_about_the_footage_must_cite() -> None:
 
 def test_a_citation_behind_the_full_stop_counts() -> None:
     assert supported("A red car came in. [1] A blue one came in too.").text == "A red car came in. [1]"
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("I heard: “We will see you tomorrow.” (00:50 [1]); “Come in. It is open.” (01:10).", None),
+        ("“It is open to all of us.” was heard at 00:50 [1]; and 1 more.", None),
+        ('The sign said "Closed. Come again tomorrow." [2].', None),
+        (
+            "A man said “We will see you tomorrow.” [1] Another one went away.",
+            "A man said “We will see you tomorrow.” [1]",
+        ),
+        ("A man said “We will see you tomorrow.” A red car came [1].", "A red car came [1]."),
+        ('A wheel of 12" rolled by [1]. It fell over at once.', 'A wheel of 12" rolled by [1].'),
+    ],
+)
+def test_what_is_quoted_does_not_end_the_sentence_it_is_quoted_in(text: str, kept: str | None) -> None:
+    assert supported(text).text == (text if kept is None else kept)
+
+
+@given(st.text(st.sampled_from('“”".! \nab[1]('), max_size=60))
+def test_sentences_are_the_whole_text(text: str) -> None:
+    assert "".join(match.group() for match in _SENTENCE.finditer(text)) == text
 
 
 def test_nothing_left() -> None:
