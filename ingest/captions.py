@@ -51,7 +51,9 @@ class Captions:
         length = round(packet.duration * packet.time_base * MICROSECONDS) if packet.duration and packet.time_base else 0
         language = packet.stream.language or "und"
         for text in filter(None, (_plain(event) for event in _events(packet))):
-            self._waiting.append(Caption(pts, pts + (length or _SHOWN), text, language))
+            caption = Caption(pts, pts + (length or _SHOWN), text, language)
+            if caption not in self._waiting:  # some files carry the same track twice
+                self._waiting.append(caption)
 
     def take(self, stream: StreamId, epoch: int, offset: int, until: int | None = None) -> tuple[Utterance, ...]:
         """Those that begin before `until`, all if None, in order of time; `offset` is moment minus pts."""

@@ -34,14 +34,15 @@ SAID = [(1.0, 2.5, "Hello, there - you, too"), (4.0, 5.0, "Help me!"), (11.5, 12
 START = Moment(1_780_000_000_000_000)
 
 
-def film(folder: Path, codec: str, container: str, sound: str) -> Path:
+def film(folder: Path, codec: str, container: str, sound: str, times: int = 1) -> Path:
     if which("ffmpeg") is None:
         pytest.skip("ffmpeg is not installed: there is nothing to write subtitles with")
     plain = make(folder / "plain.mp4", Clip(seconds=14, sound=sound))
     (folder / "said.srt").write_text(WRITTEN)
     path = folder / f"film.{container}"
     command = ["ffmpeg", "-v", "error", "-i", str(plain), "-i", str(folder / "said.srt"), "-c", "copy", "-c:s", codec]
-    subprocess.run([*command, "-map", "0", "-map", "1", "-metadata:s:s:0", "language=deu", str(path)], check=True)
+    tracks = ["-map", "0", *["-map", "1"] * times, "-metadata:s:s", "language=deu"]
+    subprocess.run([*command, *tracks, str(path)], check=True)
     return path
 
 
@@ -68,6 +69,12 @@ def test_subtitles_are_read_as_they_are(
     for record in made.of(Sound):
         for one in record.captions:
             assert one.pts < record.pts + max(1, record.span.duration)
+
+
+def test_a_track_that_is_there_twice_is_read_once(harvest: Callable[..., Harvest], tmp_path: Path) -> None:
+    made = harvest()
+    made.finish(CapturePlan(STREAM, parse(str(film(tmp_path, "mov_text", "mp4", "aac", times=2))), starts_at=START))
+    assert [one.text for one in captions(made)] == [text for _, _, text in SAID]
 
 
 def test_what_was_listened_to_is_not_read_again(harvest: Callable[..., Harvest], tmp_path: Path) -> None:
