@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -136,8 +137,9 @@ def parse(text: str) -> SourceSpec:
     if name == "file":
         return _file_url(text)
     if name not in SCHEMES:
-        if Path(text).exists():
-            return SourceSpec("file", "file", str(Path(text).absolute()))
+        with suppress(OSError):  # no file has so long a name
+            if Path(text).exists():
+                return SourceSpec("file", "file", str(Path(text).absolute()))
         raise SourceRefused(
             f"Sources of the kind “{name}:” are not allowed.",
             advice=f"Use a file path, /dev/videoN, or a URL starting with {', '.join(SCHEMES)}.",

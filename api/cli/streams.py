@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,7 +36,8 @@ def add(
         stream = _uploaded(client, Path(source), wanted)
     else:
         path = Path(source).expanduser()
-        source = str(path.absolute()) if "://" not in source and path.exists() else source
+        with suppress(OSError):  # where nobody may look the service says so
+            source = str(path.absolute()) if "://" not in source and path.exists() else source
         with output.working("Opening"):
             stream = client.post("/v1/streams", {**wanted, "source": source})
     if wait:

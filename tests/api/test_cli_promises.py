@@ -91,6 +91,7 @@ def test_json_and_exit_codes(
         (("find", "red", "--from", "whenever"), 3),
         (("rule", "add", "hook", "red", "--webhook", "http://169.254.169.254/"), 3),
         (("add", "gone", str(films / "gone.mp4")), 3),
+        (("add", "long", "/" + "a" * 300), 3),
         (("remove", "door", "--yes"), 0),
     ):
         left, (out, error) = here(monkeypatch, *arguments, "--json"), capsys.readouterr()
