@@ -25,8 +25,11 @@ fix: $(VENV)/dev     ## let the formatter and linter mend what they can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# judged_answers scores answers that someone brings
 bench: $(VENV)/dev   ## every benchmark, each beside what it is compared to
-	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+	@for name in $(filter-out judged_answers,$(basename $(notdir $(wildcard benchmarks/*.py)))); do \
+	  echo "# $$name"; $(BIN)/python -m benchmarks.$$name || missed="$$missed $$name"; done; \
+	test -z "$$missed" || { echo "Did not run to its end:$$missed"; exit 1; }
 
 docs: $(VENV)/dev    ## write docs/reference.md anew from the code
 	$(BIN)/python docs/reference.py

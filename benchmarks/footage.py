@@ -1,6 +1,6 @@
 """Every annotated clip through the real service: what is found beside what a person saw.
 
-Run `python benchmarks/footage.py [FOLDER] [--json FILE]`. FOLDER holds clips and `annotations.json`; without it the
+Run `python -m benchmarks.footage [FOLDER] [--json FILE]`. FOLDER holds clips and `annotations.json`; without it the
 clips beside the repository (`../shared/footage`) are used when they are there. For each event the predicted spans with
 recall and precision at temporal IoU 0.3 and 0.5; for each absent description whether anything was claimed; for each
 question the answer beside the reference.

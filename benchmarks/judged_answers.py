@@ -1,8 +1,8 @@
 """Score open answers about videos by the protocol of Video-ChatGPT (Maaz et al. 2023, section 4.2), which many
 published numbers use: a language model compares each answer with the correct one.
 
-    python benchmarks/judged_answers.py ask correctness answers.json > requests.jsonl
-    python benchmarks/judged_answers.py score correctness answers.json replies.jsonl
+    python -m benchmarks.judged_answers ask correctness answers.json > requests.jsonl
+    python -m benchmarks.judged_answers score correctness answers.json replies.jsonl
 
 `answers.json` is a list of {"video_name", "Q", "A", "pred"} (consistency: "Q1", "Q2", "A", "pred1", "pred2").
 `requests.jsonl` has {"key", "messages"} per answer for any judge; `replies.jsonl` has {"key", "reply"}. Replies that

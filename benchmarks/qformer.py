@@ -8,7 +8,7 @@ again    the way of the authors' code: all entries of all banks are projected at
 cached   projections are kept and merged with the banks
 packed   the same with its weights packed: how the system runs on a CPU in float32
 
-    python benchmarks/qformer.py [--length 20 100] [--threads 1] [--device cpu] [--cache-mib 300]
+    python -m benchmarks.qformer [--length 20 100] [--threads 1] [--device cpu] [--cache-mib 300]
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 On the CPU small networks in float32 that see as many tokens per picture as the published ones; with --full, or where
 there is a GPU, the published sizes in bfloat16. Evidence is 8 pictures of 640 x 360, an answer 32 tokens.
 
-    python benchmarks/systems.py [--full] [--only ma-lmm ...] [--threads 2] [--times 3]
+    python -m benchmarks.systems [--full] [--only ma-lmm ...] [--threads 2] [--times 3]
 """
 
 from __future__ import annotations

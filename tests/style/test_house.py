@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -47,6 +48,17 @@ def test_functions_can_be_seen_at_once() -> None:
         and (size := (node.end_lineno or node.lineno) - node.lineno + 1) > 80
     }
     assert long == {}
+
+
+def test_benchmarks_are_there_and_say_how_they_are_run() -> None:
+    """As modules: a script's own folder stands before the packages."""
+    there = {
+        path.stem: ast.get_docstring(ast.parse(path.read_text())) or "" for path in (ROOT / "benchmarks").glob("*.py")
+    }
+    assert [name for name, told in there.items() if f"python -m benchmarks.{name}" not in told] == []
+    documents = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "models").rglob("*.md")]
+    named = {name for path in documents for name in re.findall(r"\bbenchmarks[./](\w+)", path.read_text())}
+    assert named - set(there) == set()
 
 
 def test_no_drawer_for_odds_and_ends() -> None:
