@@ -31,8 +31,8 @@ _MORE: Final = 1.6
 class Frugal:
     """Video packets in, in decoding order; out those to decode now."""
 
-    def __init__(self, *, rests: bool = False, keys: bool = False) -> None:
-        self.load = Load()
+    def __init__(self, *, rests: bool = False, keys: bool = False, burst: int = 0) -> None:
+        self.load = Load(burst)
         self.resting = False
         self.skipped = 0
         """Pictures that were not decoded because of overload."""

@@ -2,9 +2,9 @@
 
 A decoder that is too slow leaves packets in bounded buffers of the kernel and shows pictures later and later. How late
 is told by the distance between when a packet is taken and its own time, above the least such distance lately: camera
-clocks that are wrong or drift cancel out. First fewer pictures are looked at, then only key frames are decoded, and
-what is older than `STALE` is not decoded at all, so that the newest is seen. Each step is taken back when it has been
-calm for a while, later each time it had to be taken again.
+clocks that are wrong or drift cancel out, and so does waiting for the next segment of HLS. First fewer pictures are
+looked at, then only key frames are decoded, and what is older than `STALE` is not decoded at all, so that the newest
+is seen. Each step is taken back when it has been calm for a while, later each time it had to be taken again.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ _JUMP: Final = seconds(10)
 class Load:
     """Told of each video packet as it is taken; says which step of shedding it is to be treated with."""
 
-    def __init__(self) -> None:
+    def __init__(self, burst: int = 0) -> None:
+        """`burst`: microseconds of packets that come at once, as an HLS segment does: the newest waited so long."""
         self.step = 0
         self.behind = 0
         """Microseconds behind the camera."""
@@ -46,6 +47,8 @@ class Load:
         """When a step was taken back, unless one was taken since."""
         self._late_at = 0
         self._calm = CALM
+        self._patience = 2 * burst
+        """A segment late, and one more until the playlist told of it."""
 
     @property
     def shedding(self) -> Shedding:
@@ -80,4 +83,4 @@ class Load:
             self._least, self._window = (distance, this), now
         else:
             self._least = min(this, distance), last
-        return distance - min(self._least)
+        return max(0, distance - min(self._least) - self._patience)

@@ -210,7 +210,7 @@ class Reader:
             return None
         sampling = self._task.sampling
         rests = sampling.rests and not video.codec_context.has_b_frames
-        return Frugal(rests=rests, keys=sampling.keyframes_only)
+        return Frugal(rests=rests, keys=sampling.keyframes_only, burst=seconds(self._opened.burst_s))
 
     def _ration(self, packet: Packet, frugal: Frugal, video: VideoStream) -> None:
         """Decode of the video what there is reason and time for; of the rest, say that it came."""

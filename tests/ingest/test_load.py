@@ -14,20 +14,23 @@ GOP = 50
 
 
 class Machine:
-    """A camera's packets come every 40 ms and wait; each costs the decoder `cost_s`, and nothing when it is skipped."""
+    """A camera's packets come every 40 ms, or in bursts, and wait; each costs the decoder `cost_s`, and nothing when it
+    is skipped."""
 
-    def __init__(self, skew: int = 0, drift: float = 0.0) -> None:
-        self.load, self.now, self.number = Load(), 0, 0
-        self.skew, self.drift = skew, drift
+    def __init__(self, skew: int = 0, drift: float = 0.0, burst_s: int = 0) -> None:
+        self.load, self.now, self.number = Load(seconds(burst_s)), 0, 0
+        self.skew, self.drift, self.burst = skew, drift, burst_s * FPS
         self.worst = 0
         self.steps: list[int] = []
         self.decoded: list[int] = []
 
     def run(self, seconds_: float, cost_s: float) -> None:
         for _ in range(round(seconds_ * FPS)):
-            came = self.number * seconds(1) // FPS
+            made = self.number * seconds(1) // FPS
+            whole = self.number // self.burst * self.burst + self.burst if self.burst else self.number
+            came = whole * seconds(1) // FPS
             self.now = max(self.now, came)
-            self.load.observe(self.skew + round(came * (1 + self.drift)), self.now)
+            self.load.observe(self.skew + round(made * (1 + self.drift)), self.now)
             key = self.number % GOP == 0
             if self.load.shedding != "pictures" or (key and not self.load.stale):
                 self.now += seconds(cost_s)
@@ -41,6 +44,16 @@ def test_a_machine_that_keeps_up_sheds_nothing() -> None:
     machine = Machine()
     machine.run(600, cost_s=0.03)
     assert set(machine.steps) == {0}
+
+
+@pytest.mark.parametrize("burst_s", [2, 6, 10])
+def test_segments_that_come_at_once_are_no_overload_and_overload_is_one_all_the_same(burst_s: int) -> None:
+    machine = Machine(burst_s=burst_s)
+    machine.run(600, cost_s=0.002)
+    assert set(machine.steps) == {0}
+    machine.run(600, cost_s=0.1)
+    assert machine.steps[-1] == 2
+    assert machine.number - machine.decoded[-1] < 10 * GOP
 
 
 @pytest.mark.parametrize("cost_s", [0.05, 0.08, 0.2, 0.9])
