@@ -6,14 +6,16 @@ import hashlib
 import os
 import re
 import threading
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from api.settings import Settings
 from ingest.clips import cut, still
-from ingest.errors import Invalid, NotFound, TooLarge
-from ingest.records import Moment, Picture, Span, StreamId, seconds
+from ingest.errors import Busy, Invalid, NotFound, TooLarge
+from ingest.records import Gap, Moment, Picture, Segment, Span, StreamId, seconds
 from memory.store import Store, StreamRow
+from memory.store.timeline import without
 
 LONGEST_CLIP = seconds(30 * 60)
 NEWS_US = seconds(10)
@@ -23,10 +25,11 @@ _NAMED = re.compile(r"[0-9a-f]+-(\d+)-(\d+)\.mp4")
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """An MP4 on disk and the span it really covers: clips begin at key frames."""
+    """An MP4 on disk, the span it really covers (clips begin at key frames), and what is missing within it."""
 
     path: Path
     span: Span
+    gaps: tuple[Gap, ...] = ()
 
 
 class Footage:
@@ -40,22 +43,25 @@ class Footage:
         self._lock = threading.Lock()
 
     def clip(self, row: StreamRow, span: Span, *, exact: bool = False, fragmented: bool = False) -> Clip:
-        """Raises `NotFound` where there is no recording. `fragmented`: for playlists."""
+        """What is left of `span`: time that was erased passes with the picture before it. `fragmented`: for playlists.
+        Raises `NotFound` where there is no recording, or none any more."""
         if not span.duration:
             raise Invalid("The clip would be empty.", advice="Give an end after the start.")
         if span.duration > LONGEST_CLIP:
             raise TooLarge("Clips are at most 30 minutes long.", advice="Ask for a shorter stretch.")
         segments = self._store.timeline.segments(row.id, span)
-        if not segments or not self._store.timeline.coverage(row.id, span) or self.erased(row.id, span):
+        left = without(span, self._store.timeline.erased(row.id, span))
+        if not segments or not left or not self._store.timeline.coverage(row.id, span):
             raise no_recording(row)
         named = repr([(segment.path, segment.size, segment.span) for segment in segments]) + repr(
-            (span, exact, fragmented)
+            (left, exact, fragmented)
         )
         key = hashlib.sha256(named.encode()).hexdigest()[:24]
         with self._lock:
             lock = self._cutting.setdefault(key, threading.Lock())
         with lock:
-            return self._kept(row.id, key) or self._cut(row.id, key, span, (exact, fragmented))
+            clip = self._kept(row.id, key) or self._cut(row.id, key, segments, left, (exact, fragmented))
+        return replace(clip, gaps=self._gaps(row.id, clip.span))
 
     def still(self, row: StreamRow, moment: Moment | None, *, max_side: int = 1280) -> Picture:
         """The picture shown at `moment`, the newest when it is None; a thumbnail where the recording is gone."""
@@ -102,8 +108,11 @@ class Footage:
 
     def erased(self, stream: StreamId, span: Span) -> bool:
         """A user's own file still holds what was erased here: it is not shown all the same."""
-        with self._store.database.read() as connection:
-            return any(gone.overlaps(span) for gone in self._store.erasures.spans(connection, stream))
+        return bool(self._store.timeline.erased(stream, span))
+
+    def _gaps(self, stream: StreamId, span: Span) -> tuple[Gap, ...]:
+        found = self._store.timeline.gaps(stream, span)
+        return tuple(replace(gap, span=part) for gap in found if (part := gap.span.intersection(span)) is not None)
 
     def _kept(self, stream: StreamId, key: str) -> Clip | None:
         for path in (self._folder / stream).glob(f"{key}-*.mp4"):
@@ -113,24 +122,31 @@ class Footage:
                 return Clip(path, span)
         return None
 
-    def _cut(self, stream: StreamId, key: str, span: Span, how: tuple[bool, bool]) -> Clip:
+    def _cut(
+        self, stream: StreamId, key: str, segments: Sequence[Segment], left: Sequence[Span], how: tuple[bool, bool]
+    ) -> Clip:
         exact, fragmented = how
         folder = self._folder / stream
         folder.mkdir(parents=True, exist_ok=True)
         unfinished = folder / f"{key}.part.mp4"
         try:
-            segments = self._store.timeline.segments(stream, span)
-            covered = cut(segments, span, unfinished, exact=exact, fragmented=fragmented)
-            if self.erased(stream, covered):  # the key frame it begins at may lie in what was erased
-                covered = cut(segments, span, unfinished, exact=True, fragmented=fragmented)
-            if self.erased(stream, covered):
-                raise NotFound("Part of this stretch was erased.", advice="Ask for a stretch that begins later.")
+            exact = exact or self._beside_erased(stream, segments, left[0].hull(left[-1]))
+            covered = cut(segments, left, unfinished, exact=exact, fragmented=fragmented)
+            if not exact and self._beside_erased(stream, segments, covered):  # the key frame it begins at
+                covered = cut(segments, left, unfinished, exact=True, fragmented=fragmented)
+            if without(left[0].hull(left[-1]), self._store.timeline.erased(stream, None)) != list(left):
+                raise Busy("Some of it was erased just now.", advice="Ask for it again.")
             path = folder / f"{key}-{covered.start}-{covered.end}.mp4"
             unfinished.rename(path)
         finally:
             unfinished.unlink(missing_ok=True)
         self.trim()
         return Clip(path, covered)
+
+    def _beside_erased(self, stream: StreamId, segments: Sequence[Segment], span: Span) -> bool:
+        """Whether what was copied from key frame to key frame of `span` would show what was erased."""
+        parts = [part for segment in segments if (part := segment.span.intersection(span)) is not None]
+        return any(self.erased(stream, part) for part in parts)
 
 
 def no_recording(row: StreamRow) -> NotFound:

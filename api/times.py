@@ -103,14 +103,18 @@ def offset_label(offset_us: int) -> str:
 
 
 def label(span: Span, calendar: Calendar) -> str:
-    """A span for people: an offset into a file, or local time with as much of the date as is needed."""
+    """A span for people: an offset into a file, or local time with as much of the date as is needed. One time for an
+    instant."""
     if calendar.file is not None:
         near = Span(calendar.file.start, Moment(calendar.file.end + _NEAR_US))
         if span.overlaps(near) or span.start in near:
-            return f"{offset_label(span.start - near.start)}–{offset_label(span.end - near.start)}"
+            first, last = (offset_label(edge - near.start) for edge in (span.start, span.end))
+            return f"{first}–{last}" if span.duration else first
     start, end = local(span.start, calendar.zone), local(span.end, calendar.zone)
     recent = abs((calendar.today - start.date()).days) < 6
     day = start.strftime("%a" if recent else "%Y-%m-%d")
+    if not span.duration:
+        return f"{day} {start:%H:%M:%S}"
     if end.date() == start.date():
         return f"{day} {start:%H:%M:%S}–{end:%H:%M:%S}"
     return f"{day} {start:%H:%M:%S} – {end.strftime('%a' if recent else '%Y-%m-%d')} {end:%H:%M:%S}"

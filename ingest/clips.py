@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,24 +23,28 @@ _WIDE: Final = seconds(12)
 
 def cut(
     segments: Sequence[Segment],
-    span: Span,
+    spans: Sequence[Span],
     out: Path,
     *,
     exact: bool = False,
     fragmented: bool = False,
     timeout_s: float = 60,
 ) -> Span:
-    """Write an MP4 that browsers play, with sound; returns the span that it really covers.
+    """Write an MP4 that browsers play, with sound, of `spans` in order; returns the span that it really covers.
 
-    H.264 is copied from the last key frame before the span; `exact`, and any other codec, is encoded anew.
-    `fragmented`: as players take it piece by piece. Raises `NotFound` when no segment overlaps `span`.
+    What lies between the spans is left out and its time stays: the last picture before it stands as long.
+    H.264 is copied from the last key frame before a span; `exact`, and any other codec, is encoded anew.
+    `fragmented`: as players take it piece by piece. `timeout_s`: for every minute of it. Raises `NotFound` when no
+    segment overlaps any of `spans`.
     """
-    pieces = _overlapping(segments, span)
+    pieces = [(segment, span) for span in spans for segment in _overlapping(segments, span)]
+    if not pieces:
+        raise _no_video()
     part = out.with_name(out.name + ".part")
-    details = {"segments": pieces, "span": span, "out": str(part), "exact": exact, "fragmented": fragmented}
+    details = {"pieces": pieces, "out": str(part), "exact": exact, "fragmented": fragmented}
     try:
         with Decoder("cut", details, Limits()) as decoder:
-            covered: Span = decoder.result(timeout_s)
+            covered: Span = decoder.result(timeout_s * (1 + sum(span.duration for span in spans) // seconds(60)))
         part.replace(out)
     finally:
         part.unlink(missing_ok=True)
@@ -51,6 +54,8 @@ def cut(
 def still(segments: Sequence[Segment], moment: Moment, *, max_side: int = 1280, timeout_s: float = 20) -> Picture:
     """The picture that was shown at `moment`, as JPEG. Raises `NotFound` when nothing was recorded then."""
     pieces = _overlapping(segments, Span(moment, Moment(moment + 1)))
+    if not pieces:
+        raise _no_video()
     details = {"segment": pieces[-1], "moment": moment, "max_side": max_side}
     with Decoder("still", details, Limits()) as decoder:
         picture: Picture = decoder.result(timeout_s)
@@ -58,10 +63,11 @@ def still(segments: Sequence[Segment], moment: Moment, *, max_side: int = 1280, 
 
 
 def _overlapping(segments: Sequence[Segment], span: Span) -> list[Segment]:
-    pieces = sorted((s for s in segments if s.span.overlaps(span)), key=lambda s: (s.span.start, s.epoch))
-    if not pieces:
-        raise NotFound("There is no video of that time.", advice="Look at the stream's coverage and gaps.")
-    return pieces
+    return sorted((s for s in segments if s.span.overlaps(span)), key=lambda s: (s.span.start, s.epoch))
+
+
+def _no_video() -> NotFound:
+    return NotFound("There is no video of that time.", advice="Look at the stream's coverage and gaps.")
 
 
 # --- the child's side ------------------------------------------------------------------------------------------
@@ -88,9 +94,8 @@ def cut_job(details: Mapping[str, Any], limits: Limits, emit: Emit) -> Span:
     """The child's side of `cut`."""
     from ingest.cutting import Cutting
 
-    with ExitStack() as stack:
-        pieces = [(segment, stack.enter_context(open_segment(segment, limits))) for segment in details["segments"]]
-        return Cutting(pieces, details["span"], details["exact"]).write(details["out"], details["fragmented"])
+    cutting = Cutting(details["pieces"], details["exact"], limits, lambda: emit(("cutting",)))
+    return cutting.write(details["out"], details["fragmented"])
 
 
 def open_segment(segment: Segment, limits: Limits) -> Any:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from ingest.clips import moment_of, seek_before
+from ingest.clips import moment_of, open_segment, seek_before
 from ingest.errors import NotFound
 from ingest.pictures import even
 from ingest.recording import MUXING, stamped
@@ -16,21 +17,43 @@ if TYPE_CHECKING:
     from av import Packet
     from av.container import OutputContainer
 
+    from ingest.limits import Limits
     from ingest.opening import Opened
 
 _MICRO: Final = Fraction(1, MICROSECONDS)
 _RATE: Final = 48_000
+_HOLE: Final = _RATE // 4
+"""Samples: sound that is missing for longer is a hole, and not rounding."""
 _QUALITY: Final = {"preset": "veryfast", "crf": "21", "bf": "0"}
 
 
-class Cutting:
-    """`pieces`: segments with their open sources, in order of time."""
+_PROGRESS: Final = 250
+"""Packets between two signs of progress."""
+_Shape: TypeAlias = tuple[str, bytes, int, int]
+"""Of a track its codec, the header of it, width and height."""
 
-    def __init__(self, pieces: Sequence[tuple[Segment, Opened]], span: Span, exact: bool) -> None:
-        self._pieces, self._span = pieces, span
-        indexed = all(opened.one_timeline for _, opened in pieces)
-        self._copies = not exact and indexed and _alike([opened.video for _, opened in pieces], "h264")
-        self._copies_sound = _alike([opened.audio for _, opened in pieces], "aac")
+
+@dataclass(frozen=True, slots=True)
+class _Shapes:
+    indexed: bool
+    video: _Shape | None
+    audio: _Shape | None
+
+
+class Cutting:
+    """`pieces`: segments and what of each is wanted, in order of time. Few are open at once: there may be hundreds.
+
+    `progress` is called every now and then.
+    """
+
+    def __init__(
+        self, pieces: Sequence[tuple[Segment, Span]], exact: bool, limits: Limits, progress: Callable[[], None]
+    ) -> None:
+        self._pieces, self._limits, self._progress = pieces, limits, progress
+        shapes = [self._shapes(segment) for segment in dict.fromkeys(segment for segment, _ in pieces)]
+        indexed = all(one.indexed for one in shapes)
+        self._copies = not exact and indexed and _alike([one.video for one in shapes], "h264")
+        self._copies_sound = _alike([one.audio for one in shapes], "aac")
 
     def write(self, out: str, fragmented: bool = False) -> Span:
         """The file at `out`; returns what it covers."""
@@ -39,8 +62,9 @@ class Cutting:
         options = MUXING if fragmented else {"movflags": "faststart"}
         with av.open(out, "w", format="mp4", options=dict(options)) as container:
             video, audio = self._tracks(container)
-            for segment, opened in self._pieces:
-                self._copy_piece(segment, opened, video, audio)
+            for segment, span in self._pieces:
+                with open_segment(segment, self._limits) as opened:
+                    self._copy_piece(segment, span, opened, (video, audio))
             for track in (video, audio):
                 if track is not None:
                     track.finish()
@@ -49,25 +73,37 @@ class Cutting:
             raise NotFound("There is no picture in that time.", advice="Look at the stream's coverage and gaps.")
         return written.covered
 
+    def _shapes(self, segment: Segment) -> _Shapes:
+        self._progress()
+        with open_segment(segment, self._limits) as opened:
+            return _Shapes(opened.one_timeline, _shape(opened.video), _shape(opened.audio))
+
     def _tracks(self, container: OutputContainer) -> tuple[_Track | None, _Track | None]:
-        first = self._pieces[0][1]
+        segment, span = self._pieces[0]
         video: _Track | None = None
         audio: _Track | None = None
-        shared = _Zero(None if self._copies else self._span.start)
-        if first.video is not None:
-            kind = _Copied if self._copies else _EncodedVideo
-            video = kind(container, first.video, self._span, shared)
-        if first.audio is not None:
-            sound = _Copied if self._copies_sound else _EncodedAudio
-            audio = sound(container, first.audio, self._span, shared)
+        shared = _Zero(None if self._copies else span.start)
+        with open_segment(segment, self._limits) as first:
+            if first.video is not None:
+                kind = _Copied if self._copies else _EncodedVideo
+                video = kind(container, first.video, span, shared)
+            if first.audio is not None:
+                sound = _Copied if self._copies_sound else _EncodedAudio
+                audio = sound(container, first.audio, span, shared)
         return video, audio
 
-    def _copy_piece(self, segment: Segment, opened: Opened, video: _Track | None, audio: _Track | None) -> None:
-        pairs = [(opened.video, video), (opened.audio, audio)]
-        routes = {track.index: sink for track, sink in pairs if track is not None and sink is not None}
+    def _copy_piece(self, segment: Segment, span: Span, opened: Opened, tracks: Sequence[_Track | None]) -> None:
+        found = zip((opened.video, opened.audio), tracks, strict=True)
+        pairs = [(track, sink) for track, sink in found if track is not None and sink is not None]
+        routes = {track.index: sink for track, sink in pairs}
         waiting = set(routes)
-        seek_before(opened, segment, max(self._span.start, segment.span.start))
-        for packet in opened.container.demux([track for track in (opened.video, opened.audio) if track is not None]):
+        for sink in routes.values():
+            sink.begin(span)
+        seek_before(opened, segment, max(span.start, segment.span.start))
+        wanted = [track for track in (opened.video, opened.audio) if track is not None]
+        for number, packet in enumerate(opened.container.demux(wanted)):
+            if number % _PROGRESS == 0:
+                self._progress()
             index = packet.stream.index
             if packet.pts is None or index not in waiting:
                 continue
@@ -78,8 +114,7 @@ class Cutting:
                 continue
             routes[index].add(packet, segment)
         for track, sink in pairs:
-            if track is not None and sink is not None:
-                sink.piece_ends(segment, track)
+            sink.piece_ends(segment, track)
 
 
 class _Zero:
@@ -87,6 +122,8 @@ class _Zero:
 
     def __init__(self, moment: Moment | None) -> None:
         self.moment = moment
+        self.exact = moment is not None
+        """Nothing outside the spans is wanted, be it the sound of the pictures since the key frame before."""
 
 
 class _Track:
@@ -97,6 +134,10 @@ class _Track:
         self._is_video = source.type == "video"
         self._highest: Moment | None = None
         self.covered: Span | None = None
+
+    def begin(self, span: Span) -> None:
+        """Only what lies in `span` is wanted of the packets to come."""
+        self._span, self._highest = span, None
 
     def is_past(self, packet: Packet, segment: Segment) -> bool:
         """Whether this packet, in decoding order, and so all behind it, are not needed.
@@ -133,6 +174,8 @@ class _Copied(_Track):
     def add(self, packet: Packet, segment: Segment) -> None:
         pts = moment_of(segment, packet.pts, packet.time_base)
         duration = round((packet.duration or 0) * packet.time_base * MICROSECONDS)
+        if self._zero.exact and not self._span.start <= pts <= self._span.end - duration:
+            return
         dts = self._decoded_at(packet, segment, pts, duration)
         if self._zero.moment is None:
             if not self._is_video or not packet.is_keyframe:
@@ -194,7 +237,6 @@ class _Encoded(_Track):
 class _EncodedVideo(_Encoded):
     def __init__(self, container: OutputContainer, source: Any, span: Span, zero: _Zero) -> None:
         super().__init__(container, source, span, zero)
-        self._source = source
         rate = source.average_rate or 25
         self._interval = max(1, round(MICROSECONDS / rate))
         self._out = container.add_stream("libx264", rate=Fraction(rate).limit_denominator(1001))
@@ -207,7 +249,7 @@ class _EncodedVideo(_Encoded):
         return self._interval
 
     def _encode(self, frame: Any, moment: Moment) -> None:
-        at = max(0, moment - self._span.start)
+        at = max(0, moment - self._zero.moment) if self._zero.moment is not None else 0
         if at <= self._last:
             return
         self._last = at
@@ -234,10 +276,11 @@ class _EncodedAudio(_Encoded):
         return int(frame.samples * MICROSECONDS // frame.sample_rate)
 
     def _encode(self, frame: Any, moment: Moment) -> None:
-        """Sound runs on by itself; only its start is placed."""
+        """Sound runs on by itself; only its start is placed, and where it goes on behind a hole."""
         zero = self._zero.moment if self._zero.moment is not None else self._span.start
-        if self._next is None:
-            self._next = max(0, moment - zero) * _RATE // MICROSECONDS
+        at = max(0, moment - zero) * _RATE // MICROSECONDS
+        if self._next is None or at - self._next > _HOLE:
+            self._next = at
         frame.pts = None
         for part in self._resampler.resample(frame):
             part.pts, part.time_base = self._next, Fraction(1, _RATE)
@@ -249,11 +292,14 @@ class _EncodedAudio(_Encoded):
         self._write(self._out.encode(None))
 
 
-def _alike(tracks: Sequence[Any], codec: str) -> bool:
+def _shape(track: Any) -> _Shape | None:
+    if track is None:
+        return None
+    context = track.codec_context
+    return context.name, bytes(context.extradata or b""), getattr(track, "width", 0), getattr(track, "height", 0)
+
+
+def _alike(shapes: Sequence[_Shape | None], codec: str) -> bool:
     """Whether all are of `codec` with the same parameters, so that one can run on into the next."""
-    if any(track is None or track.codec_context.name != codec for track in tracks):
-        return False
-    shapes = {
-        (bytes(t.codec_context.extradata or b""), getattr(t, "width", 0), getattr(t, "height", 0)) for t in tracks
-    }
-    return len(shapes) == 1
+    first = shapes[0]
+    return first is not None and first[0] == codec and set(shapes) == {first}

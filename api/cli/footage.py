@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import unquote
 
 import typer
 
@@ -29,7 +31,7 @@ def clip(
     """Save a stretch of a stream as MP4."""
     params = {"from": start, "to": end, "exact": exact}
     headers = _saved(f"/v1/streams/{named(stream)}/clip", out, params)
-    _told(out, headers.get("hindsight-span", ""), json)
+    _told(out, headers, "hindsight-span", json)
 
 
 def frame(
@@ -40,7 +42,7 @@ def frame(
 ) -> None:
     """Save the picture shown at a moment as JPEG."""
     headers = _saved(f"/v1/streams/{named(stream)}/frame", out, {"at": at})
-    _told(out, headers.get("hindsight-moment", ""), json)
+    _told(out, headers, "hindsight-moment", json)
 
 
 def _saved(path: str, out: Path, params: dict[str, object]) -> dict[str, str]:
@@ -74,8 +76,13 @@ def _umask() -> int:
     return mask
 
 
-def _told(out: Path, what: str, json: bool) -> None:
+def _told(out: Path, headers: dict[str, str], covers: str, json: bool) -> None:
+    gaps = headers.get("hindsight-gaps", "")
+    missing = [gap.partition(';reason="') for gap in gaps.split(", ") if gap]
     if json:
-        output.as_json({"file": str(out), "covers": what, "bytes": out.stat().st_size})
-    else:
-        output.say(f"{out}: {what}")
+        told = [{"covers": interval, "reason": reason.rstrip('"')} for interval, _, reason in missing]
+        output.as_json({"file": str(out), "covers": headers.get(covers, ""), "bytes": out.stat().st_size, "gaps": told})
+        return
+    output.say(f"{out}: {unquote(headers.get('hindsight-label', ''))}")
+    for reason, count in Counter(reason.rstrip('"') for _, _, reason in missing).items():
+        output.say(f"Missing within it: {count} {'stretch' if count == 1 else 'stretches'} ({reason}).")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Final
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Query
 from fastapi.responses import FileResponse, RedirectResponse, Response
@@ -14,7 +14,7 @@ from api.routes.parts import At, From, Parts, To
 from api.scope import extent
 from api.sprite import MOST, track
 from api.streams import slug
-from api.times import utc
+from api.times import label, utc
 from ingest.errors import Invalid, NotFound
 from ingest.records import Moment, Picture, Span
 from memory.store import StreamRow
@@ -23,12 +23,18 @@ Answers = dict[int | str, dict[str, Any]]
 router = APIRouter(prefix="/v1/streams/{stream}", tags=["footage"])
 _JPEG: Answers = {200: {"content": {"image/jpeg": {}}, "description": "A JPEG."}}
 _MP4: Answers = {
-    200: {"content": {"video/mp4": {}}, "description": "An MP4. `Hindsight-Span` says what it really covers."},
+    200: {
+        "content": {"video/mp4": {}},
+        "description": "An MP4. `Hindsight-Span` says what it really covers, `Hindsight-Label` the same for people, "
+        "percent-encoded, `Hindsight-Gaps` what is missing within it and why.",
+    },
     206: {"content": {"video/mp4": {}}, "description": "The bytes asked for."},
 }
 Count = Annotated[int, Query(ge=1, le=MOST, description="How many pictures.")]
 Columns = Annotated[int, Query(ge=1, le=20)]
 _VTT: Answers = {200: {"content": {"text/vtt": {"example": TRACK}}, "description": "A WebVTT thumbnails track."}}
+_KEPT: Final = {"Cache-Control": "private, max-age=3600"}
+_MOST_GAPS: Final = 50
 _M3U8: Final = "application/vnd.apple.mpegurl"
 _HLS: Answers = {
     200: {"content": {_M3U8: {"example": PLAYLIST}}, "description": "A playlist of fragmented MP4."},
@@ -43,14 +49,15 @@ def frame(
 ) -> Response:
     """The picture shown at a moment."""
     row = parts.store.streams.get(stream)
-    return _jpeg(parts.footage.still(row, _moment(at, stream, parts), max_side=max_side))
+    return _jpeg(parts.footage.still(row, _moment(at, row, parts), max_side=max_side), row, parts)
 
 
 @router.head("/thumbnail", include_in_schema=False)
 @router.get("/thumbnail", response_class=Response, responses=_JPEG)
 def thumbnail(stream: str, parts: Parts, at: At = "now") -> Response:
     """The remembered picture nearest to a moment, also when the recording is gone."""
-    return _jpeg(parts.footage.thumbnail(parts.store.streams.get(stream), _moment(at, stream, parts)))
+    row = parts.store.streams.get(stream)
+    return _jpeg(parts.footage.thumbnail(row, _moment(at, row, parts)), row, parts)
 
 
 @router.head("/clip", include_in_schema=False)
@@ -63,19 +70,21 @@ def clip(
     exact: bool = False,
     download: Annotated[bool, Query(description="To be saved under a name, instead of played.")] = False,
 ) -> FileResponse:
-    """A stretch as MP4, with range requests. It starts at a key frame unless `exact`."""
+    """A stretch as MP4, with range requests. It starts at a key frame unless `exact`. Of what is missing within it
+    (erased, or never seen) the time passes, with the last picture before it."""
     row = parts.store.streams.get(stream)
-    span = parts.scopes.span(start, end, row)
-    if span is None:
-        raise Invalid("A clip needs a start and an end.", advice="Give `from` and `to`.")
-    found = parts.footage.clip(row, span, exact=exact)
-    covered = f"{utc(found.span.start).isoformat()}/{utc(found.span.end).isoformat()}"
-    headers = {"Hindsight-Span": covered, "Cache-Control": "private, max-age=3600"}
+    found = parts.footage.clip(row, _asked(row, start, end, parts), exact=exact)
+    missing = [f'{_interval(gap.span)};reason="{gap.reason}"' for gap in found.gaps[:_MOST_GAPS]]
+    headers = {
+        "Hindsight-Span": _interval(found.span),
+        "Hindsight-Label": _label(found.span, row, parts),
+        **({"Hindsight-Gaps": ", ".join(missing)} if missing else {}),
+    }
     return FileResponse(
         found.path,
         media_type="video/mp4",
-        headers=headers,
-        filename=_named(row, found.span),
+        headers=_KEPT | headers,
+        filename=f"{slug(row.name)}-{utc(found.span.start):%Y%m%dT%H%M%SZ}.mp4",
         content_disposition_type="attachment" if download else "inline",
     )
 
@@ -129,7 +138,7 @@ def playlist(stream: str, parts: Parts, start: From = None, end: To = None) -> R
 def segment(stream: str, epoch: int, moment: int, parts: Parts) -> FileResponse:
     """A recorded segment as it is stored, with range requests. Playlists name them."""
     found = parts.playlists.segment(parts.store.streams.get(stream), epoch, Moment(moment))
-    return FileResponse(found.path, media_type="video/mp4", headers={"Cache-Control": "private, max-age=3600"})
+    return FileResponse(found.path, media_type="video/mp4", headers=_KEPT)
 
 
 @router.head("/segments/{epoch}-{moment}.m4s", include_in_schema=False)
@@ -137,7 +146,7 @@ def segment(stream: str, epoch: int, moment: int, parts: Parts) -> FileResponse:
 def part(stream: str, epoch: int, moment: int, parts: Parts) -> Response:
     """The pictures and sounds of a recorded segment, with times that go on from one segment to the next."""
     found = parts.playlists.segment(parts.store.streams.get(stream), epoch, Moment(moment))
-    return Response(media(found), media_type="video/mp4", headers={"Cache-Control": "private, max-age=3600"})
+    return Response(media(found), media_type="video/mp4", headers=_KEPT)
 
 
 @router.head("/fragments.mp4", include_in_schema=False)
@@ -145,21 +154,34 @@ def part(stream: str, epoch: int, moment: int, parts: Parts) -> Response:
 def fragments(stream: str, parts: Parts, start: From = None, end: To = None) -> FileResponse:
     """A stretch of a file as fragmented MP4, with range requests. Playlists name it."""
     row = parts.store.streams.get(stream)
+    path = parts.footage.clip(row, _asked(row, start, end, parts), fragmented=True).path
+    return FileResponse(path, media_type="video/mp4", headers=_KEPT)
+
+
+def _asked(row: StreamRow, start: str | None, end: str | None, parts: Parts) -> Span:
     span = parts.scopes.span(start, end, row)
     if span is None:
-        raise Invalid("It needs a start and an end.", advice="Give `from` and `to`.")
-    path = parts.footage.clip(row, span, fragmented=True).path
-    return FileResponse(path, media_type="video/mp4", headers={"Cache-Control": "private, max-age=3600"})
+        raise Invalid("A clip needs a start and an end.", advice="Give `from` and `to`.")
+    return span
 
 
-def _named(row: StreamRow, span: Span) -> str:
-    return f"{slug(row.name)}-{utc(span.start):%Y%m%dT%H%M%SZ}.mp4"
+def _label(span: Span, row: StreamRow, parts: Parts) -> str:
+    """As a header can carry it: labels have dashes that ASCII lacks."""
+    return quote(label(span, parts.scopes.calendar((row,))))
 
 
-def _moment(at: str, stream: str, parts: Parts) -> Moment | None:
-    return None if at == "now" else parts.scopes.moment(at, parts.store.streams.get(stream))
+def _interval(span: Span) -> str:
+    return f"{utc(span.start).isoformat()}/{utc(span.end).isoformat()}"
 
 
-def _jpeg(picture: Picture) -> Response:
-    headers = {"Hindsight-Moment": utc(picture.moment).isoformat(), "Cache-Control": "private, max-age=5"}
+def _moment(at: str, row: StreamRow, parts: Parts) -> Moment | None:
+    return None if at == "now" else parts.scopes.moment(at, row)
+
+
+def _jpeg(picture: Picture, row: StreamRow, parts: Parts) -> Response:
+    headers = {
+        "Hindsight-Moment": utc(picture.moment).isoformat(),
+        "Hindsight-Label": _label(Span(picture.moment, picture.moment), row, parts),
+        "Cache-Control": "private, max-age=5",
+    }
     return Response(picture.jpeg, media_type="image/jpeg", headers=headers)

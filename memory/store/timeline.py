@@ -44,14 +44,14 @@ class Timeline:
         """When we were watching and may remember it, clipped to `span`, oldest first."""
         found = (Span(row.start, row.end) for row in self._rows(schema.coverage, stream, span))
         clipped = (covered if span is None else covered.intersection(span) for covered in found)
-        erased = self._erased(stream, span)
+        erased = self.erased(stream, span)
         return tuple(left for covered in clipped if covered is not None for left in without(covered, erased))
 
     def gaps(self, stream: StreamId, span: Span | None = None) -> tuple[Gap, ...]:
         """When we were blind, or were told to forget, within `span`, oldest first, each whole."""
         rows = self._rows(schema.gaps, stream, span)
         blind = [Gap(stream, Span(row.start, row.end), row.reason, row.detail) for row in rows]
-        forgotten = [Gap(stream, gone, "erased") for gone in self._erased(stream, span)]
+        forgotten = [Gap(stream, gone, "erased") for gone in self.erased(stream, span)]
         return tuple(sorted([*blind, *forgotten], key=lambda gap: gap.span))
 
     def segments(self, stream: StreamId, span: Span | None = None) -> tuple[Segment, ...]:
@@ -114,7 +114,8 @@ class Timeline:
         row = {"stream": record.stream, "epoch": record.epoch, "start": span.start, "end": span.end}
         self._database.upsert(connection, table, [row], update=("start", "end"))
 
-    def _erased(self, stream: StreamId, span: Span | None) -> list[Span]:
+    def erased(self, stream: StreamId, span: Span | None) -> list[Span]:
+        """What was forgotten on request and overlaps `span`, each whole."""
         rows = [row for row in self._rows(schema.erasures, stream, None) if row.start is not None]
         spans = (Span(row.start, row.end) for row in rows)
         return [gone for gone in spans if gone.duration and (span is None or gone.overlaps(span))]

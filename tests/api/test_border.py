@@ -34,6 +34,42 @@ def test_a_clip_never_shows_what_was_erased(http: httpx.Client, films: Path) -> 
     assert first[0] < 100
 
 
+def colours_of(film: bytes) -> list[tuple[float, str]]:
+    """When the colour changes, in seconds of the film, and to which."""
+    import av
+
+    found: list[tuple[float, str]] = []
+    with av.open(io.BytesIO(film)) as container:
+        for frame in container.decode(video=0):
+            mean = frame.to_ndarray(format="rgb24").reshape(-1, 3).mean(axis=0)
+            name = ("red", "green", "blue")[int(mean.argmax())]
+            if not found or found[-1][1] != name:
+                assert frame.time is not None
+                found.append((round(frame.time, 1), name))
+    return found
+
+
+def test_a_clip_around_what_was_erased_is_what_remains(http: httpx.Client, films: Path) -> None:
+    """Red at 2–4 and 8–10 s, blue at 5–6 s, of which 3.5 to 6.5 s are erased."""
+    stream = add(http, "film", films / "two.mp4")["id"]
+    clip = f"/v1/streams/{stream}/clip"
+    before = http.get(clip, params={"from": "00:00:01", "to": "00:00:12"})
+    assert "hindsight-gaps" not in before.headers
+    assert "blue" in str(colours_of(before.content))
+    http.post("/v1/erase", json={"stream": stream, "from": "00:00:03.5", "to": "00:00:06.5"}).raise_for_status()
+    after = http.get(clip, params={"from": "00:00:01", "to": "00:00:12"})
+    assert after.status_code == 200, after.text
+    assert colours_of(after.content) == [(0.0, "green"), (1.0, "red"), (5.5, "green"), (7.0, "red"), (9.0, "green")]
+    assert after.headers["hindsight-gaps"] == (
+        '2026-07-14T10:00:03.500000+00:00/2026-07-14T10:00:06.500000+00:00;reason="erased"'
+    )
+    assert after.headers["hindsight-label"] == "00%3A00%3A01%E2%80%9300%3A00%3A12"
+    beyond = http.get(clip, params={"from": "00:00:04", "to": "00:00:08"})
+    assert colours_of(beyond.content) == [(0.0, "green")], "it begins behind what was erased"
+    assert "hindsight-gaps" not in beyond.headers
+    assert http.get(clip, params={"from": "00:00:04", "to": "00:00:06"}).status_code == 404
+
+
 def test_no_picture_is_shown_of_another_time(http: httpx.Client, films: Path) -> None:
     stream = add(http, "film", films / "plain.mp4")["id"]
     assert http.get(f"/v1/streams/{stream}/frame", params={"at": "00:00:02"}).status_code == 200

@@ -17,7 +17,7 @@ def fragmented(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("fragmented") / "ten.mp4"
     span = Span(Moment(0), Moment(seconds(10)))
     whole = clips / "ten.mp4"
-    cut([Segment(StreamId("cam"), 0, span, str(whole), whole.stat().st_size)], span, out, fragmented=True)
+    cut([Segment(StreamId("cam"), 0, span, str(whole), whole.stat().st_size)], [span], out, fragmented=True)
     return out
 
 

@@ -108,7 +108,7 @@ def test_a_clip_and_a_still_across_segments(
     made.halt()
     segments = made.of(Segment)
     wanted = Span(Moment(segments[0].span.start + seconds(0.5)), Moment(segments[2].span.start + seconds(0.5)))
-    covered = cut(segments, wanted, tmp_path / "clip.mp4")
+    covered = cut(segments, [wanted], tmp_path / "clip.mp4")
     recorded = [moment for segment in segments for moment in moments_of(segment)]
     expected = [moment for moment in recorded if moment < wanted.end]
     assert covered.start == segments[0].span.start == expected[0]

@@ -22,6 +22,7 @@ from api.security import Border, Guarded
 from ingest.clips import cut, still
 from ingest.records import MICROSECONDS, Moment, Segment, Span, StreamId, seconds
 from ingest.scene import TrueEvent, Truth
+from memory.store.timeline import without
 
 WEB = Path(__file__).parents[2] / "api" / "web"
 ORIGIN = Moment(1_773_510_120_000_000)
@@ -35,6 +36,10 @@ LABELS = {"thing": "something", "event": "enters", "read": "text", "heard": "spe
 
 def iso(moment: int) -> datetime:
     return datetime.fromtimestamp(moment / MICROSECONDS, UTC)
+
+
+def interval(span: Span) -> str:
+    return f"{iso(span.start).isoformat()}/{iso(span.end).isoformat()}"
 
 
 def moment(text: str) -> Moment:
@@ -68,6 +73,8 @@ class World:
     hostile: bool = False
     slow_s: float = 0.01
     recorded: bool = True
+    erased: Span | None = None
+    """Microseconds since the film's first picture."""
     asked: int = 0
     """How often the camera's newest picture was asked for."""
     requests: list[tuple[str, Any]] = field(default_factory=list)
@@ -184,11 +191,13 @@ def _footage(app: FastAPI, world: World) -> None:
         if not world.recorded:
             return problem(404, "There is no recording then.", "Look at its coverage.")
         wanted = Span(moment(request.query_params["from"]), moment(request.query_params["to"]))
-        path = world.folder / f"{wanted.start}-{wanted.end}.mp4"
+        gone = [Span(Moment(ORIGIN + world.erased.start), Moment(ORIGIN + world.erased.end))] if world.erased else []
+        path = world.folder / f"{wanted.start}-{wanted.end}-{len(gone)}.mp4"
         if path not in CUT:
-            CUT[path] = cut([segment], wanted, path)
-        covered = CUT[path]
-        headers = {"Hindsight-Span": f"{iso(covered.start).isoformat()}/{iso(covered.end).isoformat()}"}
+            CUT[path] = cut([segment], without(wanted, gone), path, exact=bool(gone))
+        headers = {"Hindsight-Span": interval(CUT[path])}
+        if gone:
+            headers["Hindsight-Gaps"] = f'{interval(gone[0])};reason="erased"'
         return FileResponse(path, media_type="video/mp4", headers=headers)
 
     @app.get("/v1/streams/{stream}/thumbnail")

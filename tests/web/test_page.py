@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -70,6 +71,24 @@ def test_a_citation_moves_the_player_to_the_moment(page: Any, address: str, worl
     assert start <= playhead(page) <= start + 6
     assert abs(video_time(page) - playhead(page)) <= 4.2, "the clip begins at most a key frame before what was asked"
     assert reddest(page)[0] > before + 100, "the picture shows the red car"
+
+
+def test_what_was_erased_is_told_and_passed_over(page: Any, address: str, world: Any, stand_in: ModuleType) -> None:
+    world.erased = stand_in.Span(6_000_000, 14_000_000)
+    opened(page, address)
+    until(page, "!document.querySelector('.showing-still')")
+    page.evaluate("""() => {
+      const video = document.querySelector("video");
+      video.currentTime = 8;
+      window.seen = [];
+      video.addEventListener("timeupdate", () => window.seen.push(document.querySelector(".clock").textContent));
+    }""")
+    page.get_by_text("No video here: erased.").wait_for()
+    page.evaluate("document.querySelector('video').play()")
+    until(page, "document.querySelector('.clock').textContent >= '00:14'")
+    passed = set(page.evaluate("window.seen.map((clock) => clock.slice(0, 5))"))
+    assert not passed & {"00:10", "00:11", "00:12"}, "nobody waits for what is not there"
+    assert page.get_by_text("No video here: erased.").count() == 0
 
 
 def test_an_answer_streams_in_and_can_be_stopped(page: Any, address: str, world: Any) -> None:

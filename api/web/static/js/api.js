@@ -81,13 +81,16 @@ export async function searchPicture(file, { streams, from, to }) {
   return (await send("/v1/search", { method: "POST", body: form })).json();
 }
 
-/** The address of a clip and the moment its first picture shows: clips begin at a key frame before what was asked. */
+/** The address of a clip, the moment its first picture shows (clips begin at a key frame before what was asked), and
+ *  what is missing within it. */
 export async function clip(stream, from, to, signal) {
   const url = `/v1${streamPath(stream, "/clip")}${query({ from, to })}`;
   const response = await send(url, { headers: { Range: "bytes=0-0" }, signal });
   await response.arrayBuffer();
   const [start, end] = (response.headers.get("Hindsight-Span") ?? `${from}/${to}`).split("/");
-  return { url, start: Date.parse(start), end: Date.parse(end) };
+  const gaps = [...(response.headers.get("Hindsight-Gaps") ?? "").matchAll(/([^\s,;]+)\/([^\s,;]+);reason="([^"]*)"/g)]
+    .map(([, first, last, reason]) => ({ start: Date.parse(first), end: Date.parse(last), reason }));
+  return { url, start: Date.parse(start), end: Date.parse(end), gaps };
 }
 
 /** Posts and yields the server-sent events of the response as {event, data}. */

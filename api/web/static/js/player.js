@@ -8,6 +8,7 @@ import { iso, label, originOf, parse } from "./time.js";
 
 const BEFORE_MS = 10_000;
 const AFTER_MS = 110_000;
+const PICTURE_MS = 100;
 const LIVE_EVERY_MS = 1000;
 const SPEEDS = [1, 2, 4, 8, 0.5];
 const NOTHING = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw==";
@@ -185,6 +186,7 @@ class Player {
   arrive() {
     const { ms, play } = this.wanted ?? { ms: this.loaded.start, play: false };
     this.say("");
+    this.gap = null;
     this.screen.classList.remove("showing-still");
     this.loaded.end = this.loaded.start + this.video.duration * 1000;
     this.video.currentTime = Math.min(Math.max(0, (ms - this.loaded.start) / 1000), Math.max(0, this.video.duration - 0.05));
@@ -204,7 +206,20 @@ class Player {
 
   moved() {
     if (!this.loaded || state.live || this.wanted) return;
-    this.at(this.loaded.start + this.video.currentTime * 1000);
+    const ms = this.loaded.start + this.video.currentTime * 1000;
+    this.at(ms);
+    this.missing(ms);
+  }
+
+  /** What was erased, or never seen, is told and not waited for: the picture on the screen is the last one before it. */
+  missing(ms) {
+    const gap = this.loaded.gaps.find(({ start, end }) => ms >= start + PICTURE_MS && ms < end - PICTURE_MS);
+    if (Boolean(gap) !== Boolean(this.gap)) this.say(gap ? `No video here: ${gap.reason}.` : "");
+    this.gap = gap ?? null;
+    if (!gap || this.video.paused) return;
+    const after = (gap.end - this.loaded.start) / 1000;
+    if (after < this.video.duration - 0.1) this.video.currentTime = after;
+    else this.next();
   }
 
   /** The picture of `ms` is on the screen. */
