@@ -73,16 +73,24 @@ class Database:
         return sum(connection.execute(full, dict(row)).rowcount for row in rows)
 
     def scrub(self) -> None:
-        """Give freed pages back and empty the write-ahead log, so that erased bytes leave the disk."""
+        """Give freed pages back and empty the write-ahead log, so that erased bytes leave the disk.
+
+        Raises `Busy` when somebody kept reading what was there before: the old bytes are in the log still.
+        """
         if not self.embedded:
             return
         with self._lock, _translated():
             raw = self.engine.raw_connection()
             try:
-                raw.execute("PRAGMA incremental_vacuum")
-                raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                raw.cursor().executescript("PRAGMA incremental_vacuum")  # `execute` steps once: one page
+                kept, *_ = raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             finally:
                 raw.close()
+        if kept:
+            raise Busy(
+                "Erased bytes are still in the database's log: another program reads it.",
+                advice="Close whatever else has the database open, and ask again; a restart does it as well.",
+            )
 
     def check(self) -> list[str]:
         """What the database itself says is wrong with it; empty when sound."""

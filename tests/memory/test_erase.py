@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ingest.errors import NotFound
+from ingest.errors import Busy, NotFound
 from ingest.ledger import Ledger
 from ingest.records import Alert, Ended, Moment, Scope, Segment, StreamId, seconds
 from memory.index.protocol import VectorIndex
@@ -128,6 +130,29 @@ def test_a_whole_stream_goes(open_memory: OpenMemory) -> None:
     assert leakage(memory) == 0.0
     memory.remember.handle([feature(500, CANARY)])
     assert leakage(memory) == 0.0
+
+
+def test_pages_that_became_free_are_given_back(memory: Memory) -> None:
+    film(memory)
+    memory.erase(DOOR, None)
+    with memory.store.database.read() as connection:
+        assert connection.exec_driver_sql("PRAGMA freelist_count").scalar() == 0
+
+
+def test_a_reader_of_the_old_bytes_is_told_and_the_erasure_done_at_the_next_start(open_memory: OpenMemory) -> None:
+    memory = open_memory()
+    film(memory)
+    database = Path(str(memory.store.database.url.database))
+    with closing(sqlite3.connect(database, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        assert reader.execute("SELECT count(*) FROM streams").fetchone()
+        with pytest.raises(Busy) as caught:
+            memory.erase(DOOR, None)
+        assert "Close" in caught.value.advice
+    memory.close()
+    memory = open_memory()
+    assert memory.store.erasures.unfinished() == []
+    assert b"canary" not in raw_bytes(database.parent)
 
 
 def test_neighbouring_streams_are_untouched(memory: Memory) -> None:
