@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ from ingest.records import (
 from memory.detail import Detail
 from memory.index.protocol import VectorIndex
 from memory.spans import Track, best_apart, clipped, continuous, matches
-from memory.store.rows import ChapterRow
+from memory.store.rows import ChapterRow, chapter_of
 from memory.store.store import Store
 from memory.store.streams import Origin
 from memory.tables import FineLog
@@ -111,21 +112,13 @@ class Recall:
     def _candidates(self, query: Query, scope: Scope, limit: int) -> dict[StreamId, list[ChapterRow]]:
         """Chapters worth scanning, by stream: all when they are few, else those of the best slots and their
         neighbours."""
-        rows = self._store.chapters.all(scope)
+        rows = self._store.chapters.all(scope, most=_SCAN_ALL + 1)
+        if len(rows) > _SCAN_ALL:
+            owners = dict.fromkeys(match.owner for match in self._index.search(query.vector, scope, _SLOTS))
+            best = [chapter_of(owner) for owner in islice(owners, max(_BEST, 2 * limit))]
+            rows = self._store.chapters.around(best)
         by_stream: dict[StreamId, list[ChapterRow]] = defaultdict(list)
-        if len(rows) <= _SCAN_ALL:
-            for row in rows:
-                by_stream[row.stream].append(row)
-            return by_stream
-        places = {row.entry: at for at, row in enumerate(rows)}
-        best: dict[int, None] = {}
-        for match in self._index.search(query.vector, scope, _SLOTS):
-            if (at := places.get(match.owner)) is not None:
-                best[at] = None
-            if len(best) >= max(_BEST, 2 * limit):
-                break
-        wanted = {near for at in best for near in (at - 1, at, at + 1) if 0 <= near < len(rows)}
-        for row in (rows[near] for near in sorted(wanted)):
+        for row in rows:
             by_stream[row.stream].append(row)
         return by_stream
 

@@ -8,39 +8,45 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import RLock
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ingest.errors import StoreCorrupt
 from ingest.records import Moment, Scope, Span, StreamId, Vector
 from memory import durable
 from memory.index.protocol import Entries, Match
-from memory.index.shard import Columns, Shard
+from memory.index.shard import LARGE, SMALL, Columns, Shard
 
 _TAIL = 4096
 """Entries of a stream that are scanned before they become a shard."""
 _MANIFEST = "manifest.json"
+_READERS = 2
+"""Shards of a snapshot that are read and checked at a time."""
 
 
 class FaissIndex:
-    """`VectorIndex` in immutable shards, one lane per stream."""
+    """`VectorIndex` in immutable shards, one lane per stream.
+
+    Who writes waits for others that write; a search waits for nobody: it takes the parts that are there.
+    """
 
     def __init__(self, dim: int, probe: Callable[[str], None] = lambda _point: None) -> None:
         self._dim = dim
         self._probe = probe
-        self._lock = RLock()
+        self._writing = RLock()
         self._numbers: dict[str, int] = {}
         self._names: list[str] = []
-        self._streams: dict[StreamId, Lane] = defaultdict(Lane)
+        self._lanes: Mapping[StreamId, Lane] = {}
         self._homes: dict[int, tuple[StreamId, int]] = {}
 
     def add(self, entries: Entries) -> None:
-        with self._lock:
+        with self._writing:
             self.remove([entries.owner])
             number = len(self._names)
             self._names.append(entries.owner)
@@ -49,49 +55,54 @@ class FaissIndex:
             owners = np.full(len(entries.starts), number, np.int64)
             ordinals = np.arange(len(owners), dtype=np.int64)
             columns = Columns(entries.starts.astype(np.int64), entries.ends.astype(np.int64), owners, ordinals)
-            self._streams[entries.stream].add(columns, np.asarray(entries.vectors, np.float32))
+            self._lane(entries.stream).add(columns, np.asarray(entries.vectors, np.float32))
 
     def remove(self, owners: Collection[str]) -> int:
-        with self._lock:
+        with self._writing:
             numbers = [self._numbers.pop(owner) for owner in owners if owner in self._numbers]
             homes = [self._homes.pop(number) for number in numbers]
             for stream in {stream for stream, _ in homes}:
-                self._streams[stream].remove(np.array(numbers, np.int64))
+                self._lanes[stream].remove(np.array(numbers, np.int64))
         return sum(count for _, count in homes)
 
     def search(self, vector: Vector, scope: Scope, limit: int) -> list[Match]:
         vector = np.ascontiguousarray(vector, np.float32)
-        with self._lock:
-            wanted = scope.streams or tuple(self._streams)
-            lanes = [(stream, self._streams[stream].parts()) for stream in wanted if stream in self._streams]
-            names = self._names
-        found: list[Match] = []
-        for stream, parts in lanes:
-            for part in parts:
-                scores, positions = part.search(vector, scope.span, limit)
-                columns = part.columns
-                for score, at in zip(scores.tolist(), positions.tolist(), strict=True):
-                    span = Span(Moment(int(columns.starts[at])), Moment(int(columns.ends[at])))
-                    owner = names[columns.owners[at]]
-                    found.append(Match(owner, int(columns.ordinals[at]), stream, span, score))
-        return sorted(found, key=lambda match: -match.score)[:limit]
+        lanes = self._lanes
+        wanted = [stream for stream in scope.streams or lanes if stream in lanes]
+        parts = [(stream, part) for stream in wanted for part in lanes[stream].parts]
+        found = [part.search(vector, scope.span, limit) for _, part in parts]
+        if not found:
+            return []
+        scores, positions = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
+        origin = np.repeat(np.arange(len(found)), [len(some) for some, _ in found])
+        best = _best(scores, limit)
+        rows = np.empty((4, len(best)), np.int64)
+        for number in np.unique(origin[best]):
+            mine = origin[best] == number
+            rows[:, mine] = parts[number][1].columns.rows(positions[best[mine]])
+        return [
+            Match(self._names[owner], ordinal, parts[number][0], Span(Moment(start), Moment(end)), score)
+            for start, end, owner, ordinal, number, score in zip(
+                *rows.tolist(), origin[best].tolist(), scores[best].tolist(), strict=True
+            )
+        ]
 
     def owners(self) -> Mapping[str, int]:
-        with self._lock:
+        with self._writing:
             return {owner: self._homes[number][1] for owner, number in self._numbers.items()}
 
     def snapshot(self, folder: Path) -> None:
-        with self._lock:
-            lanes = {stream: lane.consolidated() for stream, lane in self._streams.items()}
+        with self._writing:
+            lanes = {stream: lane.consolidated() for stream, lane in self._lanes.items()}
             names = list(self._names)
         files: dict[str, dict[str, str]] = {}
         for stream, shards in lanes.items():
             for shard in shards:
-                data = _encode(shard, names)
-                name = f"{hashlib.sha256(data).hexdigest()[:32]}.shard"
-                known = (folder / name).exists()
-                sha256 = hashlib.sha256(data).hexdigest() if known else durable.write(folder / name, data, self._probe)
-                files[name] = {"stream": stream, "sha256": sha256}
+                if not shard.sha256 or not (folder / _name(shard.sha256)).exists():
+                    data = _encode(shard, names)
+                    shard.sha256 = hashlib.sha256(data).hexdigest()
+                    durable.write(folder / _name(shard.sha256), data, self._probe)
+                files[_name(shard.sha256)] = {"stream": stream, "sha256": shard.sha256}
         self._probe("during snapshot")
         manifest = json.dumps({"dim": self._dim, "files": files}, indent=1).encode()
         signed = hashlib.sha256(manifest).hexdigest().encode() + b"\n" + manifest
@@ -113,12 +124,20 @@ class FaissIndex:
         except (OSError, ValueError, KeyError) as error:
             raise StoreCorrupt(f"The index snapshot cannot be used: {error}.", advice="It is rebuilt.") from error
         index = cls(dim, probe)
-        for name, file in content["files"].items():
-            index._adopt(StreamId(file["stream"]), durable.read(folder / name, file["sha256"]))
+        files = content["files"]
+        with ThreadPoolExecutor(_READERS) as readers:
+            decoded = readers.map(lambda name: _decode(durable.read(folder / name, files[name]["sha256"])), files)
+            for (shard, owners), file in zip(decoded, files.values(), strict=True):
+                shard.sha256 = file["sha256"]
+                index._adopt(StreamId(file["stream"]), shard, owners)
         return index
 
-    def _adopt(self, stream: StreamId, data: bytes) -> None:
-        shard, owners = _decode(data)
+    def _lane(self, stream: StreamId) -> Lane:
+        if stream not in self._lanes:
+            self._lanes = {**self._lanes, stream: Lane()}
+        return self._lanes[stream]
+
+    def _adopt(self, stream: StreamId, shard: Shard, owners: list[str]) -> None:
         numbers = []
         for owner in owners:
             if owner not in self._numbers:
@@ -131,7 +150,7 @@ class FaissIndex:
         for number, count in zip(*np.unique(renumbered, return_counts=True), strict=True):
             self._homes[int(number)] = stream, self._homes[int(number)][1] + int(count)
         shard.columns = Columns(columns.starts, columns.ends, renumbered, columns.ordinals)
-        self._streams[stream].shards.append(shard)
+        self._lane(stream).adopt(shard)
 
 
 class Tail:
@@ -142,59 +161,75 @@ class Tail:
         self.vectors = vectors
 
     def search(self, vector: Vector, span: Span | None, limit: int) -> tuple[Any, Any]:
-        inside = np.arange(len(self.columns))
-        if span is not None:
-            inside = inside[(self.columns.starts < span.end) & (self.columns.ends > span.start)]
+        if span is None:
+            scores = self.vectors @ vector
+            best = _best(scores, limit)
+            return scores[best], best
+        inside = np.flatnonzero((self.columns.starts < span.end) & (self.columns.ends > span.start))
         scores = self.vectors[inside] @ vector
-        best = np.argsort(-scores, kind="stable")[:limit]
+        best = _best(scores, limit)
         return scores[best], inside[best]
+
+    def without(self, owners: Any) -> Tail:
+        """The tail less the entries of these owners."""
+        keep = ~np.isin(self.columns.owners, owners)
+        return Tail(self.columns.where(keep), self.vectors[keep])
 
 
 class Lane:
-    """The entries of one stream."""
+    """The entries of one stream: shards, and perhaps a tail, that are replaced and never changed."""
 
     def __init__(self) -> None:
-        self.shards: list[Shard] = []
-        self._tail: list[Tail] = []
-
-    def parts(self) -> list[Shard | Tail]:
-        if len(self._tail) > 1:
-            self._tail = [self._joined_tail()]
-        return [*self.shards, *self._tail]
+        self.parts: tuple[Shard | Tail, ...] = ()
 
     def add(self, columns: Columns, vectors: Any) -> None:
-        self._tail.append(Tail(columns, vectors))
-        if sum(len(part.columns) for part in self._tail) >= _TAIL:
+        shards, tails = self._split()
+        columns = Columns.joined([*(tail.columns for tail in tails), columns])
+        vectors = np.concatenate([*(tail.vectors for tail in tails), vectors])
+        self.parts = (*shards, Tail(columns, vectors))
+        if len(columns) >= _TAIL:
             self.consolidated()
 
+    def adopt(self, shard: Shard) -> None:
+        self.parts = (*self.parts, shard)
+
     def remove(self, numbers: Any) -> None:
-        for at, shard in enumerate(self.shards):
-            if np.isin(shard.columns.owners, numbers).any():
-                self.shards[at] = shard.without(numbers)
-        self.shards = [shard for shard in self.shards if len(shard.columns)]
-        kept = []
-        for part in self._tail:
-            keep = ~np.isin(part.columns.owners, numbers)
-            if keep.any():
-                kept.append(Tail(part.columns.where(keep), part.vectors[keep]))
-        self._tail = kept
+        left = [part.without(numbers) if np.isin(part.columns.owners, numbers).any() else part for part in self.parts]
+        self.parts = tuple(part for part in left if len(part.columns))
 
     def consolidated(self) -> list[Shard]:
-        """All entries as shards: the tail joins the last one until that is full."""
-        if self._tail:
-            tail = self._joined_tail()
-            columns, vectors = tail.columns, tail.vectors
-            if self.shards and not self.shards[-1].inverted:
-                last = self.shards.pop()
-                columns = Columns.joined([last.columns, columns])
-                vectors = np.concatenate([last.vectors(), vectors])
-            self.shards.append(Shard.build(columns, vectors))
-            self._tail = []
-        return list(self.shards)
+        """All entries as shards: the tail joins the last small one, and small ones become a large one."""
+        shards, tails = self._split()
+        if tails:
+            small = shards.pop() if shards and len(shards[-1].columns) < SMALL else None
+            shards.append(_joined([*([small] if small else []), *tails]))
+        lesser = [shard for shard in shards if len(shard.columns) < LARGE]
+        if sum(len(shard.columns) for shard in lesser) >= LARGE:
+            shards = [*(shard for shard in shards if len(shard.columns) >= LARGE), _joined(lesser)]
+        self.parts = tuple(shards)
+        return shards
 
-    def _joined_tail(self) -> Tail:
-        columns = Columns.joined([part.columns for part in self._tail])
-        return Tail(columns, np.concatenate([part.vectors for part in self._tail]))
+    def _split(self) -> tuple[list[Shard], list[Tail]]:
+        shards = [part for part in self.parts if isinstance(part, Shard)]
+        return shards, [part for part in self.parts if isinstance(part, Tail)]
+
+
+def _joined(parts: Sequence[Shard | Tail]) -> Shard:
+    vectors = np.concatenate([part.vectors for part in parts])
+    return Shard.build(Columns.joined([part.columns for part in parts]), vectors)
+
+
+def _best(scores: NDArray[np.float32], limit: int) -> NDArray[np.int64]:
+    """Where the largest scores are, largest first; of equals the first."""
+    chosen = np.arange(len(scores))
+    if len(scores) > limit:
+        least = np.partition(scores, len(scores) - limit)[len(scores) - limit]
+        chosen = np.flatnonzero(scores >= least)
+    return chosen[np.argsort(-scores[chosen], kind="stable")[:limit]]
+
+
+def _name(sha256: str) -> str:
+    return f"{sha256[:32]}.shard"
 
 
 def _encode(shard: Shard, names: list[str]) -> bytes:

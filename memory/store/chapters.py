@@ -17,7 +17,7 @@ from memory.tables import SlotTable
 _table = schema.chapters
 _AT_ONCE = 64
 """Rows whose slots are read together: a full day's are a megabyte."""
-_BRIEF = [column for column in _table.columns if column.name not in {"vectors", "times"}]
+_BRIEF = [_table.c[name] for name in schema.BRIEF_CHAPTER]
 
 
 class Chapters:
@@ -51,13 +51,26 @@ class Chapters:
         scope: Scope = EVERYWHERE,
         *,
         levels: Collection[Level] = (),
+        most: int | None = None,
     ) -> list[ChapterRow]:
-        """Chapters that overlap the scope, by stream and time, without their vectors."""
+        """Chapters that overlap the scope, by stream and time, without their vectors; at most so many."""
         wanted = select(*_BRIEF).where(*within(_table, scope)).order_by(_table.c.stream, _table.c.start)
         if levels:
             wanted = wanted.where(_table.c.level.in_(levels))
         with self._database.read() as connection:
-            return [ChapterRow.of(row) for row in connection.execute(wanted)]
+            return [ChapterRow.of(row) for row in connection.execute(wanted.limit(most))]
+
+    def around(self, ids: Collection[str]) -> list[ChapterRow]:
+        """These chapters and, of each, the one before and the one after it in its stream, by stream and time."""
+        other = _table.alias()
+        mine = select(other.c.id).where(other.c.stream == _table.c.stream)
+        before = mine.where(other.c.start < _table.c.start).order_by(other.c.start.desc()).limit(1)
+        after = mine.where(other.c.start > _table.c.start).order_by(other.c.start).limit(1)
+        wanted = select(_table.c.id, before.scalar_subquery(), after.scalar_subquery()).where(_table.c.id.in_(ids))
+        with self._database.read() as connection:
+            near = {one for row in connection.execute(wanted) for one in row if one is not None}
+            rows = connection.execute(select(*_BRIEF).where(_table.c.id.in_(near)))
+            return sorted(map(ChapterRow.of, rows), key=lambda row: (row.stream, row.span.start))
 
     def get(self, chapter: str) -> ChapterRow | None:
         with self._database.read() as connection:
@@ -109,23 +122,15 @@ class Chapters:
 
     def bytes(self, stream: StreamId) -> dict[str, int]:
         """Bytes by what they are spent on."""
-        length = func.length(_table.c.vectors) + func.length(_table.c.times)
-        wanted = (
-            select(
-                _table.c.level,
-                func.sum(length).label("slots"),
-                func.sum(_table.c.fine_bytes).label("fine"),
-                func.sum(_table.c.thumbnail_bytes).label("thumbnails"),
-            )
-            .where(_table.c.stream == stream)
-            .group_by(_table.c.level)
-        )
+        names = ("slots", "fine_bytes", "thumbnail_bytes")
+        sums = (func.sum(_table.c[name]).label(name) for name in names)
+        wanted = select(_table.c.level, *sums).where(_table.c.stream == stream).group_by(_table.c.level)
         spent = {"fine": 0, "thumbnails": 0}
         with self._database.read() as connection:
             for row in connection.execute(wanted):
-                spent[f"{row.level} slots"] = int(row.slots)
-                spent["fine"] += int(row.fine)
-                spent["thumbnails"] += int(row.thumbnails)
+                spent[f"{row.level} slots"] = int(row.slots) * (2 * self.width + 40)
+                spent["fine"] += int(row.fine_bytes)
+                spent["thumbnails"] += int(row.thumbnail_bytes)
         return spent
 
     def reach(self, stream: StreamId) -> dict[str, Span]:

@@ -100,3 +100,8 @@ class ChapterRow:
             fine_bytes=row.fine_bytes,
             thumbnail_bytes=row.thumbnail_bytes,
         )
+
+
+def chapter_of(entry: str) -> str:
+    """The id of the chapter that has this name in the index."""
+    return entry.rpartition("@")[0]

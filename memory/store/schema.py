@@ -118,6 +118,12 @@ features = Table(
 )
 """The open chapter of every stream: what no chapter file holds yet."""
 
+BRIEF_CHAPTER = (
+    *("stream", "start", "end", "level", "id", "revision", "frames", "slots"),
+    *("path", "sha256", "fine_bytes", "thumbnail_bytes"),
+)
+"""All of a chapter but its slots: read from the index alone, for in the table the slots lie between."""
+
 chapters = Table(
     "chapters",
     metadata,
@@ -134,7 +140,7 @@ chapters = Table(
     Column("sha256", String, nullable=False),
     Column("fine_bytes", BigInteger, nullable=False),
     Column("thumbnail_bytes", BigInteger, nullable=False),
-    Index("chapters_by_time", "stream", "level", "start"),
+    Index("chapters_by_time", *BRIEF_CHAPTER),
 )
 """Sealed chapters and the hours and days they folded into: of every frame there is one."""
 

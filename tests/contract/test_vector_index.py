@@ -44,7 +44,10 @@ def filled(index: VectorIndex, rng: np.random.Generator, chapters: int = 40, siz
 def index(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> VectorIndex:
     if request.param == "faiss, inverted":  # as large shards are, at a size that tests can afford
         monkeypatch.setattr(faiss_index, "_TAIL", 700)
-        for name, value in {"LARGE": 1500, "CELLS": 16, "PROBES": 14}.items():
+        for module in (shard, faiss_index):
+            monkeypatch.setattr(module, "SMALL", 750)
+        monkeypatch.setattr(faiss_index, "LARGE", 1500)
+        for name, value in {"PER_CELL": 90, "PROBES": 14}.items():
             monkeypatch.setattr(shard, name, value)
     return MAKERS[request.param]()
 
@@ -90,6 +93,29 @@ def test_the_best_entries_of_the_scope_are_found(index: VectorIndex, rng: np.ran
             assert match.score == pytest.approx(float(some.vectors[match.ordinal] @ vector), abs=2e-3)
             assert match.span == Span(Moment(some.starts[match.ordinal]), Moment(some.ends[match.ordinal]))
             assert match.stream == some.stream
+
+
+@pytest.mark.parametrize("count", [1, 40, 300])
+def test_a_filter_on_time_finds_what_scanning_finds(index: VectorIndex, rng: np.random.Generator, count: int) -> None:
+    """Also where a cell has next to nothing of the time, and where a long entry lies over ones that have ended."""
+    everything = filled(index, rng)
+    long = entries("a/long@0", STREAMS[0], 0, 1, rng)
+    long.ends[:] = 10**6
+    index.add(long)
+    for start in range(20_000, 100_000, 17_000):
+        vector = everything[start % 40].vectors[0]
+        scope = Scope((), Span(Moment(start), Moment(start + 10 * count)))
+        wanted = expected([*everything, long], vector, scope, 10)
+        found = [(match.owner, match.ordinal) for match in index.search(vector, scope, 10)]
+        assert len(found) == len(wanted)
+        assert len(set(found) & set(wanted)) >= 0.9 * len(wanted)
+
+
+def test_of_equals_the_first_are_found_first(index: VectorIndex) -> None:
+    vectors = np.tile(np.eye(DIM, dtype=np.float32)[:1], (50, 1))
+    starts = np.arange(50, dtype=np.int64)
+    index.add(Entries("a/1@0", STREAMS[0], vectors, starts, starts + 1))
+    assert [match.ordinal for match in index.search(vectors[0], Scope(), 20)] == list(range(20))
 
 
 def test_added_entries_are_found_at_once(index: VectorIndex, rng: np.random.Generator) -> None:
