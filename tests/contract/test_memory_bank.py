@@ -1,4 +1,4 @@
-"""The bank against tensors made by the official code, and against plain recomputation."""
+"""Every bank, on every kind of array, computes what the official code does: its tensors, and plain recomputation."""
 
 from __future__ import annotations
 
@@ -18,29 +18,32 @@ from memory.bank import JointBank, TokenBank
 
 SUITE = Path(__file__).parents[3] / "shared/parity/ma_lmm/public"
 golden = pytest.mark.skipif(not SUITE.exists(), reason="the golden tensors (../shared/parity/ma_lmm) are not here")
-BACKENDS = ["numpy", "torch"]
+no_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+BACKENDS = ["numpy", "torch", pytest.param("cuda", marks=no_cuda)]
 
 
-def official(bank: torch.Tensor, size: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """One compression as the specification describes it: everything recomputed. [B, T, N, C], [B, T, N]."""
+def official(bank: torch.Tensor, size: torch.Tensor, *, plain: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+    """One compression as the specification describes it: everything recomputed. [B, T, N, C], [B, T, N]. `plain`: the
+    mean that the paper writes, which counts no frames."""
     similarity = torch.nn.functional.cosine_similarity(bank[:, :-1], bank[:, 1:], dim=-1)
     k = similarity.max(dim=1, keepdim=True).indices
     steps = torch.arange(bank.shape[1]).reshape(1, -1, 1)
-    weighted = (bank * size[..., None]).to(bank.dtype)
+    weights = torch.ones_like(size) if plain else size
+    weighted = (bank * weights[..., None]).to(bank.dtype)
     source = torch.gather(weighted, 1, (k + 1)[..., None].expand(-1, -1, -1, bank.shape[-1]))
-    source_size = torch.gather(size, 1, k + 1)
+    source_size, source_weight = torch.gather(size, 1, k + 1), torch.gather(weights, 1, k + 1)
     keep = steps != k + 1
     here = steps == k
     weighted = torch.where(here[..., None], weighted + source, weighted)
     size = torch.where(here, size + source_size, size)
+    weights = torch.where(here, weights + source_weight, weights)
     batch, length, tokens, width = bank.shape
 
     def kept(values: torch.Tensor, *tail: int) -> torch.Tensor:
         mask = keep.expand(batch, length, tokens).transpose(1, 2)
         return values.transpose(1, 2)[mask].reshape(batch, tokens, length - 1, *tail).transpose(1, 2)
 
-    size = kept(size)
-    return kept(weighted, width) / size[..., None], size
+    return kept(weighted, width) / kept(weights)[..., None], kept(size)
 
 
 def cases() -> list[str]:
@@ -57,18 +60,24 @@ def suite() -> dict[str, torch.Tensor]:
     return load_file(SUITE / "compress_suite.safetensors")
 
 
-def _native(tensor: torch.Tensor, backend: str) -> torch.Tensor | np.ndarray:
-    if backend == "torch":
-        return tensor
+def native(array: torch.Tensor | np.ndarray, backend: str) -> torch.Tensor | np.ndarray:
+    """The array as this implementation takes it."""
+    tensor = torch.as_tensor(array)
+    if backend != "numpy":
+        return tensor.to("cpu" if backend == "torch" else backend)
     if tensor.dtype == torch.bfloat16:
         pytest.skip("NumPy has no bfloat16")
     return tensor.numpy()
 
 
-def _close(ours: object, theirs: torch.Tensor, source: torch.dtype = torch.float32) -> None:
+def common(ours: torch.Tensor | np.ndarray) -> torch.Tensor:
+    """What a bank gave, where it can be compared."""
+    return torch.as_tensor(ours).cpu()
+
+
+def _close(tensor: torch.Tensor, theirs: torch.Tensor, source: torch.dtype = torch.float32) -> None:
     """Half-precision banks: the original rounds untouched entries once more, by one step of their type."""
     tolerance = 1e-6 if source in {torch.float32, torch.float64} else torch.finfo(source).eps
-    tensor = torch.as_tensor(ours)
     assert tensor.dtype == theirs.dtype
     torch.testing.assert_close(tensor, theirs, atol=tolerance, rtol=tolerance, equal_nan=True)
 
@@ -79,9 +88,9 @@ def _close(ours: object, theirs: torch.Tensor, source: torch.dtype = torch.float
 def test_one_compression_is_the_official_one(case: str, backend: str, suite: dict[str, torch.Tensor]) -> None:
     before, size = suite[f"{case}.bank_in"], suite[f"{case}.size_in"]
     bank = TokenBank(suite[f"{case}.bank_out"].shape[1])
-    bank.load(_native(before.transpose(0, 1), backend), _native(size.transpose(0, 1), backend))
-    assert torch.equal(torch.as_tensor(bank.sizes()).transpose(0, 1), suite[f"{case}.size_out"])
-    _close(torch.as_tensor(bank.features()).transpose(0, 1), suite[f"{case}.bank_out"], before.dtype)
+    bank.load(native(before.transpose(0, 1), backend), native(size.transpose(0, 1), backend))
+    assert torch.equal(common(bank.sizes()).transpose(0, 1), suite[f"{case}.size_out"])
+    _close(common(bank.features()).transpose(0, 1), suite[f"{case}.bank_out"], before.dtype)
 
 
 @golden
@@ -98,10 +107,10 @@ def test_a_chain_and_a_stream_are_the_official_ones(backend: str, suite: dict[st
     frames = suite["stream60_M7.frames"]
     bank = TokenBank(7)
     for t in range(60):
-        bank.append(_native(frames[:, t], backend))
+        bank.append(native(frames[:, t], backend))
         if f"stream60_M7.bank_after{t:02d}" in suite:
-            _close(torch.as_tensor(bank.features()).transpose(0, 1), suite[f"stream60_M7.bank_after{t:02d}"])
-            sizes = torch.as_tensor(bank.sizes()).transpose(0, 1)
+            _close(common(bank.features()).transpose(0, 1), suite[f"stream60_M7.bank_after{t:02d}"])
+            sizes = common(bank.sizes()).transpose(0, 1)
             assert torch.equal(sizes, suite[f"stream60_M7.size_after{t:02d}"])
 
 
@@ -114,29 +123,30 @@ def test_the_oracle_itself_is_the_official_computation(case: str, suite: dict[st
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("paper", [False, True])
 @settings(max_examples=60, deadline=None)
 @given(
     frames=hnp.arrays(np.float32, st.tuples(st.integers(1, 24), st.integers(1, 4), st.integers(2, 5)),
                       elements=st.sampled_from([-2.0, -1.0, 0.0, 0.5, 1.0, 3.0])),
     length=st.integers(1, 8),
 )  # fmt: skip
-def test_appending_equals_recomputing(backend: str, frames: np.ndarray, length: int) -> None:
+def test_appending_equals_recomputing(backend: str, paper: bool, frames: np.ndarray, length: int) -> None:
     """With values whose products and norms leave ties to rounding, only sums and order are compared on such ties."""
     rng = np.random.default_rng(7)
     frames = frames + rng.normal(0, 0.05, frames.shape).astype(np.float32)
-    bank = TokenBank(length)
+    bank = TokenBank(length, plain=paper)
     plain: torch.Tensor | None = None
     size = torch.ones(1, 0, frames.shape[1])
     for frame in frames:
-        bank.append(frame if backend == "numpy" else torch.from_numpy(frame))
+        bank.append(native(frame, backend))
         new = torch.from_numpy(frame)[None, None]
         plain = new if plain is None else torch.cat([plain, new], dim=1)
         size = torch.cat([size, torch.ones(1, 1, frames.shape[1])], dim=1)
         if plain.shape[1] > length:
-            plain, size = official(plain, size)
+            plain, size = official(plain, size, plain=paper)
     assert plain is not None
-    assert torch.equal(torch.as_tensor(bank.sizes()), size[0])
-    torch.testing.assert_close(torch.as_tensor(bank.features()), plain[0], atol=1e-4, rtol=1e-4)
+    assert torch.equal(common(bank.sizes()), size[0])
+    torch.testing.assert_close(common(bank.features()), plain[0], atol=1e-4, rtol=1e-4)
 
 
 def _joint_oracle(frames: np.ndarray, length: int, *, plain: bool) -> tuple[list[np.ndarray], list[list[int]]]:
@@ -168,30 +178,63 @@ def test_joint_slots_hold_whole_frames(
     bank = JointBank(length, plain=plain)
     for number, frame in enumerate(frames):
         span = Span(Moment(number * 10), Moment(number * 10 + 10))
-        bank.append(frame if backend == "numpy" else torch.from_numpy(frame), span)
+        bank.append(native(frame, backend), span)
     values, groups = _joint_oracle(frames, length, plain=plain)
     assert bank.counts == [len(group) for group in groups]
     assert [(s.start, s.end) for s in bank.spans] == [(g[0] * 10, g[-1] * 10 + 10) for g in groups]
     assert all(peak in span for peak, span in zip(bank.peaks, bank.spans, strict=True))
-    np.testing.assert_allclose(np.asarray(bank.features()), np.stack(values), atol=1e-4)
+    np.testing.assert_allclose(common(bank.features()).numpy(), np.stack(values), atol=1e-4)
 
 
-def test_a_bank_refuses_what_does_not_fit() -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_bank_refuses_what_does_not_fit(backend: str) -> None:
     bank = TokenBank(3)
-    bank.append(np.ones((2, 4), np.float32))
+    bank.append(native(np.ones((2, 4), np.float32), backend))
     with pytest.raises(ValueError, match="does not fit"):
-        bank.append(np.ones((3, 4), np.float32))
+        bank.append(native(np.ones((3, 4), np.float32), backend))
     for kind in (TokenBank, JointBank):
         with pytest.raises(ValueError, match="at least one slot"):
             kind(0)
 
 
-def test_nan_counts_as_most_similar_in_both_modes() -> None:
+def appended(bank: TokenBank | JointBank, frames: np.ndarray, backend: str) -> list[int]:
+    """How many frames the slots stand for once all are appended."""
+    for number, frame in enumerate(frames):
+        if isinstance(bank, JointBank):
+            bank.append(native(frame, backend), Span(Moment(number), Moment(number + 1)))
+        else:
+            bank.append(native(frame, backend))
+    counts: list[int] = bank.counts if isinstance(bank, JointBank) else common(bank.sizes())[:, 0].int().tolist()
+    return counts
+
+
+MODES = [TokenBank, JointBank]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("plain", [False, True])
+def test_nan_counts_as_most_similar(mode: type, plain: bool, backend: str) -> None:
     frames = np.eye(4, dtype=np.float32)[:, None]
     frames[2] = np.nan
-    tokens, joint = TokenBank(3), JointBank(3)
-    for number, frame in enumerate(frames):
-        tokens.append(frame)
-        joint.append(frame, Span(Moment(number), Moment(number + 1)))
-    assert tokens.sizes()[:, 0].tolist() == [1, 2, 1]
-    assert joint.counts == [1, 2, 1]
+    assert appended(mode(3, plain=plain), frames, backend) == [1, 2, 1]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("mode", MODES)
+def test_of_equal_pairs_the_first_merges_and_zero_is_like_nothing(mode: type, backend: str) -> None:
+    frames = np.eye(3, dtype=np.float32)[[0, 0, 1, 1], None]
+    assert appended(mode(3), frames, backend) == [2, 1, 1]
+    frames = np.stack([np.zeros((1, 3)), np.zeros((1, 3)), *np.eye(3)[[0, 0], None]]).astype(np.float32)
+    assert appended(mode(3), frames, backend) == [1, 1, 2]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("plain", "expected"), [(False, 2.0), (True, 2.5)])
+def test_the_paper_takes_the_mean_of_the_two_and_the_code_that_of_all_frames(
+    mode: type, plain: bool, expected: float, backend: str
+) -> None:
+    bank = mode(1, plain=plain)
+    assert appended(bank, np.array([[[1.0]], [[1.0]], [[4.0]]], np.float32), backend) == [3]
+    assert float(common(bank.features()).item()) == expected
