@@ -172,9 +172,9 @@ class Service:
 
 def open_memory(settings: Settings, models: Models, ledger: Ledger, clock: Clock) -> Memory:
     """The memory of the data folder, within the bounds that were set. Also what `doctor` opens."""
-    budget = settings.memory_budget_mb
     options = MemoryOptions(
-        budget_bytes=None if budget is None else budget * 1_000_000,
+        budget_bytes=settings.memory_budget_mb * 1_000_000 or None,
+        recordings_bytes=settings.recordings_budget_mb * 1_000_000 or None,
         recollections_bytes=settings.recollections_mb * 1_000_000,
         keep_recordings_s=settings.keep_recordings_hours * 3600,
         keep_events_s=settings.keep_events_hours * 3600,

@@ -31,8 +31,10 @@ class Housekeeping:
         report = self._memory.budget(row.id)
         return BudgetOut(
             stream=row.name,
-            used_bytes=report.total,
+            used_bytes=report.memory,
             limit_bytes=report.limit,
+            recordings_bytes=report.recordings,
+            recordings_limit_bytes=report.recordings_limit,
             detail=dict(report.bytes),
             reach={level: utc(span.start) for level, span in report.reach.items()},
         )

@@ -375,11 +375,13 @@ class EraseOut(Model):
 
 
 class BudgetOut(Model):
-    """What a stream's memory takes of the disk, and what it may take."""
+    """What a stream's memory and its recordings take of the disk, and what either may take."""
 
     stream: str
     used_bytes: int
     limit_bytes: int | None
+    recordings_bytes: int
+    recordings_limit_bytes: int | None
     detail: dict[str, int] = Field({}, description="Bytes by kind.")
     reach: dict[str, datetime] = Field({}, description="How far back each level of detail reaches.")
 

@@ -61,7 +61,12 @@ class Settings(BaseSettings):
     keep_recordings_hours: float = Field(72, gt=0, description="How long recordings of live streams are kept.")
     keep_events_hours: float = Field(168, ge=0, description="How long at least, where something came, went or changed.")
     keep_alerts_hours: float = Field(720, ge=0, description="How long at least, around an alert.")
-    memory_budget_mb: int | None = Field(None, ge=1, description="Most memory per stream, in MB; none if unset.")
+    recordings_budget_mb: int = Field(
+        0, ge=0, description="Most recordings per stream, in MB, whatever their age; 0 is without bound."
+    )
+    memory_budget_mb: int = Field(
+        4000, ge=0, description="Most memory per stream, in MB, recordings not counted; 0 is without bound."
+    )
     recollections_mb: int = Field(
         1000, ge=0, description="Most per stream, in MB, of what MA-LMM itself remembers of chapters; 0 keeps none."
     )

@@ -155,7 +155,7 @@ def product(frames: np.ndarray, budget: int) -> Kept:
             memory.remember.handle(batch)
         memory.enforce()
         report = memory.budget(CAMERA)
-        assert report.total <= budget * SLOT_BYTES, report
+        assert report.memory <= budget * SLOT_BYTES, report
         kept = _content(memory)
         memory.close()
     return kept

@@ -52,7 +52,9 @@ class MemoryOptions:
     chapter_s: float = 180.0
     chapter_max_frames: int = 2048
     budget_bytes: int | None = None
-    """Per stream, recordings included; None is without bound."""
+    """Per stream, of everything but recordings; None is without bound."""
+    recordings_bytes: int | None = None
+    """Per stream, of recordings; None is without bound."""
     keep_recordings_s: float | None = None
     """Recordings older than this go; None keeps them until the budget needs their room."""
     keep_events_s: float = 0.0
@@ -73,7 +75,8 @@ class MemoryOptions:
     @property
     def bounds(self) -> Bounds:
         keep = None if self.keep_recordings_s is None else seconds(self.keep_recordings_s)
-        return Bounds(keep, self.budget_bytes, seconds(self.keep_events_s), seconds(self.keep_alerts_s))
+        ages = seconds(self.keep_events_s), seconds(self.keep_alerts_s)
+        return Bounds(keep, self.budget_bytes, self.recordings_bytes, *ages)
 
 
 @dataclass(frozen=True, slots=True)

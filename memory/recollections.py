@@ -14,7 +14,7 @@ from threading import RLock
 from urllib.parse import quote
 
 from ingest.errors import StoreCorrupt
-from ingest.records import Moment, Recollection, Span, StreamId
+from ingest.records import Moment, Recollection, Scope, Span, StreamId
 from memory import durable
 from memory.store.store import Store
 
@@ -32,7 +32,7 @@ class _Kept:
 
 
 class Recollections:
-    """The folder of recollections, at most `limit` bytes of a stream; the oldest go first."""
+    """The folder of recollections, at most `limit` bytes of a stream; the oldest go first, and none that is held."""
 
     def __init__(self, folder: Path, store: Store, lock: RLock, limit: int) -> None:
         self._folder = folder
@@ -43,7 +43,8 @@ class Recollections:
             durable.sweep(folder)
 
     def keep(self, recollection: Recollection) -> bool:
-        """Write it down. False when it may not be: the stream is gone, some of it was erased, or it is too large."""
+        """Write it down. False when it may not be: the stream is gone, some of it was erased, it is too large, or all
+        room is taken by what is held."""
         with self._lock:
             stream, span = recollection.stream, recollection.span
             with self._store.database.read() as connection:
@@ -51,7 +52,9 @@ class Recollections:
                 erased = self._store.erasures.spans(connection, stream)
             if not wanted or len(recollection.data) > self._limit or any(span.overlaps(gone) for gone in erased):
                 return False
-            self.shed(stream, self.size(stream) + len(recollection.data) - self._limit)
+            excess = self.size(stream) + len(recollection.data) - self._limit
+            if self.shed(stream, excess) < excess:
+                return False
             sha256 = hashlib.sha256(recollection.data).hexdigest()
             name = f"{span.start}-{span.end}-{recollection.frames}.{sha256}.safetensors"
             durable.write(self._of(stream) / name, recollection.data, self._store.database.probe)
@@ -74,29 +77,32 @@ class Recollections:
 
     def size(self, stream: StreamId) -> int:
         """Bytes that a stream's recollections take."""
-        return sum(one.path.stat().st_size for one in self._all(stream))
+        with self._lock:
+            return sum(one.path.stat().st_size for one in self._all(stream))
 
     def shed(self, stream: StreamId, excess: int) -> int:
-        """Remove the oldest until so many bytes are free. How many are."""
+        """Remove the oldest of which nothing is held, until so many bytes are free. How many are."""
         freed = 0
         with self._lock:
+            held = [hold.span for hold in self._store.holds.all(Scope((stream,)))]
             for one in self._all(stream):
                 if freed >= excess:
                     break
+                if any(span.overlaps(one.span) for span in held):
+                    continue
                 freed += one.path.stat().st_size
                 durable.delete(one.path)
         return freed
 
     def forget(self, stream: StreamId, span: Span | None) -> int:
         """Remove whatever saw any of `span`, everything when None: what was merged cannot be taken apart. How many."""
-        gone = self.count(stream, span)
-        for one in self._within(stream, span):
-            durable.delete(one.path)
-        return gone
+        with self._lock:
+            return sum(durable.delete(one.path) for one in self._within(stream, span))
 
     def count(self, stream: StreamId, span: Span | None) -> int:
         """How many saw any of `span`."""
-        return len(self._within(stream, span))
+        with self._lock:
+            return len(self._within(stream, span))
 
     def _within(self, stream: StreamId, span: Span | None) -> list[_Kept]:
         return [one for one in self._all(stream) if span is None or one.span.overlaps(span)]

@@ -1,4 +1,4 @@
-"""How far back detail reaches: a byte budget per stream and an age for recordings, oldest first.
+"""How far back detail reaches: byte budgets per stream, and an age for recordings, oldest first.
 
 The wall clock alone never empties a memory. Ages are measured on a clock that has been seen to run evenly: after a
 jump nothing is removed for its age until the clock has kept step for a day, and no run removes more than a fifth of a
@@ -36,8 +36,7 @@ _FULL, _FILL = 0.95, 0.9
 """Memory that with the chapter to come would exceed the first part of its budget is brought down to the second, so
 that not every chapter has to make room."""
 OPEN = "open chapter"
-RECORDINGS_SHARE = 0.8
-"""Of a stream's budget, recordings may take so much; memory has the rest, and what recordings leave."""
+RECORDINGS, TOKENS = "recordings", "tokens"
 
 AROUND_US = seconds(30)
 """Recordings this close to an event or an alert are kept as long as it is."""
@@ -47,16 +46,23 @@ HELD = 3
 
 @dataclass(frozen=True, slots=True)
 class BudgetReport:
-    """Where a stream's bytes are, what they may be, and how far back each level of detail reaches."""
+    """Where a stream's bytes are, what they may be, and how far back each level of detail reaches. `limit` is of the
+    memory, `recordings_limit` of the recordings beside it."""
 
     stream: StreamId
     bytes: Mapping[str, int]
     limit: int | None
+    recordings_limit: int | None
     reach: Mapping[str, Span]
 
     @property
-    def total(self) -> int:
-        return sum(self.bytes.values())
+    def memory(self) -> int:
+        """Bytes of everything but recordings."""
+        return sum(self.bytes.values()) - self.recordings
+
+    @property
+    def recordings(self) -> int:
+        return self.bytes[RECORDINGS]
 
 
 class SteadyClock:
@@ -89,10 +95,12 @@ class SteadyClock:
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """`keep_us`: how old recordings may become, `events_us` those of something that came or went, `alerts_us` those of
-    an alert; never less than what is worth less. `budget`: bytes a stream may take. None is without bound."""
+    an alert; never less than what is worth less. `memory` and `recordings`: bytes that either of a stream may take,
+    whatever the other does. None is without bound."""
 
     keep_us: int | None = None
-    budget: int | None = None
+    memory: int | None = None
+    recordings: int | None = None
     events_us: int = 0
     alerts_us: int = 0
 
@@ -120,7 +128,7 @@ class Retention:
 
     def look(self, stream: StreamId) -> None:
         """See how large the open chapter has become, before it is sealed."""
-        if self._bounds.budget is not None:
+        if self._bounds.memory is not None:
             self._largest[stream] = max(self._largest.get(stream, 0), self._opened(stream))
 
     def expire(self, stream: StreamId) -> None:
@@ -133,12 +141,13 @@ class Retention:
         self._remove(old[: max(1, int(len(owned) * _LARGEST_SHARE))])
 
     def fit(self, stream: StreamId) -> bool:
-        """Bring the stream within its budget, with room for the chapter to come. True when the index must follow."""
+        """Bring the stream within its budgets, with room for the chapter to come. True when the index must follow."""
         self._store.database.probe("during retention")
         changed = False
-        if self._bounds.budget is not None:
-            self._fit_recordings(stream, int(self._bounds.budget * RECORDINGS_SHARE))
-            changed = self._fit_memory(stream, self._bounds.budget)
+        if self._bounds.recordings is not None:
+            self._fit_recordings(stream, self._bounds.recordings)
+        if self._bounds.memory is not None:
+            changed = self._fit_memory(stream, self._bounds.memory)
         self._store.database.probe("during retention")
         return changed
 
@@ -146,7 +155,9 @@ class Retention:
         return self._steady.trusted()
 
     def report(self, stream: StreamId) -> BudgetReport:
-        return BudgetReport(stream, self._spent(stream), self._bounds.budget, self._store.chapters.reach(stream))
+        spent = self._spent(stream) | {RECORDINGS: sum(segment.size for segment in self._recordings(stream))}
+        reach = self._store.chapters.reach(stream)
+        return BudgetReport(stream, spent, self._bounds.memory, self._bounds.recordings, reach)
 
     def _recordings(self, stream: StreamId) -> list[Segment]:
         return [segment for segment in self._store.timeline.segments(stream) if segment.owned]
@@ -196,15 +207,14 @@ class Retention:
             return int(connection.scalar(select(func.sum(content)).where(features.stream == stream)) or 0)
 
     def _spent(self, stream: StreamId) -> dict[str, int]:
+        """Bytes of the memory, by what they are spent on."""
         observations = schema.observations.c
         words = func.length(observations.text) + func.length(observations.label) + func.length(observations.key)
         spent = self._store.chapters.bytes(stream)
-        spent["tokens"] = 0  # what a language model reads of a picture is made anew from the recording
-        spent["recollections"] = self._recollections.size(stream)
+        spent[TOKENS] = self._recollections.size(stream)  # other tokens are made anew from the recording
         spent["index"] = self._store.chapters.indexed(stream)
         spent[OPEN] = self._opened(stream)
         with self._store.database.read() as connection:
             text = select(func.sum(words + TEXT_ROW)).where(observations.stream == stream)
             spent["text"] = int(connection.scalar(text) or 0)
-        spent["recordings"] = sum(segment.size for segment in self._recordings(stream))
         return spent

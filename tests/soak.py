@@ -107,6 +107,7 @@ def service(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], httpx.Clien
         "HINDSIGHT_SAMPLE_CEILING_HZ": "1",
         "HINDSIGHT_KEEP_RECORDINGS_HOURS": "0.1",
         "HINDSIGHT_MEMORY_BUDGET_MB": "8",
+        "HINDSIGHT_RECORDINGS_BUDGET_MB": "6",
     }
     with (folder / "service.log").open("w") as log:
         process = subprocess.Popen(

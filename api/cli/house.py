@@ -81,13 +81,18 @@ def budget(json: Json = False) -> None:
         return
     rows = []
     for stream in found:
-        limit = f"{stream['limit_bytes'] / 1e6:.1f} MB" if stream["limit_bytes"] else "none"
+        takes = _of(stream["used_bytes"], stream["limit_bytes"])
+        recordings = _of(stream["recordings_bytes"], stream["recordings_limit_bytes"])
         detail = ", ".join(f"{what} {size / 1e6:.1f}" for what, size in stream["detail"].items())
         reach = ", ".join(
             f"{level} since {moment[:16].replace('T', ' ')}Z" for level, moment in stream["reach"].items()
         )
-        rows.append((stream["stream"], f"{stream['used_bytes'] / 1e6:.1f} MB", limit, detail, reach or "nothing yet"))
-    output.table(("stream", "takes", "limit", "MB by kind", "reaches back"), rows)
+        rows.append((stream["stream"], takes, recordings, detail, reach or "nothing yet"))
+    output.table(("stream", "memory", "recordings", "MB by kind", "reaches back"), rows)
+
+
+def _of(used: int, limit: int | None) -> str:
+    return f"{used / 1e6:.1f} MB of {f'{limit / 1e6:.0f}' if limit else 'any number'}"
 
 
 def health(json: Json = False) -> None:

@@ -224,7 +224,8 @@ def test_health_budget_doctor_and_metrics(http: httpx.Client, films: Path) -> No
     names = {check["name"] for check in health.json()["checks"]}
     assert names == {"query", "store", "recall", "stages", "streams", "webhooks", "disk"}
     [budget] = http.get("/v1/budget").json()
-    assert budget["used_bytes"] == sum(budget["detail"].values()) > 0
+    assert budget["used_bytes"] + budget["recordings_bytes"] == sum(budget["detail"].values()) > 0
+    assert (budget["limit_bytes"], budget["recordings_limit_bytes"]) == (4_000_000_000, None)
     assert {"fine", "thumbnails", "text", "recordings", "index", "tokens", "open chapter"} <= set(budget["detail"])
     assert set(budget["reach"]) == {"fine", "chapter"}
     assert all(check["ok"] for check in http.post("/v1/doctor").json())

@@ -75,7 +75,7 @@ def test_what_happened_decides_how_long_it_stays(open_memory: OpenMemory, tmp_pa
 def test_a_budget_takes_what_is_worth_least_first_and_never_what_is_held(
     open_memory: OpenMemory, tmp_path: Path, clock: FakeClock
 ) -> None:
-    memory = open_memory(budget_bytes=10_000)
+    memory = open_memory(recordings_bytes=8_000)
     recordings(memory, tmp_path, 4)
     memory.remember.handle([something_enters(30)])
     alert(memory, 60 + 35)
@@ -91,7 +91,7 @@ def test_a_budget_takes_what_is_worth_least_first_and_never_what_is_held(
 
 
 def test_everything_held_is_more_than_any_budget(open_memory: OpenMemory, tmp_path: Path, clock: FakeClock) -> None:
-    memory = open_memory(budget_bytes=3_000, keep_recordings_s=HOUR_S)
+    memory = open_memory(budget_bytes=3_000, recordings_bytes=3_000, keep_recordings_s=HOUR_S)
     memory.store.holds.place(DOOR, ALWAYS, "All of it", clock.now())
     recordings(memory, tmp_path, 20)
     memory.remember.handle([feature(at) for at in range(0, 300, 5)])

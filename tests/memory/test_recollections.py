@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from ingest.clock import FakeClock
 from ingest.records import Recollection, StreamId
 from memory.memory import Memory
-from tests.memory.conftest import DOOR, OpenMemory, span
+from memory.store.holds import ALWAYS
+from tests.memory.conftest import DOOR, OpenMemory, feature, span
 
 
 def remembered(start_s: float, end_s: float, data: bytes = b"x" * 100, stream: StreamId = DOOR) -> Recollection:
@@ -35,7 +37,7 @@ def test_the_oldest_go_first(open_memory: OpenMemory) -> None:
     for at in range(4):
         assert memory.recollections.keep(remembered(at * 60, at * 60 + 60))
         assert memory.recollections.size(DOOR) <= 250
-    assert memory.budget(DOOR).bytes["recollections"] == 200
+    assert memory.budget(DOOR).bytes["tokens"] == 200
     assert memory.recollections.of(DOOR, span(60, 120)) is None
     assert memory.recollections.of(DOOR, span(120, 180)) is not None
     assert not memory.recollections.keep(remembered(300, 360, b"x" * 251))
@@ -46,9 +48,27 @@ def test_a_budget_counts_them_and_takes_them_first(open_memory: OpenMemory) -> N
     for at in range(3):
         memory.recollections.keep(remembered(at, at + 1, b"x" * 45_000))
     memory.enforce()
-    assert memory.budget(DOOR).total <= 90_000
+    assert memory.budget(DOOR).memory <= 90_000
     assert memory.recollections.of(DOOR, span(0, 1)) is None
     assert memory.recollections.of(DOOR, span(2, 3)) is not None
+
+
+def test_what_is_held_stays_and_what_it_leaves_no_room_for_is_not_kept(
+    open_memory: OpenMemory, clock: FakeClock
+) -> None:
+    memory = open_memory(recollections_bytes=250, budget_bytes=2000)
+    for at in range(2):
+        memory.recollections.keep(remembered(at * 60, at * 60 + 60))
+    memory.store.holds.place(DOOR, span(10, 20), "Case 4711", clock.now())
+    assert memory.recollections.keep(remembered(120, 180))
+    memory.remember.handle([feature(t) for t in range(200)])
+    memory.enforce()
+    assert memory.recollections.of(DOOR, span(0, 60)) is not None
+    assert memory.recollections.of(DOOR, span(60, 180)) is None
+    memory.store.holds.place(DOOR, ALWAYS, "All of it", clock.now())
+    assert memory.recollections.keep(remembered(120, 180))
+    assert not memory.recollections.keep(remembered(180, 240))
+    assert memory.recollections.of(DOOR, span(120, 180)) is not None
 
 
 @pytest.mark.parametrize(("erased", "left"), [((30, 40), {60}), ((60, 61), {0}), ((50, 70), set()), (None, set())])

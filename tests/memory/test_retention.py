@@ -94,7 +94,7 @@ def test_detail_goes_oldest_first_and_summaries_stay(open_memory: OpenMemory) ->
     memory = open_memory(chapter_s=600.0, budget_bytes=60_000, hour_slots=8)
     hours(memory, 30)
     report = memory.budget(DOOR)
-    assert report.total <= 60_000
+    assert report.memory <= 60_000
     assert min(reach.start for reach in report.reach.values()) == START
     assert START < report.reach["chapter"].start <= report.reach["fine"].start
     assert report.reach["fine"].end >= START + 29 * HOUR
@@ -167,13 +167,25 @@ def recordings(memory: Memory, folder: Path, count: int, size: int = 1000) -> No
         memory.remember.handle([Segment(DOOR, 0, span(number * 10, number * 10 + 10), str(path), size)])
 
 
-def test_recordings_take_their_part_of_the_budget_and_no_more(open_memory: OpenMemory, tmp_path: Path) -> None:
-    memory = open_memory(budget_bytes=20_000)
+def test_recordings_take_their_budget_and_no_more(open_memory: OpenMemory, tmp_path: Path) -> None:
+    memory = open_memory(recordings_bytes=16_000, budget_bytes=10_000)
     recordings(memory, tmp_path, 40)
     memory.enforce()
     left = memory.store.timeline.segments(DOOR)
     assert [segment.span.start for segment in left] == [span(t * 10, t * 10).start for t in range(24, 40)]
     assert sorted(int(path.stem) for path in tmp_path.glob("*.mp4")) == list(range(24, 40))
+
+
+def test_a_budget_of_memory_deletes_no_recording(open_memory: OpenMemory, tmp_path: Path) -> None:
+    memory = open_memory(chapter_s=600.0, budget_bytes=60_000, hour_slots=8)
+    recordings(memory, tmp_path, 40, size=100_000)
+    hours(memory, 30)
+    memory.enforce()
+    report = memory.budget(DOOR)
+    assert report.memory <= 60_000
+    assert report.recordings == 4_000_000
+    assert (report.limit, report.recordings_limit) == (60_000, None)
+    assert len(list(tmp_path.glob("*.mp4"))) == 40
 
 
 def test_old_recordings_go_by_age_a_fifth_at_a_time(open_memory: OpenMemory, tmp_path: Path, clock: FakeClock) -> None:
@@ -248,7 +260,7 @@ def test_four_hundred_days_stay_within_the_budget(swift_path: Path, open_memory:
         clock.advance(86_400)
         remembered += per_day
         report = memory.budget(DOOR)
-        assert report.total <= budget
+        assert report.memory <= budget
         assert memory.store.streams.frames(DOOR) == remembered
         if day % 50 == 49:
             memory.enforce()
