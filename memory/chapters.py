@@ -8,6 +8,7 @@ finds the rows, and seals again to the same bytes.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ingest.records import Gap, Moment, Span, StreamId, seconds
 from memory.bank import JointBank
@@ -16,6 +17,8 @@ from memory.spans import continuous
 from memory.store.rows import ChapterRow
 from memory.store.store import Store
 from memory.tables import FineLog, SlotTable
+
+Ints = NDArray[np.int64]
 
 SOUND_SLOTS = 16
 """At most so many slots of a chapter are speech."""
@@ -51,13 +54,19 @@ class Sealer:
 
     def written(self, row: ChapterRow, log: FineLog) -> tuple[ChapterRow, SlotTable]:
         """Write a chapter's file. Returns its row, which the caller commits, and its slots."""
-        slots = slots_of(log, self._length)
+        slots = slots_of(log, self._length, self._pieces(row.stream, log))
         path = self._files.name(row.stream, row.id, row.revision)
         sha256, fine, thumbnails = self._files.write(path, with_key_frames(log, slots))
         return ChapterRow(
             id=row.id, stream=row.stream, level=row.level, span=log.span, frames=slots.frames, slots=len(slots),
             revision=row.revision, path=path, sha256=sha256, fine_bytes=fine, thumbnail_bytes=thumbnails,
         ), slots  # fmt: skip
+
+    def _pieces(self, stream: StreamId, log: FineLog) -> Ints:
+        """Between which erased spans every feature lies."""
+        with self._store.database.read() as connection:
+            erased = sorted(self._store.erasures.spans(connection, stream))
+        return np.searchsorted([span.start for span in erased], log.starts, side="right")
 
 
 def shown(log: FineLog, gaps: tuple[Gap, ...], until: Moment | None) -> FineLog:
@@ -68,15 +77,18 @@ def shown(log: FineLog, gaps: tuple[Gap, ...], until: Moment | None) -> FineLog:
     return FineLog(log.vectors, log.starts, ends, log.epochs, log.pts, log.sounds, log.thumbnails)
 
 
-def slots_of(log: FineLog, length: int) -> SlotTable:
-    """The slots of a log: at most `length` of frames and `SOUND_SLOTS` of speech."""
-    banks = [(JointBank(length), ~log.sounds), (JointBank(SOUND_SLOTS), log.sounds)]
+def slots_of(log: FineLog, length: int, pieces: Ints) -> SlotTable:
+    """The slots of a log: at most `length` of frames and `SOUND_SLOTS` of speech, or one for every piece. None holds
+    features of two `pieces`: int64 [F]."""
     tables = []
-    for bank, chosen in banks:
-        for vector, start, end in zip(log.vectors[chosen], log.starts[chosen], log.ends[chosen], strict=True):
-            bank.append(vector, Span(Moment(int(start)), Moment(int(end))))
-        if len(bank):
-            tables.append(table_of(bank, sound=bool(chosen is log.sounds)))
+    for sound, most in ((False, length), (True, SOUND_SLOTS)):
+        kind = log.sounds == sound
+        for piece in np.unique(pieces[kind]):
+            chosen = kind & (pieces == piece)
+            bank = JointBank(max(1, int(most * chosen.sum() // kind.sum())))
+            for vector, start, end in zip(log.vectors[chosen], log.starts[chosen], log.ends[chosen], strict=True):
+                bank.append(vector, Span(Moment(int(start)), Moment(int(end))))
+            tables.append(table_of(bank, sound=sound))
     return SlotTable.joined(tables)
 
 

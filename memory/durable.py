@@ -19,13 +19,17 @@ def write(path: Path, data: bytes, probe: Callable[[str], None]) -> str:
     temporary = path.with_name(path.name + TEMPORARY)
     with _translated(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        probe("before blob")
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        probe("blob written")
-        temporary.replace(path)
+        try:
+            probe("before blob")
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            probe("blob written")
+            temporary.replace(path)
+        except OSError:
+            temporary.unlink(missing_ok=True)  # a full disk has no room for half of it either
+            raise
         _sync_folder(path.parent)
     probe("blob renamed")
     return hashlib.sha256(data).hexdigest()
@@ -53,6 +57,16 @@ def delete(path: Path) -> bool:
             return False
         _sync_folder(path.parent)
     return True
+
+
+def reserve(path: Path, size: int) -> None:
+    """Keep `size` bytes at `path` for when there is no room any more; nothing where there is none now."""
+    try:
+        path.touch()
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+    except OSError:
+        path.unlink(missing_ok=True)
 
 
 def sweep(folder: Path) -> int:

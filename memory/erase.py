@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, delete, func, select, update
 
 from ingest.clock import Clock
+from ingest.errors import StorageFull
 from ingest.records import Moment, Scope, Span, StreamId
 from memory import durable
 from memory.chapter_files import ChapterFiles
@@ -82,21 +83,29 @@ class Eraser:
         recollections: Recollections,
         lock: RLock,
         changed: Callable[[StreamId], Mapping[str, int]],
+        spare: Callable[[], None],
     ) -> None:
-        """`changed` brings the index and the open chapters up to date and returns index entries per owner."""
+        """`changed` brings the index and the open chapters up to date and returns index entries per owner; `spare`
+        frees what can be made anew, when there is no room even to erase."""
         self._store = store
         self._rebuilding = rebuilding
         self._recollections = recollections
         self._files = rebuilding.files
         self._lock = lock
         self._changed = changed
+        self._spare = spare
 
     def erase(self, stream: StreamId, span: Span | None, clock: Clock) -> Receipt:
         """Forget `span` of a stream, or the stream altogether (None). Files of the user's own stay."""
         with self._lock:
             if span is not None:
                 self._store.streams.get(stream)
-            return self._fulfil(self._store.erasures.ask(stream, span, clock.now()))
+            try:
+                wish = self._store.erasures.ask(stream, span, clock.now())
+            except StorageFull:
+                self._make_room(stream, span)
+                wish = self._store.erasures.ask(stream, span, clock.now())
+            return self._fulfil(wish)
 
     def resume(self) -> None:
         """Finish what a killed process was asked to forget."""
@@ -108,11 +117,11 @@ class Eraser:
         probe = self._store.database.probe
         probe("during erase")
         removed: Counter[str] = Counter()
-        self._recordings(erasure, removed)
-        removed["recollections"] += self._recollections.forget(erasure.stream, erasure.span)
-        self._chapters(erasure, removed)
-        with self._store.database.write() as connection:
-            self._rows(connection, erasure, removed)
+        try:
+            self._remove(erasure, removed)
+        except StorageFull:
+            self._make_room(erasure.stream, erasure.span)
+            self._remove(erasure, removed)
         probe("during erase")
         entries = self._changed(erasure.stream)
         self._files.sweep(set(self._store.chapters.paths()))
@@ -121,19 +130,42 @@ class Eraser:
         self._store.erasures.finish(erasure)
         return Receipt(dict(removed), verified)
 
+    def _remove(self, erasure: Erasure, removed: Counter[str]) -> None:
+        self._recordings(erasure, removed)
+        removed["recollections"] += self._recollections.forget(erasure.stream, erasure.span)
+        self._chapters(erasure, removed)
+        with self._store.database.write() as connection:
+            self._rows(connection, erasure, removed)
+
+    def _make_room(self, stream: StreamId, span: Span | None) -> None:
+        """There is no room to write down what goes: first goes what can be made anew, and the files of what lies wholly
+        within the span. Were we killed in between, rows without files are what `doctor` mends."""
+        self._spare()
+        for segment in self._store.timeline.segments(stream, span):
+            if segment.owned:
+                durable.delete(Path(segment.path))
+        self._recollections.forget(stream, span)
+        for row in self._store.chapters.all(Scope((stream,), span)):
+            if row.path and _covers(span, row.span):
+                self._files.delete(row.path, row.sha256)
+
     def _recordings(self, erasure: Erasure, removed: Counter[str]) -> None:
         table = schema.segments
         for segment in self._store.timeline.segments(erasure.stream, erasure.span):
             if segment.owned:
-                removed["recordings"] += durable.delete(Path(segment.path))
+                durable.delete(Path(segment.path))
+                removed["recordings"] += 1
             if segment.owned or erasure.span is None:
                 with self._store.database.write() as connection:
                     connection.execute(delete(table).where(table.c.key == segment.key))
 
     def _chapters(self, erasure: Erasure, removed: Counter[str]) -> None:
+        """Those that go altogether go first: rebuilding the others takes room, and on a full disk that is theirs."""
         chapters = self._store.chapters
-        for row in chapters.all(Scope((erasure.stream,), erasure.span)):
-            kept = None if erasure.span is None else self._rebuilding.without(row, erasure.span)
+        rows = chapters.all(Scope((erasure.stream,), erasure.span))
+        for row in sorted(rows, key=lambda row: not _covers(erasure.span, row.span)):
+            span = erasure.span
+            kept = None if span is None or _covers(span, row.span) else self._rebuilding.without(row, span)
             with self._store.database.write() as connection:
                 if kept is None:
                     chapters.remove(connection, [row.id])
@@ -184,6 +216,11 @@ class Eraser:
         left["recollections"] = self._recollections.count(erasure.stream, erasure.span)
         left["chapter files"] = len(self._files.names() - set(self._store.chapters.paths()))
         return tuple(sorted(name for name, count in left.items() if not count))
+
+
+def _covers(span: Span | None, inner: Span) -> bool:
+    """Whether nothing of `inner` lies outside of `span`, where its last moment counts as inside."""
+    return span is None or (span.start <= inner.start and inner.end <= span.end)
 
 
 def _inside(starts: NDArray[np.int64], ends: NDArray[np.int64], span: Span | None) -> NDArray[np.bool_]:

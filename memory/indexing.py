@@ -7,6 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from ingest.errors import StoreCorrupt
+from memory import durable
 from memory.index.faiss_index import FaissIndex
 from memory.index.protocol import Entries, VectorIndex
 from memory.store.database import Probe
@@ -50,6 +51,12 @@ class Indexing:
     def save(self) -> None:
         self.index.snapshot(self._folder)
         self._unsaved = 0
+
+    def discard(self) -> None:
+        """Remove the snapshot: the next is written anew, or the next start rebuilds the index."""
+        for path in self._folder.glob("*"):
+            durable.delete(path)
+        self._unsaved = self._every
 
     def missing(self) -> tuple[int, int]:
         """Chapters that the index lacks, and owners it should not have."""

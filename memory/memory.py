@@ -12,9 +12,9 @@ from threading import RLock
 from typing import IO, TYPE_CHECKING
 
 from ingest.clock import Clock
-from ingest.errors import Busy, Conflict, Fatal, StoreCorrupt
+from ingest.errors import Busy, Conflict, Fatal, StorageFull, StoreCorrupt
 from ingest.records import Scope, Span, StreamId, seconds
-from memory import migrations
+from memory import durable, migrations
 from memory.chapter_files import ChapterFiles
 from memory.chapters import Sealer
 from memory.detail import Detail
@@ -63,6 +63,8 @@ class MemoryOptions:
     """Recordings around an alert stay at least so long."""
     recollections_bytes: int = 1 << 30
     """Per stream, of what a video-language system itself remembers; within the budget, where there is one."""
+    reserve_bytes: int = 16 << 20
+    """Kept free for erasing on a disk that is full."""
     snapshot_entries: int = 20_000
     """The index is written after so many new entries, and when the memory closes."""
     probe: Probe = no_probe
@@ -114,10 +116,12 @@ class Memory:
         shedding = Shedding(store, files, Pyramid(store, files, detail, options.lengths), recollections)
         self._retention = Retention(store, shedding, recollections, clock, options.bounds)
         rebuilding = Rebuilding(store, files, detail, sealer)
-        self._eraser = Eraser(store, rebuilding, recollections, self._lock, self._changed)
+        self._eraser = Eraser(store, rebuilding, recollections, self._lock, self._changed, self._spare)
         self._doctor = Doctor(store, files, detail, self._indexing)
+        self._reserve = folder / "reserve", options.reserve_bytes
         self._eraser.resume()
         self._indexing.refresh()
+        durable.reserve(*self._reserve)
 
     @classmethod
     def open(  # noqa: PLR0913 the agreed door: everything by name
@@ -177,6 +181,7 @@ class Memory:
                 if self._retention.fit(stream.id):
                     self._indexing.refresh()
             self._indexing.save_if_due()
+            durable.reserve(*self._reserve)
 
     def budget(self, stream: StreamId) -> BudgetReport:
         """Where a stream's bytes are, and how far back each level of detail reaches."""
@@ -207,8 +212,16 @@ class Memory:
     def _changed(self, stream: StreamId) -> Mapping[str, int]:
         self.remember.forget(stream)
         self._indexing.refresh()
-        self._indexing.save()
+        try:
+            self._indexing.save()
+        except StorageFull:
+            self._indexing.discard()  # the one on disk may hold what was erased
         return self.index.owners()
+
+    def _spare(self) -> None:
+        """Free what can be made anew: room to erase with."""
+        durable.delete(self._reserve[0])
+        self._indexing.discard()
 
 
 def _claim(folder: Path) -> IO[str]:

@@ -70,6 +70,19 @@ def test_an_erased_span_is_gone_and_stays_gone(open_memory: OpenMemory) -> None:
         memory = open_memory()
 
 
+def test_no_slot_reaches_over_what_was_erased(memory: Memory) -> None:
+    """Frames beside the hole look alike, and would merge."""
+    film(memory, canary=(0, 0))
+    for start, end in ((70, 80), (90, 95), (190, 196)):
+        assert memory.erase(DOOR, span(start, end)).verified_gone == KINDS
+    memory.remember.handle([feature(t) for t in range(200, 300)])
+    rows = memory.store.chapters.all(Scope((DOOR,), span(60, 240)))
+    for _, slots in memory.store.chapters.slots([row.id for row in rows]):
+        for hole in (span(70, 80), span(90, 95), span(190, 196)):
+            assert not ((slots.starts < hole.end) & (slots.ends > hole.start)).any()
+    assert frames_of(memory) == memory.store.streams.frames(DOOR) == 279
+
+
 def test_what_was_merged_from_it_is_dropped_when_detail_is_gone(memory: Memory) -> None:
     film(memory, canary=(52, 53))
     rows = memory.store.chapters.all()
