@@ -8,10 +8,11 @@ from typing import Protocol
 
 import numpy as np
 
-from ingest.records import MICROSECONDS, Moment, Pixels, Query, Vector
+from ingest.records import MICROSECONDS, Box, Moment, Pixels, Query, Vector
+from models.embedded.closer import CloserLook, crop, is_doubtful, together
 from models.embedded.pictures import Grey, grey, shrink
 from models.nano.detector import Nano, Sight
-from models.nano.tracker import Following, Tracker, Visit
+from models.nano.tracker import Following, Near, Tracker, Visit
 
 _FOLLOWING = Following(start=0.3, keep=0.1, confirm=1)
 _TILES = (48, 27)
@@ -76,24 +77,40 @@ class Watcher:
     def __init__(self, seer: Seer) -> None:
         self._seer = seer
         self._tracker = Tracker(_FOLLOWING)
+        self._closer = CloserLook()
         self._tiles: Grey | None = None
         self._looked: Moment | None = None
-        self._vector: Vector = np.zeros(0, np.float32)
+        self._whole = Sight((), np.zeros(0, np.float32))
 
     def watch(self, pixels: Pixels, moment: Moment, *, cut: bool) -> Seen:
         """The next frame; at a `cut` everything that was followed is over."""
         if cut:
             self._tracker.close()
+            self._closer = CloserLook()
         tiles = shrink(grey(pixels), *_TILES)
         fresh = cut or self._is_due(tiles, moment)
         if fresh:
             [sight] = self._seer.see([pixels], floor=_FOLLOWING.keep)
-            self._tracker.update(moment, sight.detections)
-            self._tiles, self._looked, self._vector = tiles, moment, sight.vector
+            self._tiles, self._looked, self._whole = tiles, moment, sight
+        near = self._look_closer(pixels, tiles, moment)
+        if fresh or near is not None:
+            new, known = self._closer.found(tiles, moment)
+            whole = self._whole.detections
+            seen, still = (together(whole, new), known) if fresh else (new, (*whole, *known))
+            look = Near(near, frozenset(one.box for one in new), not fresh) if near is not None else None
+            self._tracker.update(moment, seen, look, still)
         else:
             self._tracker.carry(moment)
         things = tuple(visit for visit in self._tracker.present() if moment - visit.span.end <= _held(visit))
-        return Seen(things, self._vector, fresh)
+        return Seen(things, self._whole.vector, fresh)
+
+    def _look_closer(self, pixels: Pixels, tiles: Grey, moment: Moment) -> Box | None:
+        doubts = [visit.last for visit in self._tracker.present() if is_doubtful(visit)]
+        where = self._closer.due(tiles, moment, doubts)
+        if where is not None:
+            [sight] = self._seer.see([crop(pixels, where)], floor=_FOLLOWING.keep)
+            self._closer.take(where, sight.detections, tiles, moment)
+        return where
 
     def _is_due(self, tiles: Grey, moment: Moment) -> bool:
         if self._looked is None or self._tiles is None or self._tiles.shape != tiles.shape:

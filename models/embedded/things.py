@@ -116,10 +116,10 @@ class Thing:
         if not self.crossing:
             return seen
         travelling = sum(chance for label, chance in seen.items() if label in TRAVELLING)
-        surer = 1.0 / (1.0 + (_IT_TRAVELS - 1.0) * travelling)  # the odds of all travelling names together are raised
+        raised = 1.0 if self.visit.limb else _IT_TRAVELS  # arms travel as bodies do
+        surer = 1.0 / (1.0 + (raised - 1.0) * travelling)  # the odds of all travelling names together are raised
         return {
-            label: chance * (_IT_TRAVELS * surer if label in TRAVELLING else _BY_ITSELF)
-            for label, chance in seen.items()
+            label: chance * (raised * surer if label in TRAVELLING else _BY_ITSELF) for label, chance in seen.items()
         }
 
     @property

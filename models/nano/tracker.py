@@ -22,9 +22,15 @@ from models.nano.detector import Detection
 Direction = Literal["left", "right", "up", "down", "none"]
 EDGE = 0.04
 """A box this close to a side of the picture, in fractions of it, touches that side."""
+SMALL = 0.4
+"""What is at most this long, in fractions of the picture, is easily missed by a look at the whole."""
 _SAME_THING = 0.55
 """Boxes of one group that overlap this much (as intersection over union) are of one thing."""
 _SURE = 0.99
+_REACH = 0.75
+"""An arm reaches no further through the picture."""
+_LIMB = 0.5
+"""How far a person is believed of whom only what may be an arm has been seen."""
 _LOOKS = 8
 """So many last looks say how steadily a thing is seen."""
 _ONCE = 0.7
@@ -48,6 +54,25 @@ class Following:
 
 
 @dataclass(frozen=True, slots=True)
+class Near:
+    """A close look at one part of the picture: `where`, and the boxes of what it found.
+
+    `alone` says that the whole was not looked at beside it.
+    """
+
+    where: Box
+    boxes: frozenset[Box] = frozenset()
+    alone: bool = False
+
+    def covers(self, box: Box) -> bool:
+        x, y = _centre(box)
+        return self.where.left <= x <= self.where.right and self.where.top <= y <= self.where.bottom
+
+
+_NOT_NEAR = Near(Box(0.0, 0.0, 0.0, 0.0))
+
+
+@dataclass(frozen=True, slots=True)
 class Visit:
     """One stay of one thing in the picture. `span` ends with the last moment it was seen."""
 
@@ -61,6 +86,8 @@ class Visit:
     sightings: int = 1
     belief: float = 0.0
     """The probability that it is there and of its group, as far as all looks at it tell."""
+    limb: bool = False
+    """A person of whom only what may be an arm has been seen."""
     shares: tuple[tuple[str, float], ...] = ()
     """The names it was given, and which share of the evidence each has."""
 
@@ -101,6 +128,10 @@ class _Track:
     visit: Visit
     votes: dict[str, float] = field(default_factory=dict)
     looks: deque[float] = field(default_factory=lambda: deque(maxlen=_LOOKS))
+    closely: bool = False
+    """No look at a whole picture has found it yet, so that one of them misses it says nothing."""
+    whole: bool = False
+    """It was seen as more than what may be a limb."""
     best: float = 0.0
     """The highest mean of two looks one after the other."""
     velocity: tuple[float, float] = (0.0, 0.0)
@@ -139,10 +170,13 @@ class _Track:
         self.looks.append(score)
         steady = sum(self.looks) / len(self.looks)
         belief = 0.5 * (max(self.best, steady) + steady) if len(self.looks) > 1 else _ONCE * score
+        self.whole = self.whole or not _may_be_limb(self.visit.last)
         total = sum(self.votes.values())
         shares = tuple(sorted((label, vote / total) for label, vote in self.votes.items()))
         label = max(shares, key=lambda share: share[1])[0]
-        self.visit = replace(self.visit, belief=belief, shares=shares, label=label)
+        limb = label == "person" and not self.whole
+        belief *= _LIMB if limb else 1.0
+        self.visit = replace(self.visit, belief=belief, shares=shares, label=label, limb=limb)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +196,15 @@ class Tracker:
         self._count = 0
         self._last = Moment(-1)
 
-    def update(self, moment: Moment, detections: Sequence[Detection]) -> list[Visit]:
-        """Take in what is in the picture at `moment`; the visits that are over now, in order of their start."""
+    def update(
+        self, moment: Moment, detections: Sequence[Detection], near: Near | None = None, still: Sequence[Detection] = ()
+    ) -> list[Visit]:
+        """Take in what is in the picture at `moment`; the visits that are over now, in order of their start.
+
+        `detections` are those of all looks of this moment; `near` is the close one among them.
+        `still` was seen before where nothing has changed since: it is there, and no new evidence.
+        """
+        near = near or _NOT_NEAR
         how = self._how
         finished = self._expire(moment)
         free = list(self._tracks)
@@ -173,13 +214,18 @@ class Tracker:
             pairs = _assign(free, candidates, moment, how.reach)
             for track, candidate in pairs:
                 track.see(moment, candidate)
+                track.closely = track.closely and candidate.detection.box in near.boxes
             taken = {id(track) for track, _ in pairs}
             used = {id(candidate) for _, candidate in pairs}
             free = [track for track in free if id(track) not in taken]
             if low == how.start:
-                self._begin(moment, [one for one in candidates if id(one) not in used])
+                self._begin(moment, [one for one in candidates if id(one) not in used], near)
         for track in free:
-            track.judge(0.0)
+            unlooked = near.alone or track.closely
+            if unlooked and any(_alike(track.visit, one) for one in still):
+                track.visit = replace(track.visit, span=Span(track.visit.span.start, moment))
+            elif not unlooked or near.covers(track.visit.last):
+                track.judge(0.0)
         self._last = moment
         return finished
 
@@ -204,12 +250,12 @@ class Tracker:
         self._tracks = []
         return visits
 
-    def _begin(self, moment: Moment, candidates: Iterable[_Candidate]) -> None:
+    def _begin(self, moment: Moment, candidates: Iterable[_Candidate], near: Near) -> None:
         for detection, chances in ((one.detection, one.chances) for one in candidates):
             self._count += 1
             span = Span(moment, moment)
             visit = Visit(self._count, detection.label, span, detection.box, detection.box, detection.score)
-            track = _Track(visit, dict(chances))
+            track = _Track(visit, dict(chances), closely=detection.box in near.boxes)
             track.judge(detection.score)
             self._tracks.append(track)
 
@@ -234,6 +280,10 @@ def _things(detections: Sequence[Detection]) -> list[_Candidate]:
     return [
         replace(one, detection=replace(one.detection, score=min(_SURE, sum(one.chances.values())))) for one in found
     ]
+
+
+def _alike(visit: Visit, seen: Detection) -> bool:
+    return _same_thing(Detection(visit.label, visit.score, visit.last), seen)
 
 
 def _same_thing(one: Detection, other: Detection) -> bool:
@@ -296,6 +346,14 @@ def at_once(visits: Sequence[Visit], count: int) -> list[Span]:
                 since = spans.pop().start
             spans.append(Span(since, moment))
     return spans
+
+
+def _may_be_limb(box: Box) -> bool:
+    """Reaches into the picture from above, or flat from one side, and not through it, as arms do and bodies hardly."""
+    if max(box.right - box.left, box.bottom - box.top) > _REACH:
+        return False
+    flat = box.right - box.left > box.bottom - box.top
+    return box.top < EDGE or (flat and (box.left < EDGE) != (box.right > 1 - EDGE))
 
 
 def touches_edge(box: Box) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ingest.records import Box, Pixels, Query
+from models.embedded.closer import PARTS
 from models.embedded.encoder import EmbeddedEncoder
 from models.embedded.reading import Line
 from models.embedded.space import SIGHT_SIZE
@@ -25,10 +26,13 @@ class Unread:
 
 @dataclass
 class ByColour:
-    """Sees every patch of a colour as a thing of one name, with a probability; counts its looks."""
+    """Sees every patch of a colour as a thing of one name, with a probability; counts its looks at whole pictures."""
 
     names: dict[str, tuple[str, float]]
     looks: int = 0
+    closer: int = 0
+    """Looks at parts of pictures."""
+    size: tuple[int, ...] = ()
     misses: set[int] = field(default_factory=set)
     id: str = "by-colour"
 
@@ -39,7 +43,9 @@ class ByColour:
         return Query(text, np.zeros(SIGHT_SIZE, np.float32), unknown=tuple(text.lower().split()))
 
     def _look(self, pixels: Pixels) -> Sight:
-        self.looks += 1
+        self.size = self.size or pixels.shape
+        self.looks += pixels.shape == self.size
+        self.closer += pixels.shape != self.size
         found = []
         for colour, (label, score) in self.names.items():
             away = np.abs(pixels.astype(np.int16) - np.array(COLOURS[colour])).max(axis=2)
@@ -124,6 +130,7 @@ def test_a_still_picture_is_not_looked_at_again_and_again() -> None:
     seer = ByColour({"blue": ("person", 0.9)})
     watch([PERSON], seer, until=20.0)
     assert seer.looks <= 4
+    assert seer.closer <= 2 * len(PARTS)
     moving = ByColour({"red": ("car", 0.9)})
     watch([CAR], moving, until=8.0)
     assert moving.looks > 12

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ingest.records import MICROSECONDS, Box, Moment, Span
 from models.nano.detector import Detection
-from models.nano.tracker import Following, Tracker, Visit, at_once
+from models.nano.tracker import Following, Near, Tracker, Visit, at_once
 
 SECOND = MICROSECONDS
 
@@ -106,3 +106,39 @@ def test_at_once_is_what_counting_every_instant_finds(visits: list[Visit], count
         crowded = sum(instant in v.span for v in visits) >= count
         assert crowded == any(instant in span for span in spans)
     assert all(a.end < b.start for a, b in pairwise(spans))
+
+
+def reaching(left: float, top: float, right: float, bottom: float) -> list[Detection]:
+    return [Detection("person", 0.9, Box(left, top, right, bottom))]
+
+
+def test_an_arm_that_reaches_in_is_not_believed_to_be_a_person() -> None:
+    for arm in (reaching(0.3, 0.0, 0.45, 0.5), reaching(0.0, 0.4, 0.5, 0.6), reaching(0.6, 0.3, 1.0, 0.5)):
+        (visit,) = play([arm] * 6)
+        assert visit.limb
+        assert visit.belief < 0.5
+
+
+def test_who_comes_in_is_believed_once_there_is_more_to_see() -> None:
+    below, beside = reaching(0.4, 0.3, 0.6, 1.0), reaching(0.0, 0.2, 0.15, 0.8)
+    close = reaching(0.1, 0.0, 0.7, 0.95)
+    comes = [reaching(0.4, 0.0, 0.55, 0.3), reaching(0.4, 0.1, 0.55, 0.5), reaching(0.4, 0.2, 0.55, 0.6)]
+    for frames in ([below] * 3, [beside] * 3, [close] * 3, comes, [*comes, comes[0]]):
+        (visit,) = play(frames)
+        assert not visit.limb
+        assert visit.belief > 0.6
+
+
+def test_what_only_a_close_look_has_found_is_not_doubted_because_others_miss_it() -> None:
+    def looked(closely: bool) -> Visit:
+        tracker, found = Tracker(Following(confirm=1)), thing(0.3, size=0.05)
+        near = Near(Box(0.0, 0.25, 0.5, 0.75), frozenset({found.box})) if closely else None
+        elsewhere = Near(Box(0.5, 0.5, 1.0, 1.0))
+        for step in range(3):
+            tracker.update(Moment(2 * step * SECOND // 2), [found], near)
+            tracker.update(Moment((2 * step + 1) * SECOND // 2), [], elsewhere)
+        (visit,) = tracker.close()
+        return visit
+
+    assert looked(closely=True).belief > 0.85
+    assert looked(closely=False).belief < 0.75
