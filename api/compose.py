@@ -44,10 +44,12 @@ from ingest.errors import HindsightError
 from ingest.guard import Guard
 from ingest.ledger import Ledger
 from ingest.stage import Stage, drive
+from memory.blobs import opened
 from memory.memory import Memory, MemoryOptions
 
 DELIVER_EVERY_S = 1.0
 TIDY_EVERY_S = 60.0
+CARRY_EVERY_S = 5.0
 NOTE_EVERY_S = 10.0
 STOP_S = 9.0
 """From being told to stop to the end of everything, however many are at work."""
@@ -100,8 +102,8 @@ class Service:
         self.streams = Streams(store, capturing, self.scopes, views, clock, settings)
         self.cameras = Cameras(self.guard)
         self.uploads = Uploads(self.streams, clock, settings)
-        self.footage = Footage(store, settings)
-        self.playlists = Playlists(store, self.footage, self.scopes, clock)
+        self.footage = Footage(self.memory.recordings, settings)
+        self.playlists = Playlists(self.memory.recordings, self.footage, self.scopes, clock)
         self.sprites = Sprites(store, self.footage)
         self.eraser = Eraser(self.memory, self._fleet, self.footage, self.uploads, self.scopes, views)
         self.holds = Holding(store, self.scopes, views, clock)
@@ -130,6 +132,8 @@ class Service:
             self.workers.run(stage.name, work)
         self.workers.every(DELIVER_EVERY_S, "outbox", self._courier.deliver_due)
         self.workers.every(TIDY_EVERY_S, "housekeeping", self.housekeeping.tidy)
+        if self.memory.recordings.elsewhere:
+            self.workers.every(CARRY_EVERY_S, "recordings", self.memory.recordings.carry)
         self.workers.every(NOTE_EVERY_S, "accounts", self._accounts.note)
         self.streams.restart_all()
         return self
@@ -176,6 +180,8 @@ def open_memory(settings: Settings, models: Models, ledger: Ledger, clock: Clock
         budget_bytes=settings.memory_budget_mb * 1_000_000 or None,
         recordings_bytes=settings.recordings_budget_mb * 1_000_000 or None,
         recollections_bytes=settings.recollections_mb * 1_000_000,
+        blobs=opened(place) if (place := settings.recordings.get_secret_value()) else None,
+        fetched_bytes=settings.fetched_mb * 1_000_000,
         keep_recordings_s=settings.keep_recordings_hours * 3600,
         keep_events_s=settings.keep_events_hours * 3600,
         keep_alerts_s=settings.keep_alerts_hours * 3600,

@@ -14,7 +14,8 @@ from api.settings import Settings
 from ingest.clips import cut, still
 from ingest.errors import Busy, Invalid, NotFound, TooLarge
 from ingest.records import Gap, Moment, Picture, Segment, Span, StreamId, seconds
-from memory.store import Store, StreamRow
+from memory.recordings import Recordings
+from memory.store import StreamRow
 from memory.store.timeline import without
 
 LONGEST_CLIP = seconds(30 * 60)
@@ -35,8 +36,9 @@ class Clip:
 class Footage:
     """Clips are cut once and kept in a folder of bounded size, the least recently played leaving first."""
 
-    def __init__(self, store: Store, settings: Settings) -> None:
-        self._store = store
+    def __init__(self, recordings: Recordings, settings: Settings) -> None:
+        self._recordings = recordings
+        self._store = recordings.store
         self._folder = settings.folder / "clips"
         self._most = settings.clip_cache_mb * 1_000_000
         self._cutting: dict[str, threading.Lock] = {}
@@ -60,7 +62,10 @@ class Footage:
         with self._lock:
             lock = self._cutting.setdefault(key, threading.Lock())
         with lock:
-            clip = self._kept(row.id, key) or self._cut(row.id, key, segments, left, (exact, fragmented))
+            clip = self._kept(row.id, key)
+            if clip is None:
+                with self._recordings.at_hand(segments) as here:
+                    clip = self._cut(row.id, key, here, left, (exact, fragmented))
         return replace(clip, gaps=self._gaps(row.id, clip.span))
 
     def still(self, row: StreamRow, moment: Moment | None, *, max_side: int = 1280) -> Picture:
@@ -72,7 +77,10 @@ class Footage:
         if self.erased(row.id, instant) or not self._store.timeline.coverage(row.id, lately):
             raise NotFound(f"There is no picture of {row.name} then.", advice="Look at its coverage for what there is.")
         segments = self._store.timeline.segments(row.id, instant)
-        return still(segments, moment, max_side=max_side) if segments else self.thumbnail(row, moment)
+        if not segments:
+            return self.thumbnail(row, moment)
+        with self._recordings.at_hand(segments[-1:]) as here:
+            return still(here, moment, max_side=max_side)
 
     def thumbnail(self, row: StreamRow, moment: Moment | None) -> Picture:
         """The remembered picture nearest to `moment`: memory outlives footage."""

@@ -48,6 +48,7 @@ class Health:
             check("streams", self._streams),
             check("webhooks", self._webhooks),
             check("disk", self._disk),
+            *([check("recordings", self._recordings)] if self._memory.recordings.elsewhere else []),
         ]
         return HealthOut(
             ok=all(check.ok for check in checks),
@@ -99,6 +100,13 @@ class Health:
         outbox = self._memory.store.outbox.state()
         told = f"{outbox.waiting} wait to be delivered"
         return f"{told}, {outbox.given_up} were given up. {outbox.error}" if outbox.given_up else f"{told}."
+
+    def _recordings(self) -> str:
+        state = self._memory.recordings.state()
+        told = f"Waiting to be sent: {state.waiting}; to be removed: {state.removing}."
+        if state.trouble:
+            raise HindsightError(f"{state.trouble} {told}")
+        return told
 
     def _disk(self) -> str:
         free = shutil.disk_usage(self._settings.folder).free

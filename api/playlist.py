@@ -7,7 +7,7 @@ the next, which players need. A user's own file is copied into such an MP4 once 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlencode
@@ -19,7 +19,8 @@ from ingest.clock import Clock
 from ingest.errors import Invalid, NotFound, TooLarge
 from ingest.fragments import Layout, layout, shifted
 from ingest.records import MICROSECONDS, Moment, Segment, Span, seconds
-from memory.store import Store, StreamRow
+from memory.recordings import Recordings
+from memory.store import StreamRow
 
 LONGEST = seconds(24 * 3600)
 LATELY = seconds(60)
@@ -48,8 +49,9 @@ class Part:
 class Playlists:
     """Writes playlists, and finds the segments that they name."""
 
-    def __init__(self, store: Store, footage: Footage, scopes: Scopes, clock: Clock) -> None:
-        self._store, self._footage, self._scopes, self._clock = store, footage, scopes, clock
+    def __init__(self, recordings: Recordings, footage: Footage, scopes: Scopes, clock: Clock) -> None:
+        self._recordings, self._store = recordings, recordings.store
+        self._footage, self._scopes, self._clock = footage, scopes, clock
 
     def span(self, row: StreamRow, start: str | None, end: str | None) -> Span:
         """What is asked for. Raises `NotFound`, `Invalid` or `TooLarge`."""
@@ -85,24 +87,39 @@ class Playlists:
         return "\n".join([*lines, *([] if live else ["#EXT-X-ENDLIST"])]) + "\n"
 
     def segment(self, row: StreamRow, epoch: int, start: Moment) -> Segment:
-        """A recorded segment. Raises `NotFound`, also where any of it was erased."""
+        """A recorded segment, to be read at its path. Raises `NotFound`, also where any of it was erased."""
         for found in self._store.timeline.segments(row.id, Span(start, Moment(start + 1))):
             same = (found.epoch, found.span.start) == (epoch, start)
-            if same and found.owned and not self._footage.erased(row.id, found.span) and Path(found.path).is_file():
-                return found
+            if same and found.owned and not self._footage.erased(row.id, found.span) and self._recordings.kept(found):
+                return self._recordings.near(found)
         raise no_recording(row)
 
     def _parts(self, row: StreamRow, span: Span) -> Iterator[Part]:
+        known: dict[int, Part] = {}
         for segment in self._store.timeline.segments(row.id, span):
             seen = self._store.timeline.coverage(row.id, segment.span)
             if segment.owned:
                 if seen and not self._footage.erased(row.id, segment.span):
-                    yield from _whole(segment)
+                    yield from self._whole(segment, known)
                 continue
             for covered in seen:
                 wanted = covered.intersection(span)
                 if wanted is not None and wanted.duration:
                     yield from self._copied(row, segment, wanted)
+
+    def _whole(self, segment: Segment, known: dict[int, Part]) -> Iterator[Part]:
+        """`known`: of each epoch one, whose header those have too that would have to be fetched to look at it."""
+        name = f"segments/{segment.epoch}-{segment.span.start}"
+        like = known.get(segment.epoch)
+        if like is not None and not self._recordings.is_near(segment):
+            yield replace(like, url=f"{name}.m4s", span=segment.span)
+            return
+        near = self._recordings.near(segment)
+        held = _held(Path(near.path), near.size)
+        if held is not None and held.fragments:
+            part = Part(f"{name}.m4s", f"{name}.mp4", held.header, str(segment.epoch), segment.span)
+            known[segment.epoch] = part
+            yield part
 
     def _copied(self, row: StreamRow, segment: Segment, wanted: Span) -> Iterator[Part]:
         clip = self._footage.clip(row, wanted, fragmented=True)
@@ -133,13 +150,6 @@ def _lines(before: Part | None, part: Part) -> list[str]:
     if part.bytes_at is not None:
         head.append("#EXT-X-BYTERANGE:{1}@{0}".format(*part.bytes_at))
     return [*head, part.url]
-
-
-def _whole(segment: Segment) -> Iterator[Part]:
-    held = _held(Path(segment.path), segment.size)
-    if held is not None and held.fragments:
-        name = f"segments/{segment.epoch}-{segment.span.start}"
-        yield Part(f"{name}.m4s", f"{name}.mp4", held.header, str(segment.epoch), segment.span)
 
 
 def _pieces(url: str, path: Path, size: int, span: Span) -> Iterator[Part]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from ingest.bus import FRAMES
 from ingest.errors import HindsightError
@@ -90,7 +89,7 @@ def with_recollection(evidence: Evidence, system: VideoSystem, memory: Memory) -
         return evidence
     hit = evidence.exhibits[0].hit
     span = Span(hit.span.start, Moment(max(hit.span.end, hit.span.start + 1)))
-    recorded = any(Path(segment.path).exists() for segment in memory.store.timeline.segments(hit.stream, span))
+    recorded = any(map(memory.recordings.kept, memory.store.timeline.segments(hit.stream, span)))
     if recorded and any(exhibit.pictures for exhibit in evidence.exhibits):
         return evidence
     return replace(evidence, recollection=memory.recollections.of(hit.stream, span))

@@ -57,6 +57,12 @@ class Settings(BaseSettings):
     )
     blind_webhook: str = Field("", description="URL that such alerts are sent to.")
     record: bool = Field(True, description="Record live streams, so that moments can be played.")
+    recordings: SecretStr = Field(
+        SecretStr(""),
+        description="Where finished recordings go: a folder that exists, or a URL of fsspec such as s3://bucket/house; "
+        "the data folder if empty.",
+    )
+    fetched_mb: int = Field(2048, ge=0, description="Most disk for recordings of there that are kept here too, in MB.")
 
     keep_recordings_hours: float = Field(72, gt=0, description="How long recordings of live streams are kept.")
     keep_events_hours: float = Field(168, ge=0, description="How long at least, where something came, went or changed.")

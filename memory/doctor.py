@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from sqlalchemy import delete, update
 
 from ingest.errors import StoreCorrupt
-from ingest.records import Segment
 from memory import durable
+from memory.blobs import BlobsUnavailable
 from memory.chapter_files import ChapterFiles
 from memory.detail import Detail
 from memory.indexing import Indexing
+from memory.recordings import Recordings
 from memory.store import schema
-from memory.store.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +28,9 @@ class Finding:
 class Doctor:
     """Compares database, chapter files, recordings and index."""
 
-    def __init__(self, store: Store, files: ChapterFiles, detail: Detail, indexing: Indexing) -> None:
-        self._store = store
+    def __init__(self, recordings: Recordings, files: ChapterFiles, detail: Detail, indexing: Indexing) -> None:
+        self._store = recordings.store
+        self._all = recordings
         self._files = files
         self._detail = detail
         self._indexing = indexing
@@ -89,10 +89,11 @@ class Doctor:
         return Finding("frames", repair or not wrong, "; ".join(wrong) or "Slots and rows stand for every frame.")
 
     def _recordings(self, repair: bool) -> Finding:
-        missing: list[Segment] = []
-        for stream in self._store.streams.all():
-            segments = self._store.timeline.segments(stream.id)
-            missing += [segment for segment in segments if not Path(segment.path).is_file()]
+        rows = [row for stream in self._store.streams.all() for row in self._store.timeline.segments(stream.id)]
+        try:
+            missing = self._all.audit(rows)
+        except BlobsUnavailable as error:
+            return Finding("recordings", False, str(error))
         if repair:
             with self._store.database.write() as connection:
                 for segment in missing:
@@ -102,9 +103,11 @@ class Doctor:
         if not missing:
             return Finding("recordings", True, "Every recording is where it should be.")
         users = sum(not segment.owned for segment in missing)
-        text = f"{len(missing)} recordings are missing{', now forgotten' if repair else ''}."
+        one = len(missing) == 1
+        text = f"{len(missing)} {'recording is' if one else 'recordings are'} missing"
+        text += ", now forgotten." if repair else "."
         if users:
-            text += f" {users} of them are your own files: put them back, or remove their streams."
+            text += f" Files of your own: {users}. Put them back, or remove their streams."
         return Finding("recordings", repair and not users, text)
 
     def _index(self, repair: bool) -> Finding:

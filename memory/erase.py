@@ -8,7 +8,7 @@ overlap are dropped whole, because what was averaged into them cannot be taken o
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import RLock
@@ -19,12 +19,13 @@ from sqlalchemy import Connection, delete, func, select, update
 
 from ingest.clock import Clock
 from ingest.errors import StorageFull
-from ingest.records import Moment, Scope, Span, StreamId
+from ingest.records import Moment, Scope, Segment, Span, StreamId
 from memory import durable
 from memory.chapter_files import ChapterFiles
 from memory.chapters import Sealer
 from memory.detail import Detail
 from memory.recollections import Recollections
+from memory.recordings import Recordings
 from memory.store import schema
 from memory.store.facts import Erasure
 from memory.store.rows import ChapterRow
@@ -78,8 +79,8 @@ class Eraser:
 
     def __init__(
         self,
-        store: Store,
         rebuilding: Rebuilding,
+        recordings: Recordings,
         recollections: Recollections,
         lock: RLock,
         changed: Callable[[StreamId], Mapping[str, int]],
@@ -87,8 +88,9 @@ class Eraser:
     ) -> None:
         """`changed` brings the index and the open chapters up to date and returns index entries per owner; `spare`
         frees what can be made anew, when there is no room even to erase."""
-        self._store = store
+        self._store = recordings.store
         self._rebuilding = rebuilding
+        self._all = recordings
         self._recollections = recollections
         self._files = rebuilding.files
         self._lock = lock
@@ -117,6 +119,7 @@ class Eraser:
         probe = self._store.database.probe
         probe("during erase")
         removed: Counter[str] = Counter()
+        recorded = [one for one in self._store.timeline.segments(erasure.stream, erasure.span) if one.owned]
         try:
             self._remove(erasure, removed)
         except StorageFull:
@@ -126,7 +129,7 @@ class Eraser:
         entries = self._changed(erasure.stream)
         self._files.sweep(set(self._store.chapters.paths()))
         self._store.database.scrub()
-        verified = self._verify(erasure, entries)
+        verified = self._verify(erasure, entries, recorded)
         self._store.erasures.finish(erasure)
         return Receipt(dict(removed), verified)
 
@@ -150,14 +153,11 @@ class Eraser:
                 self._files.delete(row.path, row.sha256)
 
     def _recordings(self, erasure: Erasure, removed: Counter[str]) -> None:
-        table = schema.segments
-        for segment in self._store.timeline.segments(erasure.stream, erasure.span):
-            if segment.owned:
-                durable.delete(Path(segment.path))
-                removed["recordings"] += 1
-            if segment.owned or erasure.span is None:
-                with self._store.database.write() as connection:
-                    connection.execute(delete(table).where(table.c.key == segment.key))
+        """Those that overlap it go; of a stream that goes, users' files too are known no more."""
+        removed["recordings"] += self._all.remove(self._store.timeline.segments(erasure.stream, erasure.span))
+        if erasure.span is None:
+            with self._store.database.write() as connection:
+                connection.execute(delete(schema.segments).where(schema.segments.c.stream == erasure.stream))
 
     def _chapters(self, erasure: Erasure, removed: Counter[str]) -> None:
         """Those that go altogether go first: rebuilding the others takes room, and on a full disk that is theirs."""
@@ -191,7 +191,7 @@ class Eraser:
                 delete(schema.streams).where(schema.streams.c.id == stream)
             ).rowcount
 
-    def _verify(self, erasure: Erasure, entries: Mapping[str, int]) -> tuple[str, ...]:
+    def _verify(self, erasure: Erasure, entries: Mapping[str, int], recorded: Sequence[Segment]) -> tuple[str, ...]:
         """Look again: the kinds of which nothing is found."""
         scope = Scope((erasure.stream,), erasure.span)
         left: dict[str, int] = {}
@@ -209,10 +209,7 @@ class Eraser:
         left["index entries"] = sum(
             count for owner, count in entries.items() if owner.startswith(erasure.stream + "/") and owner not in known
         )
-        left["recordings"] = sum(
-            segment.owned and Path(segment.path).exists()
-            for segment in self._store.timeline.segments(erasure.stream, erasure.span)
-        )
+        left["recordings"] = self._all.left(recorded)
         left["recollections"] = self._recollections.count(erasure.stream, erasure.span)
         left["chapter files"] = len(self._files.names() - set(self._store.chapters.paths()))
         return tuple(sorted(name for name, count in left.items() if not count))

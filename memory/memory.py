@@ -6,7 +6,7 @@ import fcntl
 import logging
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import RLock
 from typing import IO, TYPE_CHECKING
@@ -15,6 +15,7 @@ from ingest.clock import Clock
 from ingest.errors import Busy, Conflict, Fatal, StorageFull, StoreCorrupt
 from ingest.records import Scope, Span, StreamId, seconds
 from memory import durable, migrations
+from memory.blobs import Blobs, BlobsUnavailable
 from memory.chapter_files import ChapterFiles
 from memory.chapters import Sealer
 from memory.detail import Detail
@@ -24,6 +25,7 @@ from memory.indexing import Indexing
 from memory.pyramid import Lengths, Pyramid
 from memory.recall import Recall
 from memory.recollections import Recollections
+from memory.recordings import Recordings
 from memory.remember import Cut, RememberStage
 from memory.retention import Bounds, BudgetReport, Retention
 from memory.shedding import Shedding
@@ -65,6 +67,10 @@ class MemoryOptions:
     """Per stream, of what a video-language system itself remembers; within the budget, where there is one."""
     reserve_bytes: int = 16 << 20
     """Kept free for erasing on a disk that is full."""
+    blobs: Blobs | None = None
+    """Where finished recordings go; None keeps them in the folder."""
+    fetched_bytes: int = 1 << 31
+    """Of recordings that are there, so much is kept here too: what was sent or watched last."""
     snapshot_entries: int = 20_000
     """The index is written after so many new entries, and when the memory closes."""
     probe: Probe = no_probe
@@ -113,11 +119,12 @@ class Memory:
         self.remember = RememberStage(store, self._seal, ledger, cut, self._lock, clock)
         recollections = Recollections(folder / "recollections", store, self._lock, options.recollections_bytes)
         self.recollections = recollections
+        self.recordings = recordings = Recordings(store, folder, options.blobs, options.fetched_bytes, clock)
         shedding = Shedding(store, files, Pyramid(store, files, detail, options.lengths), recollections)
-        self._retention = Retention(store, shedding, recollections, clock, options.bounds)
+        self._retention = Retention(shedding, recordings, recollections, clock, options.bounds)
         rebuilding = Rebuilding(store, files, detail, sealer)
-        self._eraser = Eraser(store, rebuilding, recollections, self._lock, self._changed, self._spare)
-        self._doctor = Doctor(store, files, detail, self._indexing)
+        self._eraser = Eraser(rebuilding, recordings, recollections, self._lock, self._changed, self._spare)
+        self._doctor = Doctor(recordings, files, detail, self._indexing)
         self._reserve = folder / "reserve", options.reserve_bytes
         self._eraser.resume()
         self._indexing.refresh()
@@ -156,11 +163,22 @@ class Memory:
     def erase(self, stream: StreamId, span: Span | None = None, *, force: bool = False) -> Receipt:
         """Forget a span of a stream, or the stream altogether. Files of the user's own are never deleted.
 
-        Raises `Conflict` where something of it is held as evidence, unless it is forced.
+        Raises `Conflict` where something of it is held as evidence, unless it is forced. A store of recordings that is
+        down is told later: the receipt does not say then that they are gone from it.
         """
         if not force:
             self.refuse_held(stream, span)
-        return self._eraser.erase(stream, span, self._clock)
+        receipt = self._eraser.erase(stream, span, self._clock)
+        return receipt if not self.recordings.elsewhere else self._with_store(receipt, stream)
+
+    def _with_store(self, receipt: Receipt, stream: StreamId) -> Receipt:
+        try:
+            purged = self.recordings.purge(stream)
+        except BlobsUnavailable as error:
+            logger.warning("What was erased of %s is still to be removed: %s", stream, error)
+            return receipt
+        removed = {**receipt.removed, "stored recordings": purged}
+        return replace(receipt, removed=removed, verified_gone=(*receipt.verified_gone, "stored recordings"))
 
     def refuse_held(self, stream: StreamId, span: Span | None) -> None:
         """Raises `Conflict` where something of a span, or of all of a stream, is held as evidence."""

@@ -10,14 +10,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import func, select
 
 from ingest.clock import Clock
 from ingest.records import Scope, Segment, Span, StreamId, seconds
-from memory import durable
 from memory.recollections import Recollections
+from memory.recordings import Recordings
 from memory.shedding import TEXT_ROW, Shedding
 from memory.store import schema
 from memory.store.holds import overlapped
@@ -115,9 +114,10 @@ class Retention:
     """Keeps streams within their age and their bytes, oldest detail first."""
 
     def __init__(
-        self, store: Store, shedding: Shedding, recollections: Recollections, clock: Clock, bounds: Bounds
+        self, shedding: Shedding, recordings: Recordings, recollections: Recollections, clock: Clock, bounds: Bounds
     ) -> None:
-        self._store = store
+        self._store = store = recordings.store
+        self._all = recordings
         self._recollections = recollections
         self._shedding = shedding
         self._clock = clock
@@ -138,7 +138,7 @@ class Retention:
         now, owned = self._clock.now(), self._recordings(stream)
         ages = [self._bounds.age(worth) for worth in self._worth(stream, owned)]
         old = [one for one, age in zip(owned, ages, strict=True) if age is not None and one.span.end < now - age]
-        self._remove(old[: max(1, int(len(owned) * _LARGEST_SHARE))])
+        self._all.remove(old[: max(1, int(len(owned) * _LARGEST_SHARE))])
 
     def fit(self, stream: StreamId) -> bool:
         """Bring the stream within its budgets, with room for the chapter to come. True when the index must follow."""
@@ -181,7 +181,7 @@ class Retention:
                 break
             excess -= segment.size
             going.append(segment)
-        self._remove(going)
+        self._all.remove(going)
 
     def _fit_memory(self, stream: StreamId, budget: int) -> bool:
         spent = self._spent(stream)
@@ -191,14 +191,6 @@ class Retention:
             return False
         self._shedding.shed(stream, total - int(budget * _FILL))
         return True
-
-    def _remove(self, segments: Sequence[Segment]) -> None:
-        table = schema.segments
-        for segment in segments:
-            durable.delete(Path(segment.path))
-        with self._store.database.write() as connection:
-            for segment in segments:
-                connection.execute(delete(table).where(table.c.key == segment.key))
 
     def _opened(self, stream: StreamId) -> int:
         features = schema.features.c

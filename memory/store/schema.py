@@ -162,6 +162,13 @@ observations = Table(
     Index("observations_by_time", "stream", "start"),
 )
 
+removals = Table(
+    "removals",
+    metadata,
+    Column("name", Text, primary_key=True),
+)
+"""Recordings that are forgotten and still to be removed from the store of blobs."""
+
 holds = Table(
     "holds",
     metadata,

@@ -24,6 +24,9 @@ from ingest.records import (
 from memory.store import schema
 from memory.store.database import Database
 
+_MOST_VALUES = 500
+"""A database takes so many in one statement."""
+
 
 class Thumbnails(Protocol):
     def thumbnail(self, stream: StreamId, moment: Moment) -> Picture | None: ...
@@ -56,10 +59,16 @@ class Timeline:
 
     def segments(self, stream: StreamId, span: Span | None = None) -> tuple[Segment, ...]:
         """Recordings that overlap `span`, oldest first."""
-        return tuple(
-            Segment(stream, row.epoch, Span(row.start, row.end), row.path, row.size, row.first_pts, row.owned)
-            for row in self._rows(schema.segments, stream, span)
-        )
+        return tuple(_recorded(row) for row in self._rows(schema.segments, stream, span))
+
+    def recorded_at(self, paths: Sequence[str]) -> list[Segment]:
+        """Recordings of ours that were written at one of `paths`, in any order."""
+        table, found = schema.segments, list[Segment]()
+        with self._database.read() as connection:
+            for first in range(0, len(paths), _MOST_VALUES):
+                some = table.c.path.in_(paths[first : first + _MOST_VALUES])
+                found += map(_recorded, connection.execute(select(table).where(some, table.c.owned)))
+        return found
 
     def happened(self, stream: StreamId) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
         """When something came, went or changed, and when there were alerts; each in order."""
@@ -155,6 +164,11 @@ def within(table: Table, scope: Scope) -> list[ColumnElement[bool]]:
         instant = (table.c.end == table.c.start) & (table.c.start == scope.span.start)
         conditions += [table.c.start < scope.span.end, (table.c.end > scope.span.start) | instant]
     return conditions
+
+
+def _recorded(row: Any) -> Segment:
+    span = Span(row.start, row.end)
+    return Segment(StreamId(row.stream), row.epoch, span, row.path, row.size, row.first_pts, row.owned)
 
 
 def _segment(segment: Segment) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def camera(service: Service, http: httpx.Client, folder: Path, monkeypatch: pyte
     kept: list[Segment] = []
     for epoch, (length, begin) in enumerate([(26.0, START), (12.0, Moment(START + seconds(60)))]):
         film = make(folder / f"{epoch}.mp4", Clip(seconds=length))
-        found = record(film, folder / f"recorded-{epoch}", stream, begin, monkeypatch)
+        found = record(film, service.settings.folder / "recordings" / stream, stream, begin, monkeypatch)
         shift = begin - found[0].span.start
         spans = [Span(Moment(one.span.start + shift), Moment(one.span.end + shift)) for one in found]
         pairs = zip(found, spans, strict=True)
