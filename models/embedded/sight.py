@@ -11,7 +11,7 @@ import numpy as np
 from ingest.records import MICROSECONDS, Box, Moment, Pixels, Query, Vector
 from models.embedded.closer import CloserLook, crop, is_doubtful, together
 from models.embedded.pictures import Grey, grey, shrink
-from models.nano.detector import Nano, Sight
+from models.nano.detector import Detection, Nano, Sight
 from models.nano.tracker import Following, Near, Tracker, Visit
 
 _FOLLOWING = Following(start=0.3, keep=0.1, confirm=1)
@@ -63,12 +63,14 @@ class LazyNano:
 class Seen:
     """What one frame shows: the things in it, and the whole picture's vector.
 
-    `fresh` says that the picture was looked at, and not only carried on from the one before.
+    `fresh` says that the picture was looked at, and not only carried on from the one before. `glimpses` are all that
+    was seen in it, however unlikely.
     """
 
     things: tuple[Visit, ...]
     vector: Vector
     fresh: bool
+    glimpses: tuple[Detection, ...] = ()
 
 
 class Watcher:
@@ -102,7 +104,7 @@ class Watcher:
         else:
             self._tracker.carry(moment)
         things = tuple(visit for visit in self._tracker.present() if moment - visit.span.end <= _held(visit))
-        return Seen(things, self._whole.vector, fresh)
+        return Seen(things, self._whole.vector, fresh, self._whole.detections)
 
     def _look_closer(self, pixels: Pixels, tiles: Grey, moment: Moment) -> Box | None:
         doubts = [visit.last for visit in self._tracker.present() if is_doubtful(visit)]

@@ -14,11 +14,12 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.records import MICROSECONDS, Box, Moment, Pixels
+from ingest.records import MICROSECONDS, Box, Moment, Pixels, Span
 from models.embedded.colours import dominant, name_pixels, shares
 from models.embedded.kinds import GROUPS, TRAVELLING, groups_of
 from models.embedded.motion import Motion
 from models.embedded.pictures import shrink
+from models.embedded.rigid import driven
 from models.embedded.sight import Seen
 from models.embedded.tracking import Passage, Track, overlap
 from models.nano.coco import NAMES, group
@@ -69,6 +70,8 @@ class Thing:
     told: bool = False
     crossing: bool = False
     """It went through the picture with nobody who carried it."""
+    rigid: bool = False
+    """It kept its shape as it did."""
     moved: Moment | None = None
     did: tuple[str, ...] = ()
     """When it last moved, and which way."""
@@ -118,9 +121,10 @@ class Thing:
         travelling = sum(chance for label, chance in seen.items() if label in TRAVELLING)
         raised = 1.0 if self.visit.limb else _IT_TRAVELS  # arms travel as bodies do
         surer = 1.0 / (1.0 + (raised - 1.0) * travelling)  # the odds of all travelling names together are raised
-        return {
+        found = {
             label: chance * (raised * surer if label in TRAVELLING else _BY_ITSELF) for label, chance in seen.items()
         }
+        return driven(found) if self.rigid else found
 
     @property
     def chances(self) -> Mapping[str, float]:
@@ -140,8 +144,11 @@ class Thing:
     def see(self, visit: Visit, moment: Moment) -> None:
         """It is in the picture at `moment`, as nano sees it."""
         self.visit, self.last, self.box = visit, moment, _corners(visit.last)
-        if visit.sightings < _OWN_SIGHTINGS and visit.dwell_us < MICROSECONDS:
-            return
+        if visit.sightings >= _OWN_SIGHTINGS or visit.dwell_us >= MICROSECONDS:
+            self.weigh()
+
+    def weigh(self) -> None:
+        """Take in how probable its names are now."""
         if self.crossing:
             self.best = {kind: best for kind, best in self.best.items() if kind in TRAVELLING or kind in GROUPS}
         for kind, chance in self.chances.items():
@@ -166,6 +173,8 @@ class Joiner:
         self._passages: deque[tuple[Moment, Passage, str]] = deque()
         self._told: set[str] = set()
         """Moving things that were told without a name."""
+        self._glimpsed: dict[str, Moment] = {}
+        """Moving things in which a vehicle was glimpsed, and when last."""
 
     def join(self, pixels: Pixels, seen: Seen, motion: Motion, birth: str) -> tuple[Thing, ...]:
         """The things in the next frame, with what is known of them so far."""
@@ -185,6 +194,8 @@ class Joiner:
         self._forget(motion.moment)
         present = [self._things[visit.number] for visit in seen.things]
         self._tie(present, motion)
+        self._glimpse(seen, motion)
+        self._drive(present, motion, birth)
         return (*present, *self._still_moving(present, motion))
 
     def _again(self, visit: Visit, motion: Motion) -> Thing | None:
@@ -217,7 +228,32 @@ class Joiner:
             if own:
                 thing.moving = max(own, key=lambda track: thing.tracks[track.id])
                 thing.last, thing.box = motion.moment, thing.moving.box
+                if thing.rigid:
+                    thing.weigh()
                 yield thing
+
+    def _glimpse(self, seen: Seen, motion: Motion) -> None:
+        recent = ((name, when) for name, when in self._glimpsed.items() if motion.moment - when <= _RECENT_US)
+        self._glimpsed = dict(recent)
+        vehicles = [_corners(one.box) for one in seen.glimpses if one.label in GROUPS["vehicle"]] if seen.fresh else []
+        for track in motion.tracks:
+            if any(_shared(track.box, box) > _SAME_PLACE for box in vehicles):
+                self._glimpsed[track.id] = motion.moment
+
+    def _drive(self, present: Sequence[Thing], motion: Motion, birth: str) -> None:
+        """Make things of what keeps its shape as it crosses the picture by itself, and was glimpsed as a vehicle."""
+        taken = {name for thing in self._things.values() for name in thing.tracks}
+        people = [thing for thing in present if thing.visit.label == "person"]
+        for track in motion.tracks:
+            alone = track.id not in taken and not any(overlap(one.box, track.box) > 0.0 for one in people)
+            if alone and track.id in self._glimpsed and track.rigid and track.travelled > _FAR:
+                self._parted += 1
+                span, box = Span(track.first, motion.moment), Box(*(min(max(side, 0.0), 1.0) for side in track.box))
+                visit = Visit(-self._parted, "car", span, box, box, 0.0)
+                thing = Thing(track.id if track.id in self._told else f"{birth}-d{self._parted}", visit, track.colours)
+                thing.tracks[track.id], thing.box = _OWN_SIGHTINGS, track.box
+                thing.crossing = thing.rigid = True
+                self._things[-self._parted] = thing
 
     def _tie(self, present: Sequence[Thing], motion: Motion) -> None:
         for thing in present:
@@ -232,13 +268,14 @@ class Joiner:
             if _is_itself(owner, track):
                 owner.since = track.first if owner.since is None else min(owner.since, track.first)
             owner.crossing = owner.crossing or _crosses(owner, track, present)
+            owner.rigid = owner.rigid or (track.rigid and track.id in self._glimpsed and _is_itself(owner, track))
             larger = owner.moving is None or _area(track.box) > _area(owner.moving.box)
             owner.moving = track if larger else owner.moving
         for thing in present:
             # What came to rest was brought, or has parked: it is judged by its looks again.
             still = thing.moving is None or thing.moving.rests_since is not None
             if still and thing.visit.span.end == motion.moment:
-                thing.crossing = False
+                thing.crossing = thing.rigid = False
 
     def unnamed(self, motion: Motion) -> Iterator[Track]:
         """The moving things that no thing with a name accounts for."""

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from ingest.records import MICROSECONDS, Moment, Span
 from models.embedded.blobs import Blob
 from models.embedded.colours import dominant
+from models.embedded.pictures import Mask
+from models.embedded.rigid import is_rigid, kept
 
 BORDER = 0.025
 """A box this close to the picture's edge touches it."""
@@ -33,6 +35,8 @@ _STIRRED_US = 1_000_000
 """So does one that stirred in its place for this long."""
 _LEFT_OVER = 0.2
 """What begins this much where a thing was is part of one: it needs no proof of its own."""
+_SHAPES = 16
+"""So many comparisons of its shape are kept."""
 _OTHER_COLOUR = 0.5
 """Difference of colours (0..1) from which what is left of a region and goes the other way is another thing."""
 SLOWEST = 0.03
@@ -68,6 +72,17 @@ class Track:
     stirred_us: int = 0
     """For how long it has stirred while the light was steady."""
     path: deque[tuple[Moment, tuple[float, float, float, float]]] = field(default_factory=deque)
+    outline: Mask | None = None
+    """What it covered when it was seen last."""
+    shapes: deque[float] = field(default_factory=lambda: deque(maxlen=_SHAPES))
+    """The shares that outlines one after the other had in common."""
+    fullness: deque[float] = field(default_factory=lambda: deque(maxlen=_SHAPES))
+    """The shares of their boxes that the outlines filled."""
+
+    @property
+    def rigid(self) -> bool:
+        """It has kept its shape on its way, as a vehicle does."""
+        return is_rigid([*self.shapes], [*self.fullness], self.seen_area / self.sightings)
 
     @property
     def sure(self) -> bool:
@@ -142,6 +157,7 @@ class Track:
         return left + right * elapsed, top + down * elapsed, far + right * elapsed, bottom + down * elapsed
 
     def see(self, blob: Blob, moment: Moment) -> None:
+        self._compare(blob)
         # The more of it is in the picture, the more a sighting says about its colour.
         self.seen_area += blob.area
         self.colours = self.colours + (blob.colours - self.colours) * (blob.area / self.seen_area)
@@ -152,6 +168,18 @@ class Track:
         self.path.append((moment, blob.box))
         while len(self.path) > 2 and self.path[0][0] < moment - _LONGEST_MEMORY_US // 2:
             self.path.popleft()
+
+    def _compare(self, blob: Blob) -> None:
+        if self.outline is not None and self.outline.shape == blob.mask.shape:
+            shift = _shift(self.box, blob.box, 0), _shift(self.box, blob.box, 1)
+            share = kept(self.outline, blob.mask, shift)
+            if (
+                share is not None and max(map(abs, shift)) > 0
+            ):  # what stands still keeps its shape, and that says nothing
+                self.shapes.append(share)
+        left, top, right, bottom = blob.box
+        self.fullness.append(blob.area / max((right - left) * (bottom - top), 1e-9))
+        self.outline = blob.mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,7 +261,7 @@ class Tracker:
         covered = any(overlap(blob.box, track.box) > 0.5 for track in self._tracks)
         self._count += 1
         track = Track(f"{birth}-{self._count}", moment, moment, blob.box, blob.colours, at_edge(blob.box), blob.box)
-        track.covered_birth = covered
+        track.covered_birth, track.outline = covered, blob.mask
         track.seen_area = blob.area
         track.path.append((moment, blob.box))
         self._tracks.append(track)
