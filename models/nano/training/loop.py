@@ -53,12 +53,16 @@ class Recipe:
     """Images seen before pictures grow from `small` to `large` sides."""
     small: tuple[int, ...] = (192, 224, 256)
     large: tuple[int, ...] = (192, 224, 256, 320)
+    fine: tuple[int, ...] = (224, 256, 320, 384)
+    fine_from: float = 0.8
+    """The share of the run after which sides are `fine` and the borders count half: for things small in the picture."""
     size: Size = field(default_factory=Size)
     weights: Weights = field(default_factory=Weights)
 
     def side(self, step: int) -> int:
         """Pixels along each side of this step's pictures."""
-        sides = self.small if step * self.batch < self.small_until else self.large
+        grown = self.fine if self.finishing(step) else self.large
+        sides = self.small if step * self.batch < self.small_until else grown
         return random.Random(self.seed * 7919 + step).choice(sides)
 
     def rate(self, step: int) -> float:
@@ -71,6 +75,13 @@ class Recipe:
         """The share of the stages' starting points that the teacher gives."""
         seen = step * self.batch
         return min(1.0, max(0.0, (self.alone_from - seen) / max(1, self.alone_from - self.led_until)))
+
+    def finishing(self, step: int) -> bool:
+        return step * self.batch >= max(self.images * self.fine_from, self.alone_from)
+
+    def border(self, step: int) -> float:
+        """How much what the stages make counts in the loss."""
+        return self.weights.border * (0.5 if self.finishing(step) else 1.0)
 
     @property
     def share(self) -> int:
@@ -143,7 +154,7 @@ class Trainer:
             seen = student(lesson.pictures.contiguous(memory_format=torch.channels_last))
         parts = {
             "boxes": box_loss([level.float() for level in seen.maps], lesson.maps, recipe.weights),
-            "borders": recipe.weights.border * self._borders.loss(ours, theirs, attention(lesson)),
+            "borders": recipe.border(self.step) * self._borders.loss(ours, theirs, attention(lesson)),
         }
         torch.stack(tuple(parts.values())).sum().backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         return {name: float(part.detach()) for name, part in parts.items()}, lesson.borders

@@ -140,3 +140,11 @@ def test_the_rate_rises_stays_and_falls() -> None:
     assert all(a > b for a, b in pairwise(rates[70:]))
     assert rates[-1] < 0.05
     assert [recipe.cooling(step) for step in (69, 70)] == [False, True]
+
+
+def test_at_the_end_pictures_are_larger_and_the_borders_count_half() -> None:
+    recipe = Recipe(batch=10, images=1000, small_until=300, alone_from=500, fine_from=0.8)
+    sides = [{recipe.side(step) for step in steps} for steps in (range(30), range(30, 80), range(80, 100))]
+    assert sides == [set(recipe.small), set(recipe.large), set(recipe.fine)]
+    assert [recipe.border(step) for step in (0, 79, 80, 99)] == [1.0, 1.0, 0.5, 0.5]
+    assert not Recipe(batch=10, images=1000, alone_from=2000).finishing(99)  # never before every stage stands alone
