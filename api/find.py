@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from api.quoting import with_quoted
 from api.refining import Refiner
 from api.schemas import FindIn, FindOut, Where
 from api.scope import Place, Scopes
@@ -84,8 +85,9 @@ class Finder:
     def look(self, what: str | Pixels, place: Place, threshold: float | None = None, limit: int = 20) -> Found:
         [query] = self._encoder.encode_queries([what])
         least = self._threshold if threshold is None else threshold
-        hits = self._memory.recall.find(query, place.scope, threshold=least, limit=limit)
         store = self._memory.store
+        hits = self._memory.recall.find(query, place.scope, threshold=least, limit=limit)
+        hits = [hit for hit in with_quoted(hits, query, store, place.scope, limit) if hit.score >= least]
         return Found(
             query, tuple(hits), blind(store, place), watched(store, place), self._likeliest(query, place, hits)
         )
