@@ -106,11 +106,15 @@ def _loads(streams: Iterable[StreamOut]) -> Iterable[Metric]:
     )
     shedding = GaugeMetricFamily("hindsight_stream_shedding", "1 for what is given up.", labels=["stream", "what"])
     resting = GaugeMetricFamily("hindsight_stream_resting", "1 while only key frames are decoded.", labels=["stream"])
+    failures = CounterMetricFamily(
+        "hindsight_capture_failures", "Times that capturing failed unforeseen and began anew.", labels=["stream"]
+    )
     for stream in streams:
+        failures.add_metric([stream.name], stream.failures)
         skipped.add_metric([stream.name], stream.pictures_skipped)
         shedding.add_metric([stream.name, stream.shedding], 1)
         resting.add_metric([stream.name], stream.resting)
-    return skipped, shedding, resting
+    return failures, skipped, shedding, resting
 
 
 def _states(streams: Iterable[StreamOut]) -> Iterable[Metric]:

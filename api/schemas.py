@@ -124,6 +124,7 @@ class StreamOut(Model):
         "nothing", description="What is given up because the machine cannot keep up: the higher rate, or pictures."
     )
     pictures_skipped: int = Field(0, description="Pictures not decoded for that reason since it was started.")
+    failures: int = Field(0, description="How often capturing failed unforeseen, and began anew, since it was started.")
 
 
 class CameraOut(Model):

@@ -50,3 +50,5 @@ class CaptureStatus:
     """Pictures that were not decoded for that reason since the stream was started."""
     resting: bool = False
     """Whether only key frames are decoded because nothing moves."""
+    failures: int = 0
+    """How often capturing failed in a way that nobody thought of, and began anew, since the stream was started."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
-from ingest.backoff import Turnstile
+from ingest.backoff import Backoff, Turnstile
 from ingest.bus import FRAMES, JOURNAL, SOUNDS, Bus, Policy
 from ingest.child import Decoder, Message, source_details
 from ingest.clock import Clock
@@ -20,6 +21,7 @@ from ingest.plan import CapturePlan, CaptureStatus
 from ingest.probe import MediaInfo, checked
 from ingest.records import Ended, Frame, GapReason, Mark, Moment, Record, Segment, Sound, StateChange, StreamState
 
+_LOG = logging.getLogger(__name__)
 _JOIN_S: Final = 15.0
 _UNRECORDED: Final = "Not being recorded:"
 _FAREWELL_S: Final = 1.0
@@ -115,10 +117,38 @@ class Supervisor(ABC):
         """A picture has been decoded."""
 
     def _live(self) -> None:
+        backoff = Backoff(self._limits)
+        while not self._stopping.is_set():
+            before = self._reached
+            try:
+                self._run()
+            except Stopped:
+                break
+            except Exception as error:  # the border of the thread: ending in silence, it would leave the stream blind
+                self._fell(error)
+                if self._reached != before:
+                    backoff.reset()
+                self._stopping.wait(backoff.next())
+            else:
+                return
         try:
-            self._run()
-        except Stopped:
             self._stopped()
+        except Exception as error:  # the same border, on its last words
+            self._fell(error)
+
+    def _fell(self, error: Exception) -> None:
+        """Something that nobody thought of went wrong: it is logged, told and counted, and then tried again."""
+        _LOG.error("capturing %s failed", self.plan.stream, exc_info=error)
+        why = f"Something unforeseen went wrong: {type(error).__name__}: {error}. It is tried again."
+        self._set(failures=self._status.failures + 1)
+        try:
+            self._fallen(why)
+        except Exception as again:  # the same border: what cannot be told in the journal stands in the status
+            _LOG.error("nor could that be told", exc_info=again)
+            self._set(state="failed", detail=why)
+
+    def _fallen(self, why: str) -> None:
+        self._say("failed", why)
 
     def _read(self, task: dict[str, Any], silence: Callable[[], float]) -> dict[str, Any]:
         """One child, from opening to its end. `silence()`: seconds without a word after which it is given up."""

@@ -180,6 +180,14 @@ class LiveSupervisor(Supervisor):
         self._say(state, self._detail)
         self._rescue()
 
+    def _fallen(self, why: str) -> None:
+        """Blind from the last picture on, like after any other loss."""
+        self._tell_coverage()
+        self._why = "offline" if self._connected is not None else self._why
+        self._detail, self._blind = why, True
+        self._tell_gap(Moment(max(self._clock.now(), self._seen)))
+        self._say("failed", why)
+
     def _finished(self) -> None:
         """A stream that has an end, such as a finished HLS recording."""
         self._tell_coverage()
