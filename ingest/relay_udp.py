@@ -20,6 +20,8 @@ _ELSEWHERE: Final = re.compile(rb";(?:source|destination)=[^;\r\n]*", re.IGNOREC
 _LENGTH: Final = re.compile(rb"\r\ncontent-length:\s*(\d+)", re.IGNORECASE)
 _LONGEST: Final = 1 << 16
 _TRIES: Final = 50
+_LOOK_S: Final = 0.2
+"""How often a track that is silent looks whether it is over."""
 
 Sockets = tuple[socket.socket, socket.socket]
 Ports = tuple[int, int]
@@ -69,7 +71,7 @@ class Datagrams:
 
     def __init__(self, address: str, heard: Callable[[], None]) -> None:
         self._address, self._heard = address, heard
-        self._tracks: list[_Track] = []
+        self._threads: list[threading.Thread] = []
         self._asked: _Track | None = None
         self._closed = threading.Event()
 
@@ -78,6 +80,9 @@ class Datagrams:
         ports = _ports(_CLIENT.search(head))
         if ports is None or not head.upper().startswith(b"SETUP"):
             return head
+        if self._asked is not None:  # the one before was not granted
+            for one in self._asked.outer:
+                one.close()
         self._asked = _Track(ports, _pair("" if ":" not in self._address else "::"))
         return _CLIENT.sub(_named(b"client_port", _numbers(self._asked.outer)), head)
 
@@ -87,14 +92,21 @@ class Datagrams:
         if track is None or ports is None:
             return head
         self._asked, track.far, track.inner = None, ports, _pair("127.0.0.1")
-        self._tracks.append(track)
-        threading.Thread(target=self._carry, args=(track, track.inner), daemon=True, name="relay").start()
+        thread = threading.Thread(target=self._carry, args=(track, track.inner), daemon=True, name="relay")
+        self._threads.append(thread)
+        thread.start()
         head = _ELSEWHERE.sub(b"", head)
         head = _CLIENT.sub(_named(b"client_port", track.near), head)
         return _SERVER.sub(_named(b"server_port", _numbers(track.inner)), head)
 
     def close(self) -> None:
+        """End every track; returns when its ports are free."""
         self._closed.set()
+        if self._asked is not None:
+            for one in self._asked.outer:
+                one.close()
+        for thread in self._threads:
+            thread.join(2 * _LOOK_S)
 
     def _carry(self, track: _Track, inner: Sockets) -> None:
         assert track.far is not None
@@ -103,7 +115,7 @@ class Datagrams:
         everyone = [*inward, *outward]
         try:
             while not self._closed.is_set():
-                for ready in select.select(everyone, [], [], 0.5)[0]:
+                for ready in select.select(everyone, [], [], _LOOK_S)[0]:
                     data, (sender, *_) = ready.recvfrom(_LONGEST)
                     if ready in outward:
                         through, to = outward[ready]

@@ -7,10 +7,13 @@ open it reads from a pipe, so that no passphrase stands on a command line for ev
 from __future__ import annotations
 
 import io
+import os
 import resource
 import select
 import shutil
 import subprocess
+import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, urlsplit
 
@@ -49,6 +52,17 @@ class SrtStream(io.RawIOBase):
         with self._process.stdin as pipe:
             pipe.write(wish)
         self._begun = False
+        self._told = b""
+        """The beginning of what the program complained of."""
+        self._listener = threading.Thread(target=self._listen, daemon=True, name="srt complaints")
+        self._listener.start()
+
+    def _listen(self) -> None:
+        """Take everything it says: a program whose complaints nobody reads stops when the pipe is full."""
+        assert self._process.stderr is not None
+        with suppress(OSError, ValueError):  # closed meanwhile
+            while part := os.read(self._process.stderr.fileno(), _MOST_TOLD):
+                self._told = (self._told + part)[:_MOST_TOLD]
 
     def readable(self) -> bool:
         return True
@@ -68,7 +82,8 @@ class SrtStream(io.RawIOBase):
         return data
 
     def _failure(self) -> SourceRefused | SourceUnavailable:
-        told = self._process.stderr.read(_MOST_TOLD).decode("utf-8", "replace") if self._process.stderr else ""
+        self._listener.join(self._timeout)  # its words end with its pictures
+        told = self._told.decode("utf-8", "replace")
         if "Protocol not found" in told or "not on whitelist" in told:
             return SourceRefused("The installed ffmpeg was built without SRT.", advice="Use RTSP or RTMP.")
         if "unknown keyword" in told:
@@ -78,6 +93,7 @@ class SrtStream(io.RawIOBase):
     def close(self) -> None:
         self._process.kill()
         self._process.wait()
+        self._listener.join(self._timeout)
         for pipe in (self._process.stdout, self._process.stderr):
             if pipe is not None:
                 pipe.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import os
 import re
 import shutil
 import socket
@@ -29,7 +30,7 @@ from ingest.records import Frame, Segment, Sound, seconds
 from ingest.relay_udp import Datagrams, Messages
 from ingest.sampling import Sampling
 from ingest.sources import parse
-from ingest.srt import order
+from ingest.srt import SrtStream, order
 from tests.ingest.conftest import LOOPBACK, STREAM, Harvest, RtspServer
 from tests.media import Clip, make
 
@@ -109,6 +110,9 @@ def test_datagrams_from_elsewhere_go_nowhere() -> None:
     assert camera.recv(100) == b"report"
     assert len(heard) == 1
     ports.close()
+    for port in (outer, outer + 1, inner, inner + 1):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+            free.bind(("127.0.0.1", port))
     for one in (camera, decoder, stranger):
         one.close()
 
@@ -199,6 +203,19 @@ def test_srt_that_nobody_serves_and_questions_it_has_no_answer_to() -> None:
     for query in ("mode=listener", "streamid=%0Afile%20x"):
         with pytest.raises(Invalid):
             probe(parse(f"srt://127.0.0.1:9?{query}"), GUARD)
+
+
+def test_a_program_that_complains_without_end_is_heard_and_does_not_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More words than a pipe holds, and the pictures behind them come."""
+    program = tmp_path / "ffmpeg"
+    program.write_text("#!/bin/sh\nhead -c 300000 /dev/zero | tr '\\0' x >&2\nprintf pictures\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with SrtStream(PinnedUrl("srt://127.0.0.1:7", "127.0.0.1", "127.0.0.1", 7), timeout_s=20) as stream:
+        assert stream.read(100) == b"pictures"
+        assert stream.read(100) == b""
 
 
 def test_what_srt_is_told_stands_as_it_was_meant() -> None:
