@@ -32,10 +32,16 @@ def pixels(frame: VideoFrame, max_side: int) -> Pixels:
     """RGB uint8 [H, W, 3], upright, its longer side at most `max_side`."""
     scale = min(1.0, max_side / max(frame.width, frame.height))
     width, height = max(2, round(frame.width * scale)), max(2, round(frame.height * scale))
-    small = frame.reformat(width, height, "rgb24", interpolation="AREA")
-    picture: Pixels = small.to_ndarray()
+    picture: Pixels = _scaled(frame, width, height).to_ndarray()
     turns = _TURNS.get(round(getattr(frame, "rotation", 0)), 0)
     return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
+
+
+def _scaled(frame: VideoFrame, width: int, height: int) -> VideoFrame:
+    """RGB of that size. Made smaller before it is coloured where libav does both quickly: twice as fast as at once."""
+    if frame.format.name == "yuv420p" and width % 2 == 0 and (width, height) != (frame.width, frame.height):
+        frame = frame.reformat(width, height, "yuv422p", interpolation="AREA", threads=1)
+    return frame.reformat(width, height, "rgb24", interpolation="AREA", threads=1)
 
 
 def jpeg(frame: VideoFrame, max_side: int) -> bytes:
@@ -56,7 +62,7 @@ def mono_resampler() -> AudioResampler:
 def samples(resampler: AudioResampler, frame: AudioFrame | None) -> NDArray[np.float32]:
     """float32 [N] in -1..1; None drains what the resampler holds."""
     parts = [np.frombuffer(part.planes[0], np.float32, part.samples) for part in resampler.resample(frame)]
-    joined: NDArray[np.float32] = np.concatenate(parts) if parts else np.zeros(0, np.float32)
+    joined: NDArray[np.float32] = parts[0] if len(parts) == 1 else np.concatenate([*parts, np.zeros(0, np.float32)])
     if not np.isfinite(joined.sum()):  # looked for at once: cleaning costs more than resampling
         joined = np.nan_to_num(joined)
     return np.clip(joined, -1.0, 1.0)

@@ -19,7 +19,7 @@ from ingest.captions import Captions
 from ingest.captions import tracks as captions_of
 from ingest.clock import SystemClock
 from ingest.errors import BrokenVideo
-from ingest.frugal import Frugal
+from ingest.frugal import Frugal, copied
 from ingest.libav_errors import translate
 from ingest.limits import Limits
 from ingest.opening import Opened, open_source
@@ -32,6 +32,7 @@ from ingest.timeline import FORWARD, MPEGTS_WRAP, Arrival, Stamp, Ticks, Timelin
 
 if TYPE_CHECKING:
     from av import AudioFrame, Packet, VideoFrame
+    from av.audio.stream import AudioStream
     from av.video.stream import VideoStream
 
     from ingest.decode import Emit
@@ -45,6 +46,8 @@ _WAITED_S: Final = 0.01
 _WAITS: Final = 3
 _ANCHOR_S: Final = 1.0
 _WAITING: Final = 500
+_TURN: Final = 16
+"""Packets of sound that are decoded at once: less than a second."""
 _PATIENCE: Final = 200
 """Broken packets in a row after which a source counts as broken."""
 _SHORT: Final = seconds(2)
@@ -96,10 +99,13 @@ class Reader:
         self._resampler = pictures.mono_resampler()
         self._early: deque[tuple[int, Any]] = deque(maxlen=_WAITING)
         self._recorder = None if task.folder is None else Recorder(opened, task.folder, self._stream, task.segment_s)
+        self._waiting: list[Packet] = []
+        """Sound that is to be decoded."""
         self._broken = 0
         self._beat_at = 0.0
         self._newest: Stamp | None = None
         self._frugal = self._make_frugal()
+        self._sparing = False
         self._told: tuple[str, int, bool] = ("nothing", 0, False)
 
     def run(self) -> dict[str, Any]:
@@ -109,6 +115,8 @@ class Reader:
         for packet in self._unless_broken(self._packets):
             if packet.stream in self._written:
                 self._caption(packet)
+            elif packet.stream is opened.audio and self._put_off(packet):
+                pass
             elif self._frugal is not None and packet.stream is opened.video and packet.size:
                 self._ration(packet, self._frugal, opened.video)
             else:
@@ -218,19 +226,33 @@ class Reader:
         still = newest is not None and newest.epoch == self._line.epoch and self._sampler.still(newest.pts)
         decoded = frugal.admit(packet, self._clock.monotonic(), still=still)
         for one in decoded:
+            self._spare(one, video, frugal)
             self._decode(one, video)
         if not decoded:
             self._pass_over(packet)
         if (frugal.load.shedding, frugal.resting) != self._told[::2]:
             self._tell_frugal()
 
+    def _spare(self, packet: Packet, video: VideoStream, frugal: Frugal) -> None:
+        """Of pictures that no candidate can be, have libav leave out those that no other is made from."""
+        pts = self._ahead(packet)
+        spared = pts is not None and self._sampler.served(pts, floor=frugal.load.step > 0)
+        spared = spared and not self._task.sampling.keyframes_only
+        if spared != self._sparing:
+            self._sparing = spared
+            video.codec_context.skip_frame = "NONREF" if spared else "DEFAULT"
+
+    def _ahead(self, packet: Packet) -> int | None:
+        """The time of a packet that is not decoded yet, microseconds."""
+        ticks = self._tracks.get(0)
+        return None if ticks is None or packet.pts is None else ticks.read(packet.pts)[1]
+
     def _pass_over(self, packet: Packet) -> None:
         """A picture that is not decoded, or not yet: the camera delivers all the same."""
-        if packet.pts is None or self._line.offset is None or self._line.last is None:
+        if self._line.offset is None or self._line.last is None:
             return
-        ticks = self._tracks.get(0)
-        pts = self._line.last if ticks is None else ticks.read(packet.pts)[1]
-        if 0 <= pts - self._line.last < FORWARD:
+        pts = self._ahead(packet)
+        if pts is not None and 0 <= pts - self._line.last < FORWARD:
             self._beat(Stamp(self._line.epoch, pts, Moment(pts + self._line.offset)))
 
     def _woken(self, frame: VideoFrame) -> bool:
@@ -244,12 +266,12 @@ class Reader:
             self._decode(packet, video)
         return True
 
-    def _decode(self, packet: Packet, video: VideoStream | None = None) -> None:
-        """`video`: the track of a packet that does not say so itself."""
+    def _decode(self, packet: Packet, track: VideoStream | AudioStream | None = None) -> None:
+        """`track`: of a packet that does not say so itself."""
         import av.error
 
         try:
-            frames: Any = packet.decode() if video is None else video.codec_context.decode(packet)
+            frames: Any = packet.decode() if track is None else track.codec_context.decode(packet)
         except MemoryError:
             raise
         except av.error.FFmpegError as error:  # decoders say all sorts of things about broken data, even EPERM
@@ -259,7 +281,7 @@ class Reader:
             return
         for frame in frames:
             self._broken = 0
-            if video is None and packet.stream is self._opened.audio:
+            if (track or packet.stream) is self._opened.audio:
                 self._hear(frame)
             elif not self._woken(frame):
                 self._picture(frame)
@@ -282,10 +304,10 @@ class Reader:
         first = Moment(self._task.starts_at if arrival is None else max(arrival.moment, self._task.starts_at))
         line, stamp = advance(self._line, pts, first=first, arrival=arrival)
         if line.epoch != self._line.epoch:
+            self._flush_sound()
             self._sampler.forget()
             if self._sight is not None:
                 self._sight.forget()
-            self._flush_sound()
         self._line = line
         if stamp is not None:
             self._newest = stamp
@@ -334,6 +356,20 @@ class Reader:
 
     # --- sound -------------------------------------------------------------------------------------------------
 
+    def _put_off(self, packet: Packet) -> bool:
+        """Sound is decoded some packets at a time: each turn from pictures to sound and back empties the caches."""
+        if self._opened.video is None or (self._recorder is not None and self._recorder.encodes_sound):
+            return False
+        self._waiting.append(copied(packet))
+        if len(self._waiting) >= _TURN:
+            self._catch_up()
+        return True
+
+    def _catch_up(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for packet in waiting:
+            self._decode(packet, self._opened.audio)
+
     def _hear(self, frame: AudioFrame) -> None:
         pts = self._place(1, frame)
         if pts is None:
@@ -356,6 +392,7 @@ class Reader:
                 self._emit_sound(start, samples)
 
     def _flush_sound(self) -> None:
+        self._catch_up()
         for start, samples in self._cutter.flush():
             self._emit_sound(start, samples)
         self._emit_captions()

@@ -99,7 +99,8 @@ class Recorder:
         video, audio = opened.video, opened.audio
         self._video = video if video is not None and video.codec_context.name in _COPIED_VIDEO else None
         self._audio = audio if audio is not None and _is_copied(audio) else None
-        self._encodes_sound = audio is not None and self._audio is None
+        self.encodes_sound = audio is not None and self._audio is None
+        """Whether sound has to be told as it is decoded."""
 
     def add(self, packet: Packet, line: Timeline) -> Iterator[Segment]:
         """Write a packet that has been decoded already; yields the segment that it completed."""
@@ -180,7 +181,7 @@ class Recorder:
         for track in (self._video, self._audio):
             if track is not None:
                 container.add_stream_from_template(track)
-        sound = _SoundEncoder(container) if self._encodes_sound else None
+        sound = _SoundEncoder(container) if self.encodes_sound else None
         return _Open(container, path, line.epoch, base=dts, first=pts, end=pts, offset=line.offset, sound=sound)
 
     def _write(self, packet: Packet, track: int, times: tuple[int, int, int]) -> None:

@@ -101,11 +101,17 @@ class Sampler:
     def wants(self, pts: int, *, floor: bool = False) -> bool:
         """Whether the picture at `pts` (microseconds) is a candidate: the first of its cell, or `floor` of the lower
         rate's."""
-        cell = _cell(pts, self._sampling.floor_hz if floor else self._sampling.ceiling_hz)
-        if cell == self._cell:
+        if self.served(pts, floor=floor):
             return False
-        self._cell = cell
+        self._cell = _cell(pts, self._rate(floor))
         return True
+
+    def served(self, pts: int, *, floor: bool = False) -> bool:
+        """Whether the cell at `pts` has its candidate already."""
+        return _cell(pts, self._rate(floor)) == self._cell
+
+    def _rate(self, floor: bool) -> float:
+        return self._sampling.floor_hz if floor else self._sampling.ceiling_hz
 
     def judge(self, pts: int, grey: Grey) -> SampleReason | None:
         """Why to keep the candidate, or None."""
@@ -162,8 +168,12 @@ def _moves(difference: Grey) -> bool:
 def shrink(luma: NDArray[np.uint8]) -> Grey:
     """A full-size luma plane uint8 [H, W] -> about `HEIGHT` x `WIDTH` cells, each the mean of up to 4 x 4 samples."""
     rows, columns = max(1, luma.shape[0] // (4 * HEIGHT)), max(1, luma.shape[1] // (4 * WIDTH))
-    sparse = luma[::rows, ::columns]
+    sparse = np.ascontiguousarray(luma[::rows, ::columns])
     down, across = max(1, sparse.shape[0] // HEIGHT), max(1, sparse.shape[1] // WIDTH)
     height, width = sparse.shape[0] // down, sparse.shape[1] // across
-    cells = sparse[: height * down, : width * across].reshape(height, down, width, across)
-    return np.asarray(cells.mean(axis=(1, 3)), dtype=np.float32)
+    bands = sparse[: height * down, : width * across].reshape(height, down, width * across)
+    bands = bands.sum(axis=1, dtype=np.uint16)
+    total = bands[:, ::across].astype(np.uint32)
+    for column in range(1, across):  # eight times faster than a mean over both at once
+        total += bands[:, column::across]
+    return np.asarray(total / (down * across), dtype=np.float32)

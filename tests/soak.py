@@ -96,7 +96,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def service(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], httpx.Client]]:
+def service(folder: Path, rate: str = "1") -> Iterator[tuple[subprocess.Popen[bytes], httpx.Client]]:
     """The service on a free port, with its own empty memory, in a process of its own."""
     port = free_port()
     environment = {
@@ -104,7 +104,8 @@ def service(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], httpx.Clien
         "HINDSIGHT_DATA": str(folder),
         "HINDSIGHT_PORT": str(port),
         "HINDSIGHT_NETWORKS": '["127.0.0.0/8"]',
-        "HINDSIGHT_SAMPLE_CEILING_HZ": "1",
+        "HINDSIGHT_SAMPLE_FLOOR_HZ": "0.1",
+        "HINDSIGHT_SAMPLE_CEILING_HZ": rate,
         "HINDSIGHT_KEEP_RECORDINGS_HOURS": "0.1",
         "HINDSIGHT_MEMORY_BUDGET_MB": "8",
         "HINDSIGHT_RECORDINGS_BUDGET_MB": "6",
@@ -323,13 +324,14 @@ def main() -> None:
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--minutes", type=float, default=30)
     arguments.add_argument("--streams", type=int, default=8)
+    arguments.add_argument("--rate", default="1", help="frames a second of each stream that reach the models, at most")
     arguments.add_argument("--json", type=Path, help="where every sample is written")
     options = arguments.parse_args()
     camera = Camera()
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
         camera.start()
         try:
-            with service(Path(folder)) as (process, client):
+            with service(Path(folder), options.rate) as (process, client):
                 names = [f"camera {number}" for number in range(1, options.streams + 1)]
                 for number, name in enumerate(names):
                     url = f"rtsp://127.0.0.1:{camera.port}/{'cam' if number % 2 else 'silent'}"

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ingest import reading
@@ -23,19 +24,24 @@ LAZY = Sampling(ceiling_hz=5.0, rests=True)
 class Counted(reading.Reader):
     """A reader that counts what it decodes."""
 
-    def _decode(self, packet: Any, video: Any = None) -> None:
-        counts["video"] += video is not None
-        super()._decode(packet, video)
+    def _decode(self, packet: Any, track: Any = None) -> None:
+        counts["video"] += track is not None and track.type == "video"
+        super()._decode(packet, track)
+
+    def _picture(self, frame: Any) -> None:
+        counts["pictures"] += 1
+        super()._picture(frame)
 
 
-counts = {"video": 0}
+counts = {"video": 0, "pictures": 0}
 
 
 def read(path: Path, sampling: Sampling, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Read a file as if it were live: everything that is said."""
     monkeypatch.setattr(reading, "_asked_to_end", lambda: False)
     monkeypatch.setattr(reading, "Reader", Counted)
-    counts["video"], said = 0, []
+    said: list[Any] = []
+    counts.update(video=0, pictures=0)
     task = {
         "stream": "cam", "live": True, "epoch": 0, "starts_at": 0, "sampling": asdict(sampling), "audio": True,
         "resume": None, "heard": None, "skip": None, "folder": None, "segment_s": 0.0,
@@ -82,6 +88,22 @@ def test_a_decoder_that_holds_pictures_back_does_not_rest(tmp_path: Path, monkey
     path = film(tmp_path / "b.mp4", start=0, stop=0, b_frames=2)
     read(path, LAZY, monkeypatch)
     assert counts["video"] == 1500
+
+
+def test_pictures_that_no_other_is_made_from_are_decoded_for_a_candidate_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is seen is the same to the last pixel; what it takes is less."""
+    path = make(tmp_path / "b.mp4", Clip(seconds=20, b_frames=2))
+    sampling = Sampling(floor_hz=1.5, ceiling_hz=1.5)
+    spared = [m for m in read(path, sampling, monkeypatch) if isinstance(m, Frame)]
+    decoded = counts["pictures"]
+    monkeypatch.setattr(Counted, "_spare", lambda *_: None)
+    whole = [m for m in read(path, sampling, monkeypatch) if isinstance(m, Frame)]
+    assert counts["pictures"] == 500
+    assert decoded < 0.8 * 500
+    assert [frame.pts for frame in spared] == [frame.pts for frame in whole]
+    assert all(np.array_equal(one.pixels, other.pixels) for one, other in zip(spared, whole, strict=True))
 
 
 def test_key_frames_alone_are_all_that_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

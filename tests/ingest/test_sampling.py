@@ -101,3 +101,17 @@ def test_shrinking_is_a_local_mean() -> None:
     small = shrink(luma)
     assert small[10, 20] == 200
     assert small.sum() == 200
+
+
+@given(height=st.integers(200, 900), width=st.integers(200, 1400), pad=st.integers(0, 63))
+@settings(max_examples=20, deadline=None)
+def test_each_cell_is_the_mean_of_its_samples(height: int, width: int, pad: int) -> None:
+    """Against the same said plainly, to the last bit: noise, in a plane whose rows are longer than the picture."""
+    luma = np.random.default_rng(height * width).integers(0, 256, (height, width + pad), np.uint8)[:, :width]
+    sparse = luma[:: max(1, height // (4 * HEIGHT)), :: max(1, width // (4 * WIDTH))]
+    down, across = sparse.shape[0] // HEIGHT, sparse.shape[1] // WIDTH
+    small = shrink(luma)
+    assert small.shape == (sparse.shape[0] // down, sparse.shape[1] // across)
+    for row, column in ((0, 0), (small.shape[0] - 1, small.shape[1] - 1), (7, 31)):
+        cell = sparse[row * down : (row + 1) * down, column * across : (column + 1) * across]
+        assert small[row, column] == np.float32(cell.mean())
