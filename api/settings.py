@@ -33,7 +33,7 @@ class Settings(BaseSettings):
     system_folder: Path | None = Field(
         None, description="Folder of its files; models/NAME in the data folder if unset."
     )
-    system_dtype: str = Field("auto", description="Its numbers: auto, float32, bfloat16, float16.")
+    system_dtype: str = Field("auto", description="Its numbers: auto, float32, bfloat16, float16; int8 or nf4.")
     llm_url: str = Field("", description="Base URL of an OpenAI-compatible endpoint that writes the answers.")
     llm_model: str = Field("", description="Name of the model at that endpoint.")
     llm_key: SecretStr = Field(SecretStr(""), description="Key for that endpoint.")

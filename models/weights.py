@@ -5,7 +5,7 @@ brings, are refused with a list, before anything in the module has changed. Seve
 later over the earlier, as authors do who publish a base and what they trained on top of it.
 
 Build a large module inside `Hollow()`: its parameters take no memory until `load` puts the file's tensors in their
-place, straight on the device, so that there is never a second copy.
+place, straight on the device and tensor by tensor, so that there is never a second copy.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal, Protocol, runtime_checkable
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -84,6 +84,30 @@ class LoadReport:
         )
 
 
+Few = Literal["int8", "nf4"]
+"""Fewer bits than a number has: 8 with a scale per row, 4 with a scale per 64."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a model's tensors go, and what the floating ones become there; `language` are a language model's layers."""
+
+    device: str = "cpu"
+    dtype: torch.dtype = torch.float32
+    language: Few | None = None
+
+
+CPU: Final = Place()
+
+
+@runtime_checkable
+class Keeper(Protocol):
+    """A layer that keeps its `weight` in a form of its own."""
+
+    def keep(self, weight: Tensor, place: Place) -> int:
+        """Take it [out, in] from the CPU instead of having it put in place; the bytes that it takes."""
+
+
 class Hollow(TorchFunctionMode):
     """Within it, what layers allocate for their parameters lies on the meta device and takes no memory.
 
@@ -100,34 +124,33 @@ class Hollow(TorchFunctionMode):
         return func(*args, **options)
 
 
-def load(
-    module: nn.Module,
-    files: Sequence[Path],
-    keys: KeyMap,
-    *,
-    device: str | torch.device = "cpu",
-    dtype: torch.dtype | None = None,
-) -> LoadReport:
-    """Fill `module` from `files`; floating tensors become `dtype` when given. All of it or none of it.
+def load(module: nn.Module, files: Sequence[Path], keys: KeyMap, place: Place = CPU) -> LoadReport:
+    """Fill `module` from `files`. All of it or none of it.
 
     Raises `WrongWeights` with the names that are missing, unexpected or of another shape, `NotFound` for no file.
     """
     parts = [_Part.open(part) for path in files for part in _parts(path)]
     plan, ignored = _plan(module, parts, keys)
+    keepers = {f"{name}.weight": layer for name, layer in module.named_modules() if isinstance(layer, Keeper)}
     state: dict[str, Tensor] = {}
+    kept = 0
     for part in parts:
         wanted = {ours: official for ours, (owner, official) in plan.items() if owner is part}
+        plain = {ours: official for ours, official in wanted.items() if ours not in keepers}
         loaded = {
-            official: tensor.to(device, dtype if tensor.is_floating_point() else None)
-            for official, tensor in part.read(set(wanted.values()), device)
+            official: tensor.to(place.device, place.dtype if tensor.is_floating_point() else None)
+            for official, tensor in part.read(set(plain.values()), place.device)
         }
-        state |= {ours: loaded[official] for ours, official in wanted.items()}
+        state |= {ours: loaded[official] for ours, official in plain.items()}
+        takers = {official: keepers[ours] for ours, official in wanted.items() if ours in keepers}
+        for official, tensor in part.read(takers, "cpu"):
+            kept += takers[official].keep(tensor, place)
     module.load_state_dict(state, strict=False, assign=True)
-    _settle(module, device)
+    _settle(module, place.device)
     return LoadReport(
         files=tuple((part.path.name, _sha256(part.path)) for part in parts),
-        tensors=len(state),
-        bytes=sum(tensor.nbytes for tensor in state.values()),
+        tensors=len(plan),
+        bytes=kept + sum(tensor.nbytes for tensor in state.values()),
         ignored=tuple(sorted(ignored)),
     )
 
@@ -190,7 +213,7 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_LISTED]) + more
 
 
-def _settle(module: nn.Module, device: str | torch.device) -> None:
+def _settle(module: nn.Module, device: str) -> None:
     """Give optional parameters that no file brought their defaults, and move what files never bring."""
     for part in module.modules():
         own = dict([*part.named_parameters(recurse=False), *part.named_buffers(recurse=False)])
@@ -257,11 +280,11 @@ class _Part:
             ) from error
         return cls(path, {name: tuple(tensor.shape) for name, tensor in state.items()}, state)
 
-    def read(self, names: Iterable[str], device: str | torch.device) -> Iterator[tuple[str, Tensor]]:
+    def read(self, names: Iterable[str], device: str) -> Iterator[tuple[str, Tensor]]:
         if self.pickled is not None:
             yield from ((name, self.pickled[name]) for name in names)
             return
-        with safe_open(self.path, framework="pt", device=str(device)) as file:
+        with safe_open(self.path, framework="pt", device=device) as file:
             yield from ((name, file.get_tensor(name)) for name in names)
 
 

@@ -19,7 +19,7 @@ app = typer.Typer(help="Video-language systems that can write the answers.", no_
 
 Name = Annotated[str, typer.Argument(help="As `hindsight models list` names it.")]
 Folder = Annotated[Path | None, typer.Option(help="Folder of its files; models/NAME in the data folder if not given.")]
-Dtype = Annotated[str | None, typer.Option(help="Its numbers: auto, float32, bfloat16, float16.")]
+Dtype = Annotated[str | None, typer.Option(help="Its numbers: auto, float32, bfloat16, float16; int8 or nf4.")]
 
 TRANSFORMERS = "transformers"
 """Not one system but whatever image-text-to-text folder it is given."""

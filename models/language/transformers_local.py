@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,10 @@ from ingest.errors import Invalid, Poison
 from ingest.records import Evidence
 from models.language.prompt import Prompt, build_prompt
 from models.room import down_the_ladder, ran_out
+from models.systems.opening import FEW
+
+_NOT_LANGUAGE = r".*(vis|image|connector|projector|merger|resampler|head)"
+"""How modules are called that are the eye, what joins it, or the head: they keep their numbers."""
 
 
 class TransformersSystem:
@@ -23,9 +28,11 @@ class TransformersSystem:
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
         self.id = f"transformers:{checkpoint}"
+        numbers = _in_few_bits(dtype, device) if dtype in FEW else {"dtype": dtype}
         try:
             self._processor = AutoProcessor.from_pretrained(checkpoint)
-            self._model = AutoModelForImageTextToText.from_pretrained(checkpoint, dtype=dtype).to(device).eval()
+            model = AutoModelForImageTextToText.from_pretrained(checkpoint, **numbers)
+            self._model = (model if dtype in FEW else model.to(device)).eval()
         except (OSError, ValueError) as error:
             why = str(error).partition(". ")[0].rstrip(".")
             raise Invalid(
@@ -88,6 +95,23 @@ class TransformersSystem:
             raise failed[0]
         if failed:
             raise Poison(f"The language model failed: {failed[0]}.") from failed[0]
+
+
+def _in_few_bits(bits: str, device: str) -> dict[str, Any]:
+    """What transformers is told to load a language model's layers in 8 or 4 bits, straight on the device."""
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    for package in ("bitsandbytes", "accelerate"):
+        if find_spec(package) is None:
+            raise Invalid(
+                f"{bits} needs {package}, which is not installed.",
+                advice="pip install 'hindsight[quantised]', or choose auto.",
+            )
+    half = torch.bfloat16 if device.startswith("cuda") else torch.float32
+    how = {"load_in_8bit": True} if bits == "int8" else {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}
+    whole = BitsAndBytesConfig(**how, bnb_4bit_compute_dtype=half, llm_int8_skip_modules=[_NOT_LANGUAGE])
+    return {"quantization_config": whole, "dtype": half, "device_map": {"": device}}
 
 
 def _run(model: Any, order: dict[str, Any], streamer: Any, failed: list[BaseException]) -> None:

@@ -26,8 +26,9 @@ from models.parts.exhibits import Shot
 from models.parts.interleave import interleave
 from models.parts.llama_tokens import BEGIN, END, LlamaTokens
 from models.parts.llava import CURIOUS_HUMAN, CURIOUS_USER, LlavaModel, hashes, llama_config, vicuna
+from models.parts.quantised import quantise
 from models.parts.token_merging import Level, Noise, Tokens, seeded
-from models.weights import Hollow, KeyMap, LoadReport, load, read_config
+from models.weights import CPU, Hollow, KeyMap, LoadReport, Place, load, read_config
 
 FRAMES = 64
 """At most so many frames, in training and in the published evaluation."""
@@ -188,8 +189,7 @@ class ChatUniViSystem:
         cls,
         folder: Path,
         *,
-        device: str = "cpu",
-        dtype: torch.dtype = torch.float32,
+        place: Place = CPU,
         options: Answering | None = None,
     ) -> ChatUniViSystem:
         """From the published folder (Chat-UniVi, -13B, -v1.5) with the folder of the CLIP that it names inside.
@@ -201,8 +201,9 @@ class ChatUniViSystem:
         vision = clip_config(clip)
         with Hollow():
             model, tower = LlavaModel(llama_config(folder), vision.hidden_size), ClipTower(vision)
-        report = load(tower, [clip], CLIP_KEYS, device=device, dtype=dtype)
-        report += load(model, [folder], _KEYS, device=device, dtype=dtype)
+        quantise(model.model.layers, place.language)
+        report = load(tower, [clip], CLIP_KEYS, place)
+        report += load(model, [folder], _KEYS, place)
         words = LlamaTokens(folder / "tokenizer.model", {})
         system = cls(model, tower, words, Merging.of(published["config"]), options)
         system.report = report

@@ -31,7 +31,8 @@ from models.parts.exhibits import Shot, clock, shots
 from models.parts.fast_tokens import FastTokens
 from models.parts.grounding import ANSWER_LENGTH, only, when, within
 from models.parts.pixels import normalise, stack
-from models.weights import Hollow, KeyMap, LoadReport, load, read_config
+from models.parts.quantised import quantise
+from models.weights import CPU, Hollow, KeyMap, LoadReport, Place, load, read_config
 
 PICTURES = 24
 """At most so many pictures, as in training."""
@@ -227,15 +228,15 @@ class CogVlm2VideoSystem:
         cls,
         folder: Path,
         *,
-        device: str = "cpu",
-        dtype: torch.dtype = torch.float32,
+        place: Place = CPU,
         options: Answering | None = None,
     ) -> CogVlm2VideoSystem:
         """From a published folder: cogvlm2-video-llama3-chat, cogvlm2-llama3-caption. The authors serve in bfloat16."""
         config = CogVlm2Config.of(read_config(folder, "vision_config", "num_multi_query_heads"))
         with Hollow():
             model = CogVlm2Model(config)
-        report = load(model, [folder], KeyMap(), device=device, dtype=dtype)
+        quantise(model.model.layers, place.language)
+        report = load(model, [folder], KeyMap(), place)
         system = cls(model, FastTokens(folder / "tokenizer.json"), config, Manner.read(folder, config.eos), options)
         system.report = report
         return system

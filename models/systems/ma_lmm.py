@@ -36,10 +36,11 @@ from models.parts.llama_tokens import LlamaTokens
 from models.parts.packed import pack
 from models.parts.pixels import normalise, squash_clip
 from models.parts.qformer import QFormer, QFormerConfig, Text
+from models.parts.quantised import quantise
 from models.parts.recollecting import Watched, opened, packed, resting_on, unpacked
 from models.parts.sampling import evenly
 from models.room import down_the_ladder
-from models.weights import Hollow, KeyMap, LoadReport, load
+from models.weights import CPU, Hollow, KeyMap, LoadReport, Place, load
 
 _LONGEST_TEXT = 50
 """Words of a caption or question that the authors keep."""
@@ -273,14 +274,14 @@ class MaLmmSystem:
         config: MaLmmConfig | None = None,
         options: MaLmmOptions = MaLmmOptions(),
         *,
-        device: str = "cpu",
-        dtype: torch.dtype = torch.float32,
+        place: Place = CPU,
     ) -> MaLmmSystem:
         """From a folder of the published files. Raises `NotFound` and `WrongWeights`."""
         with Hollow():
             model = MaLmm(config or MaLmmConfig())
+        quantise(model.llm_model.model.layers, place.language)
         files = [folder / name for name in FILES if name != FILES[-1] or (folder / name).exists()]
-        report = load(model, files, KEYS, device=device, dtype=dtype)
+        report = load(model, files, KEYS, place)
         pack(model.Qformer)  # it runs at every frame of a stream
         words = MaLmmWords(folder / "bert-base-uncased" / "vocab.txt", folder / FILES[1] / "tokenizer.model")
         system = cls(model, words, options)

@@ -30,8 +30,9 @@ from models.parts.interleave import HERE, Slot, interleave, segments
 from models.parts.llama_tokens import LlamaTokens
 from models.parts.pixels import IMAGENET_STATISTICS, normalise, squash
 from models.parts.prompts import NOTICE, disarm
+from models.parts.quantised import quantise
 from models.parts.sampling import spaced
-from models.weights import Hollow, KeyMap, LoadReport, load
+from models.weights import CPU, Hollow, KeyMap, LoadReport, Place, load
 
 _NEIGHBOURS = 4
 
@@ -266,15 +267,15 @@ class MiniGpt4VideoSystem:
         config: MiniGpt4VideoConfig | None = None,
         options: MiniGpt4VideoOptions | None = None,
         *,
-        device: str = "cpu",
-        dtype: torch.dtype = torch.float32,
+        place: Place = CPU,
     ) -> MiniGpt4VideoSystem:
         """From a folder of the published files. Raises `NotFound` and `WrongWeights`."""
         config = config or MiniGpt4VideoConfig()
         with Hollow():
             model = MiniGpt4Video(config)
+        quantise(model.language.model.layers, place.language)
         files = [folder / name.replace("llama", config.family) for name in FILES]
-        report = load(model, files, KEYS, device=device, dtype=dtype)
+        report = load(model, files, KEYS, place)
         words = MiniGpt4VideoWords(folder / "llm" / "tokenizer.model")
         system = cls(model, words, options or MiniGpt4VideoOptions())
         system.report = report

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ingest.errors import Invalid, NotFound
 from models.protocols import VideoSystem
+
+if TYPE_CHECKING:
+    from models.weights import Place
 
 SYSTEMS: Final = {
     "chat-univi": ("models.systems.chat_univi", "ChatUniViSystem"),
@@ -20,7 +23,10 @@ SYSTEMS: Final = {
 }
 """Where each is; nothing is imported before it is asked for."""
 
-DTYPES: Final = ("auto", "float32", "bfloat16", "float16")
+FEW: Final = ("int8", "nf4")
+"""What the layers of a language model can be in beside, with bitsandbytes: 8 bits or 4."""
+
+DTYPES: Final = ("auto", "float32", "bfloat16", "float16", *FEW)
 
 SIZES: Final = "sizes.json"
 """What differs from the published sizes, beside checkpoints that have no config.json of their own."""
@@ -35,7 +41,8 @@ _CONFIGS: Final = {
 def open_system(name: str, folder: str, *, device: str = "cpu", dtype: str = "float32") -> VideoSystem:
     """The system called `name` from its published files in `folder`.
 
-    "auto" is the GPU where there is one, and bfloat16 on it; else the CPU and float32.
+    "auto" is the GPU where there is one, and bfloat16 on it; else the CPU and float32. "int8" and "nf4" are for the
+    layers of its language model: the rest is as with "auto".
     Raises `NotFound` for a name or a file that is not there, `Invalid` for weights or a dtype that do not fit.
     """
     if name not in SYSTEMS:
@@ -44,17 +51,23 @@ def open_system(name: str, folder: str, *, device: str = "cpu", dtype: str = "fl
         raise Invalid(f"{dtype!r} is no number format of a model.", advice=f"Choose one of {', '.join(DTYPES)}.")
     if not Path(folder).is_dir():
         raise NotFound(f"There is no folder {folder}.", advice="`hindsight models show` tells what belongs in it.")
-    import torch
-
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if dtype == "auto":
-        dtype = "bfloat16" if device.startswith("cuda") else "float32"
     module, kind = SYSTEMS[name]
     found = import_module(module)
     sized = {"config": _sizes(getattr(found, _CONFIGS[name]), Path(folder) / SIZES)} if name in _CONFIGS else {}
-    system: VideoSystem = getattr(found, kind).load(Path(folder), device=device, dtype=getattr(torch, dtype), **sized)
+    system: VideoSystem = getattr(found, kind).load(Path(folder), place=_place(device, dtype), **sized)
     return system
+
+
+def _place(device: str, dtype: str) -> Place:
+    import torch
+
+    from models.weights import Place
+
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    half = "bfloat16" if device.startswith("cuda") else "float32"
+    numbers = half if dtype in ("auto", *FEW) else dtype
+    return Place(device, getattr(torch, numbers), dtype if dtype in FEW else None)  # type: ignore[arg-type]  # one of two
 
 
 def _sizes(kind: type[Any], file: Path) -> Any:

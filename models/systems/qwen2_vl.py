@@ -28,6 +28,7 @@ from models.parts.exhibits import Shot, clock, shots
 from models.parts.fast_tokens import FastTokens
 from models.parts.grounding import ANSWER_LENGTH, only, when, within
 from models.parts.multimodal_rope import Grid, multimodal_positions
+from models.parts.quantised import quantise
 from models.parts.qwen_pixels import (
     FACTOR,
     FrameBudget,
@@ -37,7 +38,7 @@ from models.parts.qwen_pixels import (
     picture_patches,
     video_patches,
 )
-from models.weights import Hollow, KeyMap, LoadReport, load, read_config
+from models.weights import CPU, Hollow, KeyMap, LoadReport, Place, load, read_config
 
 _KEYS = KeyMap(rules=((r"^model\.visual\.", "visual."), (r"^model\.language_model\.", "model.")))
 """The published names, and those under which newer libraries save the same model."""
@@ -232,15 +233,15 @@ class Qwen2VlSystem:
         cls,
         folder: Path,
         *,
-        device: str = "cpu",
-        dtype: torch.dtype = torch.float32,
+        place: Place = CPU,
         options: Answering | None = None,
     ) -> Qwen2VlSystem:
         """From a published folder: Qwen2-VL-2B-Instruct, 7B, 72B. The authors serve in bfloat16."""
         config = Qwen2VLConfig(**read_config(folder, "vision_config"))
         with Hollow():
             model = Qwen2VlModel(config)
-        report = load(model, [folder], _KEYS, device=device, dtype=dtype)
+        quantise(model.model.layers, place.language)
+        report = load(model, [folder], _KEYS, place)
         manner = Manner.read(folder, otherwise=config.text_config.eos_token_id)
         system = cls(model, FastTokens(folder / "tokenizer.json"), manner, options)
         system.report = report

@@ -25,7 +25,8 @@ from models.parts.exhibits import Shot
 from models.parts.llama_tokens import BEGIN, END, LlamaTokens
 from models.parts.llava import CURIOUS_HUMAN, CURIOUS_USER, LlavaModel, hashes, llama_config, vicuna
 from models.parts.pixels import stack
-from models.weights import Hollow, KeyMap, LoadReport, load
+from models.parts.quantised import quantise
+from models.weights import CPU, Hollow, KeyMap, LoadReport, Place, load
 
 FRAMES = 100
 """Frames taken of a video, and temporal tokens whatever its length."""
@@ -124,8 +125,7 @@ class VideoChatGptSystem:
         cls,
         folder: Path,
         *,
-        device: str = "cpu",
-        dtype: torch.dtype = torch.float32,
+        place: Place = CPU,
         options: Answering | None = None,
     ) -> VideoChatGptSystem:
         """From a folder of the published `FILES`. The authors serve in float16."""
@@ -135,9 +135,10 @@ class VideoChatGptSystem:
         language.vocab_size = spoken + len(_ADDED)
         with Hollow():
             model, tower = LlavaModel(language, vision.hidden_size, spoken=spoken), ClipTower(vision)
-        report = load(tower, [clip], CLIP_KEYS, device=device, dtype=dtype)
-        report += load(model, [base], _BASE, device=device, dtype=dtype)
-        report += load(model, [trained], _TRAINED, device=device, dtype=dtype)
+        quantise(model.model.layers, place.language)
+        report = load(tower, [clip], CLIP_KEYS, place)
+        report += load(model, [base], _BASE, place)
+        report += load(model, [trained], _TRAINED, place)
         system = cls(model, tower, LlamaTokens(base / "tokenizer.model", {}), options)
         system.report = report
         return system

@@ -31,8 +31,9 @@ from models.parts.llama_tokens import LlamaTokens
 from models.parts.mel import Clips, mel_clips
 from models.parts.pixels import normalise, squash
 from models.parts.qformer import QFormer, QFormerConfig
+from models.parts.quantised import quantise
 from models.parts.sampling import frames_message, strided
-from models.weights import Hollow, KeyMap, LoadReport, load
+from models.weights import CPU, Hollow, KeyMap, LoadReport, Place, load
 
 LLAMA2_7B = {
     "vocab_size": 32000,
@@ -267,13 +268,13 @@ class VideoLlamaSystem:
         config: VideoLlamaConfig | None = None,
         options: VideoLlamaOptions | None = None,
         *,
-        device: str = "cpu",
-        dtype: torch.dtype = torch.float32,
+        place: Place = CPU,
     ) -> VideoLlamaSystem:
         """From a folder of the published files. Raises `NotFound` and `WrongWeights`."""
         with Hollow():
             model = VideoLlama(config or VideoLlamaConfig())
-        report = load(model, [folder / name for name in FILES], KEYS, device=device, dtype=dtype)
+        quantise(model.llama_model.model.layers, place.language)
+        report = load(model, [folder / name for name in FILES], KEYS, place)
         words = VideoLlamaWords(folder / "llm" / "tokenizer.model")
         system = cls(model, words, options or VideoLlamaOptions())
         system.report = report

@@ -217,7 +217,7 @@ def seeing(tmp_path_factory: pytest.TempPathFactory) -> Path:
         hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=28, patch_size=14
     )
     text = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+        vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=2,
         num_key_value_heads=2, max_position_embeddings=8192, bos_token_id=0, eos_token_id=1, pad_token_id=1,
     )  # fmt: skip
     config = LlavaConfig(
@@ -281,6 +281,20 @@ def test_an_abandoned_answer_stops_the_model(seeing: Path) -> None:
     next(iter(pieces))
     pieces.close()  # type: ignore[attr-defined] # a generator, like every answer
     assert list(TransformersSystem(seeing, longest=3).answer("Again?", evidence(1))) is not None
+
+
+@pytest.mark.parametrize("bits", ["int8", "nf4"])
+def test_language_layers_in_few_bits(seeing: Path, bits: str) -> None:
+    pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
+    pytest.importorskip("accelerate", reason="accelerate is not installed")
+    from models.language.transformers_local import TransformersSystem
+
+    system = TransformersSystem(seeing, longest=6, dtype=bits)
+    kept = {name: str(weight.dtype) for name, weight in system._model.named_parameters()}
+    few = {name for name, dtype in kept.items() if dtype in {"torch.int8", "torch.uint8"}}
+    assert len(few) == 2 * 7  # seven matrices in each of two layers
+    assert all(".layers." in name and "language_model" in name for name in few)
+    assert "".join(system.answer("What is there?", evidence(2)))
 
 
 def test_a_folder_without_a_model_is_told(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from ingest.errors import NotFound
-from models.weights import Hollow, KeyMap, WrongWeights, load, read_tensors
+from models.weights import Hollow, KeyMap, Place, WrongWeights, load, read_tensors
 
 
 class Tiny(nn.Module):
@@ -129,7 +129,7 @@ def test_dtype_is_changed_for_floating_tensors_only(tmp_path: Path, state: dict[
     module = hollow()
     module.register_buffer("position_ids", torch.arange(4))
     save_file(state | {"position_ids": torch.arange(4)}, tmp_path / "m.safetensors")
-    load(module, [tmp_path / "m.safetensors"], KeyMap(), dtype=torch.bfloat16)
+    load(module, [tmp_path / "m.safetensors"], KeyMap(), Place(dtype=torch.bfloat16))
     assert module.body.weight.dtype == torch.bfloat16
     assert module.position_ids.dtype == torch.int64
 

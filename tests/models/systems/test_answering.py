@@ -16,7 +16,7 @@ from ingest.records import Evidence
 from models.parts.asking import Answering, with_material
 from models.systems.cogvlm2_video import on_the_clock
 from models.systems.video_chatgpt import FILES as VIDEO_CHATGPT_FILES
-from models.weights import WrongWeights
+from models.weights import Place, WrongWeights
 
 SYSTEMS = ("video-chatgpt", "chat-univi", "qwen2-vl", "cogvlm2-video")
 GROUNDERS = ("qwen2-vl", "cogvlm2-video")
@@ -67,7 +67,7 @@ def test_no_picture_is_said_plainly(name: str, make: Make, blind: Evidence) -> N
 
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_half_precision(name: str, make: Make, evidence: Evidence) -> None:
-    system = make(name).load(dtype=torch.bfloat16, options=Answering(longest=4))
+    system = make(name).load(place=Place(dtype=torch.bfloat16), options=Answering(longest=4))
     assert {parameter.dtype for parameter in system.model.parameters()} == {torch.bfloat16}
     assert all(len(digest) == 64 for _, digest in system.report.files)
     assert "".join(system.answer("What happens?", evidence))
