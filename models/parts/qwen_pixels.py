@@ -35,7 +35,7 @@ class PixelBudget:
     """Pixels of a picture, or of one frame of a video."""
 
     least: int = 4 * FACTOR**2
-    most: int = 16384 * FACTOR**2
+    most: float = 16384 * FACTOR**2
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class VideoBudget:
         """The more frames, the fewer pixels each, down to just above the least."""
         fair = min(768 * FACTOR**2, self.total / frames * _FRAMES_PER_PATCH)
         most = max(fair, int(self.least * 1.05))
-        return PixelBudget(self.least, int(min(most, self.most or most)))
+        return PixelBudget(self.least, min(most, self.most or most))
 
 
 @dataclass(frozen=True)
