@@ -8,10 +8,11 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -24,16 +25,41 @@ from ingest.errors import Invalid, NotFound
 from ingest.guard import Guard
 from ingest.records import Evidence, Recollection, StreamId
 from models.systems.ma_lmm import MaLmmConfig, MaLmmSystem
-from models.systems.opening import SIZES, open_system
+from models.systems.minigpt4_video import MiniGpt4VideoConfig
+from models.systems.opening import SIZES, SYSTEMS, open_system
+from models.systems.video_llama import VideoLlamaConfig
 from tests.api.conftest import add, ask, running, wait_for
-from tests.models.systems.conftest import make_qwen2_vl
-from tests.models.test_blip_family import MA_LMM, write_ma_lmm
+from tests.models.systems.conftest import MAKERS
+from tests.models.test_blip_family import (
+    MA_LMM,
+    MINIGPT,
+    VIDEO_LLAMA,
+    write_ma_lmm,
+    write_minigpt4_video,
+    write_video_llama,
+)
+
+WRITERS: dict[str, tuple[Callable[[Path], Path], type[Any], Any]] = {
+    "ma-lmm": (write_ma_lmm, MaLmmConfig, MA_LMM),
+    "video-llama": (write_video_llama, VideoLlamaConfig, VIDEO_LLAMA),
+    "minigpt4-video": (write_minigpt4_video, MiniGpt4VideoConfig, MINIGPT),
+}
+"""Those that are published without a config.json."""
+
+
+def published(name: str, folder: Path) -> Path:
+    """A small system with random weights as it would be downloaded."""
+    folder.mkdir()
+    if name in MAKERS:
+        MAKERS[name](folder)
+        return folder
+    write, kind, config = WRITERS[name]
+    (folder / SIZES).write_bytes(TypeAdapter(kind).dump_json(config))
+    return write(folder)
 
 
 def small_ma_lmm(folder: Path) -> Path:
-    folder.mkdir()
-    (folder / SIZES).write_bytes(TypeAdapter(MaLmmConfig).dump_json(MA_LMM))
-    return write_ma_lmm(folder)
+    return published("ma-lmm", folder)
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +151,7 @@ def hindsight(*command: str, **names: str) -> Iterator[str]:
         text=True,
         env=os.environ | names,
     )
-    late = threading.Timer(60, process.kill)
+    late = threading.Timer(300, process.kill)
     late.start()
     try:
         assert process.stdout is not None
@@ -137,19 +163,20 @@ def hindsight(*command: str, **names: str) -> Iterator[str]:
 
 
 @pytest.mark.service
-def test_models_serve_is_the_service_with_that_system(film: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "qwen"
-    folder.mkdir()
-    make_qwen2_vl(folder)
-    command = ("models", "serve", "qwen2-vl", "--folder", str(folder), "--port", "0")
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_models_serve_is_the_service_with_that_system(name: str, film: Path, tmp_path: Path) -> None:
+    """Published layout and tokenizer files on disk, the command, a film, a question, an answer that streams."""
+    folder = published(name, tmp_path / name)
+    command = ("models", "serve", name, "--folder", str(folder), "--port", "0")
     names = {"HINDSIGHT_DATA": str(tmp_path / "data"), "HINDSIGHT_ROOTS": json.dumps([str(film.parent)])}
     with hindsight(*command, HINDSIGHT_AUDIO="false", **names) as line:
-        assert line.startswith("Hindsight with qwen2-vl is at http://127.0.0.1:"), line
+        assert line.startswith(f"Hindsight with {name} is at http://127.0.0.1:"), line
         with httpx.Client(base_url=line.split()[5], timeout=60, trust_env=False) as http:
             add(http, "door", film)
             answer = ask(http, "What happened?")
-    assert answer["model"] == "qwen2-vl"
+    assert answer["model"] == name
     assert answer["found"], answer
+    assert answer["text"].strip()
 
 
 def command(*words: str, data: Path, **more: str) -> subprocess.CompletedProcess[str]:

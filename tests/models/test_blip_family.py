@@ -124,33 +124,43 @@ def write_ma_lmm(folder: Path) -> Path:
 
 @pytest.fixture
 def video_llama(tmp_path: Path) -> Path:
+    return write_video_llama(tmp_path)
+
+
+def write_video_llama(folder: Path) -> Path:
+    """A small Video-LLaMA as it is published."""
     state = scrambled(VideoLlama(VIDEO_LLAMA))
-    write_vit(tmp_path, state)
+    write_vit(folder, state)
     language = under(state, "llama_model.", strip="llama_model.")
-    write_language(tmp_path / "llm", language, "video_llama/tokenizer/llama_tokenizer.model")
+    write_language(folder / "llm", language, "video_llama/tokenizer/llama_tokenizer.model")
     torch.save(
-        {"model": under(state, "Qformer.", "query_tokens", "ln_vision.")}, tmp_path / "blip2_pretrained_flant5xxl.pth"
+        {"model": under(state, "Qformer.", "query_tokens", "ln_vision.")}, folder / "blip2_pretrained_flant5xxl.pth"
     )
-    torch.save(under(state, "audio_encoder.", strip="audio_encoder."), tmp_path / "imagebind_huge.pth")
-    torch.save({"model": under(state, "video_", "llama_proj.")}, tmp_path / "VL_LLaMA_2_7B_Finetuned.pth")
+    torch.save(under(state, "audio_encoder.", strip="audio_encoder."), folder / "imagebind_huge.pth")
+    torch.save({"model": under(state, "video_", "llama_proj.")}, folder / "VL_LLaMA_2_7B_Finetuned.pth")
     torch.save(
         {"model": under(state, "audio_Q", "audio_q", "audio_p", "audio_l"), "epoch": 2},
-        tmp_path / "AL_LLaMA_2_7B_Finetuned.pth",
+        folder / "AL_LLaMA_2_7B_Finetuned.pth",
     )
-    return tmp_path
+    return folder
 
 
 @pytest.fixture
 def minigpt4_video(tmp_path: Path) -> Path:
+    return write_minigpt4_video(tmp_path)
+
+
+def write_minigpt4_video(folder: Path) -> Path:
+    """A small MiniGPT4-video as it is published."""
     state = scrambled(MiniGpt4Video(MINIGPT))
-    write_vit(tmp_path, state)
+    write_vit(folder, state)
     inner = "llama_model.base_model.model."
     base = {name: tensor for name, tensor in under(state, inner, strip=inner).items() if "lora_" not in name}
     base["lm_head.weight"] = base.pop("lm_head.0.weight")
-    write_language(tmp_path / "llm", base, "minigpt4_video/tokenizer/tokenizer.model")
+    write_language(folder / "llm", base, "minigpt4_video/tokenizer/tokenizer.model")
     trained = {name: tensor for name, tensor in state.items() if "lora_" in name or name.startswith("llama_proj")}
-    torch.save({"model": trained}, tmp_path / "video_llama_checkpoint_best.pth")
-    return tmp_path
+    torch.save({"model": trained}, folder / "video_llama_checkpoint_best.pth")
+    return folder
 
 
 def jpeg(seed: int) -> bytes:
