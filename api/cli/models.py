@@ -76,7 +76,7 @@ def check(name: Name, folder: Folder = None, dtype: Dtype = None, json: Json = F
 
     chosen = settings.load(system=name, system_folder=folder, system_dtype=dtype)
     _known(name)
-    with closing(local_system(name, chosen, {})) as system:
+    with output.working(f"loading {name}"), closing(local_system(name, chosen, {})) as system:
         said = system.check()
         files = system.files
     if json:
