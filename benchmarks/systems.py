@@ -32,6 +32,7 @@ from models.parts.decoding import Manner
 from models.parts.eva_vit import EvaConfig
 from models.parts.fast_tokens import FastTokens
 from models.parts.imagebind import HUGE, ImageBindConfig, Tower
+from models.parts.interleave import SlottedWords
 from models.parts.llama_tokens import LlamaTokens
 from models.parts.llava import LlavaModel
 from models.parts.qformer import QFormerConfig
@@ -43,7 +44,6 @@ from models.systems.minigpt4_video import (
     MiniGpt4VideoConfig,
     MiniGpt4VideoOptions,
     MiniGpt4VideoSystem,
-    MiniGpt4VideoWords,
 )
 from models.systems.qwen2_vl import Qwen2VlModel, Qwen2VlSystem
 from models.systems.video_chatgpt import VideoChatGptSystem
@@ -52,7 +52,6 @@ from models.systems.video_llama import (
     VideoLlamaConfig,
     VideoLlamaOptions,
     VideoLlamaSystem,
-    VideoLlamaWords,
 )
 from models.weights import Hollow
 
@@ -194,7 +193,7 @@ def video_llama(size: Size, answering: Answering) -> Any:
         towers = {name: Tower(64, 2, 2, HUGE[name].tokens, HUGE[name].patch) for name in HUGE}
         qformer = replace(SMALL_QFORMER, vocabulary=None)
         config = replace(config, vit=SMALL_VIT, qformer=qformer, imagebind=ImageBindConfig(128, towers))
-    words = VideoLlamaWords(size.words / "tokenizer.model")
+    words = SlottedWords(size.words / "tokenizer.model")
     return VideoLlamaSystem(size.built(lambda: VideoLlama(config)), words, VideoLlamaOptions(answering=answering))
 
 
@@ -202,7 +201,7 @@ def minigpt4_video(size: Size, answering: Answering) -> Any:
     config = MiniGpt4VideoConfig(language=size.llama)
     if not size.full:
         config = replace(config, vit=SMALL_VIT)
-    words = MiniGpt4VideoWords(size.words / "tokenizer.model")
+    words = SlottedWords(size.words / "tokenizer.model")
     return MiniGpt4VideoSystem(
         size.built(lambda: MiniGpt4Video(config)), words, MiniGpt4VideoOptions(answering=answering)
     )

@@ -13,6 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+FILE = "eva_vit_g.pth"
+RULE = (r"^(cls_token|pos_embed|patch_embed\.|blocks\.)", r"visual_encoder.\1")
+"""Its published file names tensors as if it were alone."""
+
+UNUSED = (r"^(visual_encoder\.)?blocks\.39\.", r"^(visual_encoder\.)?(head|norm|fc_norm)\.")
+"""What that file holds beside: the last block and the head, which are not built."""
+
 
 @dataclass(frozen=True)
 class EvaConfig:
@@ -47,6 +54,12 @@ class EvaVit(nn.Module):
         for block in self.blocks:
             tokens = block(tokens)
         return tokens
+
+
+def seen(vit: EvaVit, norm: nn.LayerNorm, pictures: Tensor) -> Tensor:
+    """BLIP-2's features of normalised pictures [B, 3, H, W]: the tokens [B, N, C], normed in float32."""
+    tokens: Tensor = vit(pictures.to(vit.pos_embed.dtype))
+    return F.layer_norm(tokens.float(), tokens.shape[-1:], norm.weight.float(), norm.bias.float()).to(tokens.dtype)
 
 
 class _PatchEmbed(nn.Module):

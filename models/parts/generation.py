@@ -143,6 +143,11 @@ def _choose(scores: Tensor, how: Decoding) -> Tensor:
     return torch.multinomial(scores.softmax(dim=-1), 1, generator=how.generator).squeeze(1)
 
 
+def answer_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross-entropy of what comes next: logits [B, L, V], labels int64 [B, L], -100 where nothing is asked for."""
+    return F.cross_entropy(logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten(), ignore_index=-100)
+
+
 class _Hypotheses:
     """The best finished answers of one row: (score, ids), the score being log-probability / length ** penalty."""
 

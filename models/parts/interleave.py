@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import Enum
 from itertools import groupby
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+
+from models.parts.llama_tokens import LlamaTokens
 
 
 class Slot(Enum):
@@ -28,6 +31,21 @@ def segments(parts: Sequence[str | Slot]) -> list[str]:
         else:
             texts[-1] = "".join(str(part) for part in group)
     return texts
+
+
+class SlottedWords:
+    """LLaMA's tokenizer as MiniGPT-4 and those after it use it: every text between slots by itself, and only the first
+    with a beginning."""
+
+    BEGIN, END = 1, 2
+
+    def __init__(self, model: Path) -> None:
+        self.llama = LlamaTokens(model, {"<unk>": 0, "<s>": self.BEGIN, "</s>": self.END})
+
+    def encode(self, parts: Sequence[str | Slot]) -> list[list[int]]:
+        """Ids of each segment."""
+        first, *others = [self.llama.encode_template(text) for text in segments(parts)]
+        return [[self.BEGIN, *first], *others]
 
 
 def interleave(texts: Sequence[Sequence[int]], inserted: Sequence[Tensor], words: nn.Module) -> Tensor:

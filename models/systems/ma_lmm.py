@@ -26,12 +26,13 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from ingest.errors import Invalid
 from ingest.records import Evidence, Frame, Pixels, Recollection, StreamId
+from models.parts import eva_vit
 from models.parts.asking import Answering, told
 from models.parts.banked_context import Banks, Memory
 from models.parts.decoding import spell
-from models.parts.eva_vit import EvaConfig, EvaVit
+from models.parts.eva_vit import EvaConfig, EvaVit, seen
 from models.parts.exhibits import Shot
-from models.parts.generation import Beams, Decoding, generate, search
+from models.parts.generation import Beams, Decoding, answer_loss, generate, search
 from models.parts.llama_tokens import LlamaTokens
 from models.parts.packed import pack
 from models.parts.pixels import normalise, squash_clip
@@ -69,12 +70,11 @@ class MaLmmConfig:
 
 KEYS = KeyMap(
     rules=(
-        (r"^(cls_token|pos_embed|patch_embed\.|blocks\.)", r"visual_encoder.\1"),  # eva_vit_g.pth
+        eva_vit.RULE,
         (r"^(model\.|lm_head\.)", r"llm_model.\1"),  # a Vicuna folder
     ),
     ignore=(
-        r"^(visual_encoder\.)?blocks\.39\.",  # the last block of ViT-g, not built
-        r"^(visual_encoder\.)?(head|norm|fc_norm)\.",
+        *eva_vit.UNUSED,
         r"rotary_emb\.inv_freq$",  # older libraries saved what can be computed
         r"^Qformer\.cls\.",
     ),
@@ -100,12 +100,8 @@ class MaLmm(nn.Module):
         self.llm_model = LlamaForCausalLM(language)
 
     def encode(self, pixels: Tensor) -> Tensor:
-        """Normalised pictures [B, 3, H, W] to visual tokens float32 [B, N, C], not yet placed in time."""
-        tokens = self.visual_encoder(pixels.to(self.visual_encoder.pos_embed.dtype))
-        normed = F.layer_norm(
-            tokens.float(), tokens.shape[-1:], self.ln_vision.weight.float(), self.ln_vision.bias.float()
-        )
-        return normed.to(tokens.dtype)
+        """Normalised pictures [B, 3, H, W] to visual tokens [B, N, C], not yet placed in time."""
+        return seen(self.visual_encoder, self.ln_vision, pixels)
 
     def at(self, visual: Tensor, frame: int) -> Tensor:
         """Visual tokens [B, N, C] with the position of frame number `frame` (section 3.2.1, equation 1)."""
@@ -161,8 +157,7 @@ class MaLmm(nn.Module):
         """Mean cross-entropy of `labels` int64 [B, L] (-100: not asked for) behind visual tokens [B, n, C]."""
         embeddings, mask = self.prompt(told, text)
         logits = self.llm_model(inputs_embeds=embeddings, attention_mask=mask, use_cache=False).logits
-        targets = F.pad(labels, (told.shape[1], 0), value=-100)
-        return F.cross_entropy(logits[:, :-1].flatten(0, 1).float(), targets[:, 1:].flatten(), ignore_index=-100)
+        return answer_loss(logits, F.pad(labels, (told.shape[1], 0), value=-100))
 
 
 class MaLmmWords:
@@ -251,7 +246,7 @@ class MaLmmOptions:
     answering: Answering = field(default_factory=lambda: Answering(longest=64))
 
 
-FILES = ("eva_vit_g.pth", "llm/vicuna-7b", "instruct_blip_vicuna7b_trimmed.pth", "checkpoint_best.pth")
+FILES = (eva_vit.FILE, "llm/vicuna-7b", "instruct_blip_vicuna7b_trimmed.pth", "checkpoint_best.pth")
 """What is loaded, in this order, under the names it is published with; the last may be missing (zero-shot)."""
 
 

@@ -21,13 +21,13 @@ from torch.nn import functional as F
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
 from ingest.records import Evidence, Observation
+from models.parts import eva_vit
 from models.parts.asking import Answering, told
 from models.parts.decoding import spell
-from models.parts.eva_vit import EvaConfig, EvaVit
+from models.parts.eva_vit import EvaConfig, EvaVit, seen
 from models.parts.exhibits import Shot, said
-from models.parts.generation import Decoding, generate
-from models.parts.interleave import HERE, Slot, interleave, segments
-from models.parts.llama_tokens import LlamaTokens
+from models.parts.generation import Decoding, answer_loss, generate
+from models.parts.interleave import HERE, Slot, SlottedWords, interleave
 from models.parts.pixels import IMAGENET_STATISTICS, normalise, squash
 from models.parts.prompts import NOTICE, disarm
 from models.parts.quantised import quantise
@@ -87,13 +87,12 @@ _LLM = "llama_model.base_model.model."
 
 KEYS = KeyMap(
     rules=(
-        (r"^(cls_token|pos_embed|patch_embed\.|blocks\.)", r"visual_encoder.\1"),  # eva_vit_g.pth
+        eva_vit.RULE,
         (r"^model\.", _LLM + "model."),  # a LLaMA-2 or Mistral folder
         (r"^lm_head\.", _LLM + "lm_head.0."),
     ),
     ignore=(
-        r"^(visual_encoder\.)?blocks\.39\.",
-        r"^(visual_encoder\.)?(head|norm|fc_norm)\.",
+        *eva_vit.UNUSED,
         r"rotary_emb\.inv_freq$",
     ),
     optional=(r"^ln_vision\.",),  # published without: the norm then has weight one and bias zero
@@ -153,9 +152,7 @@ class MiniGpt4Video(nn.Module):
 
     def encode(self, pictures: Tensor) -> Tensor:
         """Normalised pictures [T, 3, H, W] to tokens with the class token, [T, N, C]."""
-        tokens = self.visual_encoder(pictures.to(self.visual_encoder.pos_embed.dtype))
-        weight, bias = self.ln_vision.weight.float(), self.ln_vision.bias.float()
-        return F.layer_norm(tokens.float(), tokens.shape[-1:], weight, bias).to(tokens.dtype)
+        return seen(self.visual_encoder, self.ln_vision, pictures)
 
     def project(self, joined: Tensor) -> Tensor:
         """Joined tokens [T, n, 4C] to [T, n, D]."""
@@ -174,7 +171,7 @@ class MiniGpt4Video(nn.Module):
     def loss(self, embeddings: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
         """Mean cross-entropy of `labels` int64 [B, L] (-100: not asked for) for embeddings [B, L, D]."""
         logits = self.language(inputs_embeds=embeddings, attention_mask=mask, use_cache=False).logits
-        return F.cross_entropy(logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten(), ignore_index=-100)
+        return answer_loss(logits, labels)
 
 
 def join_neighbours(tokens: Tensor) -> Tensor:
@@ -212,20 +209,6 @@ def clean(answer: str) -> str:
     return answer.partition("</s>")[0].replace("<s>", "").rpartition("[/INST]")[2].strip()
 
 
-class MiniGpt4VideoWords:
-    """LLaMA's tokenizer; the first segment of a prompt begins with its beginning, said twice in all."""
-
-    BEGIN, END = 1, 2
-
-    def __init__(self, model: Path) -> None:
-        self.llama = LlamaTokens(model, {"<unk>": 0, "<s>": self.BEGIN, "</s>": self.END})
-
-    def encode(self, parts: Parts) -> list[list[int]]:
-        """Ids of each segment."""
-        first, *others = [self.llama.encode_template(text) for text in segments(parts)]
-        return [[self.BEGIN, *first], *others]
-
-
 def speech(shown: Sequence[Shot], heard: Sequence[Observation], *, words: int) -> list[str]:
     """What was read or heard up to each picture and not before, as data; no more once `words` are told."""
     waiting, told, captions = list(heard), 0, []
@@ -245,7 +228,7 @@ class MiniGpt4VideoOptions:
     answering: Answering = field(default_factory=Answering)
 
 
-FILES = ("eva_vit_g.pth", "llm", "video_llama_checkpoint_best.pth")
+FILES = (eva_vit.FILE, "llm", "video_llama_checkpoint_best.pth")
 """What is loaded, in this order; "llm" is the folder of the language model. Mistral's checkpoint has its own name."""
 
 
@@ -254,7 +237,7 @@ class MiniGpt4VideoSystem:
 
     id = "minigpt4-video"
 
-    def __init__(self, model: MiniGpt4Video, words: MiniGpt4VideoWords, options: MiniGpt4VideoOptions) -> None:
+    def __init__(self, model: MiniGpt4Video, words: SlottedWords, options: MiniGpt4VideoOptions) -> None:
         self.model = model.eval()
         self.words = words
         self.options = options
@@ -276,7 +259,7 @@ class MiniGpt4VideoSystem:
         quantise(model.language.model.layers, place.language)
         files = [folder / name.replace("llama", config.family) for name in FILES]
         report = load(model, files, KEYS, place)
-        words = MiniGpt4VideoWords(folder / "llm" / "tokenizer.model")
+        words = SlottedWords(folder / "llm" / "tokenizer.model")
         system = cls(model, words, options or MiniGpt4VideoOptions())
         system.report = report
         return system

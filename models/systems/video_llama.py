@@ -16,18 +16,17 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from ingest.records import SAMPLE_RATE, Evidence, Sound
+from models.parts import eva_vit
 from models.parts.asking import Answering, rate, told, with_material
 from models.parts.decoding import spell
-from models.parts.eva_vit import EvaConfig, EvaVit
+from models.parts.eva_vit import EvaConfig, EvaVit, seen
 from models.parts.exhibits import Shot, clock
-from models.parts.generation import Decoding, generate
+from models.parts.generation import Decoding, answer_loss, generate
 from models.parts.imagebind import ImageBind, ImageBindConfig
-from models.parts.interleave import HERE, Slot, interleave, segments
-from models.parts.llama_tokens import LlamaTokens
+from models.parts.interleave import HERE, Slot, SlottedWords, interleave
 from models.parts.mel import Clips, mel_clips
 from models.parts.pixels import normalise, squash
 from models.parts.qformer import QFormer, QFormerConfig
@@ -67,13 +66,12 @@ class VideoLlamaConfig:
 
 KEYS = KeyMap(
     rules=(
-        (r"^(cls_token|pos_embed|patch_embed\.|blocks\.)", r"visual_encoder.\1"),  # eva_vit_g.pth
+        eva_vit.RULE,
         (r"^(modality_\w+\.)", r"audio_encoder.\1"),  # imagebind_huge.pth
         (r"^(model\.|lm_head\.)", r"llama_model.\1"),  # a LLaMA folder
     ),
     ignore=(
-        r"^(visual_encoder\.)?blocks\.39\.",
-        r"^(visual_encoder\.)?(head|norm|fc_norm)\.",
+        *eva_vit.UNUSED,
         r"rotary_emb\.inv_freq$",
         # BLIP-2's Q-Former also read and wrote; this one only looks
         r"^Qformer\.(cls\.|bert\.embeddings\.(word|position)_embeddings\.|bert\.encoder\.layer\.\d+\.(intermediate|output)\.)",
@@ -109,9 +107,7 @@ class VideoLlama(nn.Module):
 
     def encode(self, pictures: Tensor) -> Tensor:
         """Normalised pictures [N, 3, H, W] to visual tokens [N, n, C]."""
-        tokens = self.visual_encoder(pictures.to(self.visual_encoder.pos_embed.dtype))
-        weight, bias = self.ln_vision.weight.float(), self.ln_vision.bias.float()
-        return F.layer_norm(tokens.float(), tokens.shape[-1:], weight, bias).to(tokens.dtype)
+        return seen(self.visual_encoder, self.ln_vision, pictures)
 
     def describe(self, visual: Tensor) -> Tensor:
         """Visual tokens [N, n, C] to what the image Q-Former says of each picture, [N, Q, hidden]."""
@@ -155,7 +151,7 @@ class VideoLlama(nn.Module):
     def loss(self, embeddings: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
         """Mean cross-entropy of `labels` int64 [B, L] (-100: not asked for) for embeddings [B, L, D]."""
         logits = self.llama_model(inputs_embeds=embeddings, attention_mask=mask, use_cache=False).logits
-        return F.cross_entropy(logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten(), ignore_index=-100)
+        return answer_loss(logits, labels)
 
 
 # --- what it is told ------------------------------------------------------------------------------------------------
@@ -210,20 +206,6 @@ def llama2_prompt(system: str, turns: Sequence[tuple[Parts, str | None]]) -> Par
     return prompt
 
 
-class VideoLlamaWords:
-    """LLaMA's tokenizer as the authors use it: every text between slots by itself, only the first with a beginning."""
-
-    BEGIN, END = 1, 2
-
-    def __init__(self, model: Path) -> None:
-        self.llama = LlamaTokens(model, {"<unk>": 0, "<s>": self.BEGIN, "</s>": self.END})
-
-    def encode(self, prompt: Parts) -> list[list[int]]:
-        """Ids of each segment."""
-        first, *others = [self.llama.encode_template(text) for text in segments(prompt)]
-        return [[self.BEGIN, *first], *others]
-
-
 @dataclass(frozen=True)
 class VideoLlamaOptions:
     """How the system is used.
@@ -240,7 +222,7 @@ class VideoLlamaOptions:
 
 
 FILES = (
-    "eva_vit_g.pth",
+    eva_vit.FILE,
     "blip2_pretrained_flant5xxl.pth",
     "imagebind_huge.pth",
     "llm",
@@ -255,7 +237,7 @@ class VideoLlamaSystem:
 
     id = "video-llama"
 
-    def __init__(self, model: VideoLlama, words: VideoLlamaWords, options: VideoLlamaOptions) -> None:
+    def __init__(self, model: VideoLlama, words: SlottedWords, options: VideoLlamaOptions) -> None:
         self.model = model.eval()
         self.words = words
         self.options = options
@@ -275,7 +257,7 @@ class VideoLlamaSystem:
             model = VideoLlama(config or VideoLlamaConfig())
         quantise(model.llama_model.model.layers, place.language)
         report = load(model, [folder / name for name in FILES], KEYS, place)
-        words = VideoLlamaWords(folder / "llm" / "tokenizer.model")
+        words = SlottedWords(folder / "llm" / "tokenizer.model")
         system = cls(model, words, options or VideoLlamaOptions())
         system.report = report
         return system

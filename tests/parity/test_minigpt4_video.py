@@ -11,7 +11,7 @@ import torch
 
 from models.parts.eva_vit import EvaConfig
 from models.parts.generation import Decoding, collect
-from models.parts.interleave import HERE, interleave
+from models.parts.interleave import HERE, SlottedWords, interleave
 from models.parts.pixels import IMAGENET_STATISTICS, normalise, squash
 from models.parts.sampling import spaced, spacing
 from models.parts.subtitles import (
@@ -29,7 +29,6 @@ from models.systems.minigpt4_video import (
     MISTRAL_7B,
     MiniGpt4Video,
     MiniGpt4VideoConfig,
-    MiniGpt4VideoWords,
     clean,
     join_neighbours,
     pad_left,
@@ -58,8 +57,8 @@ def build(golden: Any, family: str) -> MiniGpt4Video:
     return model.eval()
 
 
-def words_of(golden: Any) -> MiniGpt4VideoWords:
-    return MiniGpt4VideoWords(golden.folder / "tokenizer" / "tokenizer.model")
+def words_of(golden: Any) -> SlottedWords:
+    return SlottedWords(golden.folder / "tokenizer" / "tokenizer.model")
 
 
 def parts_of(text: str) -> list[Any]:

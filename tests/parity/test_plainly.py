@@ -397,10 +397,8 @@ def test_four_in_a_row_become_one() -> None:
 def test_cog_seconds(times: list[float]) -> None:
     """8, "chat": of every second from 0 the first of the nearest frames, at most 24 of them."""
     times = sorted(times)
-    expected = []
-    for second in range(round(max(times)) + 1):
-        if second < 24:
-            expected.append(min(range(len(times)), key=lambda i: (abs(times[i] - second), i)))  # at once
+    apart = [[abs(time - second) for time in times] for second in range(round(max(times)) + 1)]
+    expected = [row.index(min(row)) for row in apart[:24]]
     assert each_second(times) == expected
 
 

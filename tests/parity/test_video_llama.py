@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from models.parts.eva_vit import EvaConfig
 from models.parts.generation import Decoding, collect
 from models.parts.imagebind import HUGE, ImageBindConfig, Tower
-from models.parts.interleave import HERE, interleave, segments
+from models.parts.interleave import HERE, SlottedWords, interleave, segments
 from models.parts.mel import Clips, mel_clips, resample
 from models.parts.pixels import normalise, squash
 from models.parts.qformer import QFormerConfig
@@ -22,7 +22,6 @@ from models.systems.video_llama import (
     SYSTEM,
     VideoLlama,
     VideoLlamaConfig,
-    VideoLlamaWords,
     audio_video_message,
     image_message,
     llama2_prompt,
@@ -233,7 +232,7 @@ def prompts(meta: Any) -> dict[str, list[Any]]:
 @torch.no_grad()
 def test_prompts_and_answers_equal_the_authors_chat(golden: Any) -> None:
     model, tensors = build(golden), golden.tensors()
-    words = VideoLlamaWords(golden.folder / "tokenizer" / "llama_tokenizer.model")
+    words = SlottedWords(golden.folder / "tokenizer" / "llama_tokenizer.model")
     built = prompts(golden.meta)
     assert any(told["system"] == SYSTEM for name, told in golden.meta.items() if not name.startswith("_"))
     for name, prompt in built.items():
@@ -272,7 +271,7 @@ def test_what_is_inserted_is_what_the_model_sees(golden: Any) -> None:
 @pytest.mark.golden("video_llama", "train_forward.safetensors")
 def test_training_has_the_authors_loss_and_gradients(golden: Any) -> None:
     model, tensors = build(golden), golden.tensors()
-    words = VideoLlamaWords(golden.folder / "tokenizer" / "llama_tokenizer.model")
+    words = SlottedWords(golden.folder / "tokenizer" / "llama_tokenizer.model")
     embed = model.llama_model.get_input_embeddings()
     for name in ("caption", "image_prompt"):
         frames = tensors[f"{name}.image_uint8"]
