@@ -95,13 +95,11 @@ def burn_in(canvas: Canvas, title: str, moment: Moment) -> None:
     clock = datetime.fromtimestamp(moment / 1_000_000, UTC).strftime("%Y-%m-%d  %H:%M:%S")
     for x, text in ((18.0, clock), (WIDTH - 18.0, title)):
         size = 21.0
-        wide = cv2.getTextSize((10_000, 100), text, (0, 0), cv2.FontFace("mono"), round(size * canvas.scale), 600)[2]
-        left = x if x < WIDTH / 2 else x - wide / canvas.scale
+        left = x if x < WIDTH / 2 else x - canvas.width(text, size)
         for dx, dy, tone in (
             (1.2, 1.2, (0, 0, 0)),
             (-1.0, 0.0, (0, 0, 0)),
             (0.0, -1.0, (0, 0, 0)),
             (0.0, 0.0, (246, 246, 246)),
         ):
-            where = (round((left + dx) * canvas.scale), round((28.0 + dy) * canvas.scale))
-            cv2.putText(canvas.pixels, text, where, tone, cv2.FontFace("mono"), round(size * canvas.scale), 600)
+            canvas.text((left + dx, 28.0 + dy), text, size, tone)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.records import Pixels
+from ingest.scene.lettering import letters
 from ingest.scene.view import Point
 
 Colour = tuple[float, float, float]
@@ -92,11 +93,21 @@ class Canvas:
         pixels = max(1, round(size * self.scale))
         if pixels < 5:
             return
-        font = cv2.FontFace("sans")
-        x, y = where[0] * self.scale, where[1] * self.scale
-        if centred:
-            x -= cv2.getTextSize((10_000, 1000), text, (0, 0), font, pixels, weight)[2] / 2
-        cv2.putText(self.pixels, text, (round(x), round(y)), colour, font, pixels, weight)
+        mask, baseline = letters(text, pixels, weight)
+        left = round(where[0] * self.scale - (mask.shape[1] / 2 if centred else 0.0))
+        self._through(mask, left, round(where[1] * self.scale) - baseline, colour)
+
+    def width(self, text: str, size: float, *, weight: int = 600) -> float:
+        """How wide `text` is."""
+        mask, _ = letters(text, max(1, round(size * self.scale)), weight)
+        return float(mask.shape[1]) / self.scale
+
+    def _through(self, mask: NDArray[np.float32], left: int, top: int, colour: Colour) -> None:
+        """Paint through a mask [H, W] whose corner is at a pixel, as much of it as lies in the picture."""
+        skip_x, skip_y = max(0, -left), max(0, -top)
+        region = self.pixels[max(0, top) : max(0, top + mask.shape[0]), max(0, left) : max(0, left + mask.shape[1])]
+        share = mask[skip_y : skip_y + region.shape[0], skip_x : skip_x + region.shape[1], None]
+        region[:] = np.rint(region + share * (np.asarray(colour, np.float32) - region))
 
     def shadow(self, points: Sequence[Point], strength: float, blur: float) -> None:
         """Darken a soft-edged polygon by `strength`, 0..1."""
