@@ -19,6 +19,7 @@ def describe(observation: Observation) -> str:
                 "dark": "it is dark",
                 "bright": "it is bright",
                 "still": "nothing moves",
+                "face": "a face is turned to the camera",
             }.get(observation.label, observation.label)
         case "event":
             return f"{_named(observation.text or 'something', observation.colour)} {_verb(observation)}"

@@ -10,7 +10,8 @@ import numpy as np
 
 from ingest.records import MICROSECONDS, Moment
 from models.embedded.colours import strengths
-from models.embedded.kinds import rows_of
+from models.embedded.faces import Face
+from models.embedded.kinds import FACE, rows_of
 from models.embedded.motion import Motion
 from models.embedded.scene import Look
 from models.embedded.space import (
@@ -59,10 +60,11 @@ class LookBack(Generic[_What]):
 
 @dataclass(frozen=True, slots=True)
 class NamedThings:
-    """The things in a frame that nano sees, and the comings and goings of the last moments."""
+    """The things in a frame that nano sees, the comings and goings of the last moments, and the faces in it."""
 
     present: Sequence[Thing]
     arrivals: Sequence[Arrival]
+    faces: Sequence[Face] = ()
 
 
 def strength(probability: float) -> float:
@@ -139,7 +141,15 @@ def concepts_of(
         found[scene_slot("motion judged")] = 1.0
         _moving_things(found, motion, passages)
     _things_with_names(found, motion, things)
+    _faces(found, things.faces)
     return {slot: strength for slot, strength in found.items() if strength > 0.0}
+
+
+def _faces(found: dict[int, float], faces: Sequence[Face]) -> None:
+    found[scene_slot("faces judged")] = 1.0
+    for face in faces:
+        _raise(found, thing_slot(FACE), strength(face.score))
+    _raise(found, number_slot(FACE), min(sum(face.score for face in faces) / COUNTED, 1.0))
 
 
 def _moving_things(found: dict[int, float], motion: Motion, passages: Sequence[Passage]) -> None:

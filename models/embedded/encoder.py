@@ -24,6 +24,8 @@ from ingest.records import (
 from models.embedded import clauses
 from models.embedded.colours import dominant
 from models.embedded.concepts import LookBack, NamedThings, concepts_of
+from models.embedded.faces import Face
+from models.embedded.kinds import FACE
 from models.embedded.motion import Motion, MotionReader
 from models.embedded.pictures import jpeg
 from models.embedded.reading import LineReader, RapidReader, Shown, TextFollower, words_of
@@ -71,7 +73,7 @@ class EmbeddedEncoder:
     @property
     def id(self) -> str:
         """Other weights of nano make vectors that cannot be compared."""
-        return f"embedded-2/{self._seer.id}"
+        return f"embedded-3/{self._seer.id}"
 
     def encode(self, frames: Sequence[Frame]) -> list[Feature]:
         return [self._encode_one(frame) for frame in frames]
@@ -97,12 +99,13 @@ class EmbeddedEncoder:
         span = Span(frame.moment, Moment(frame.moment + _duration(stream.last, frame.moment)))
         stream.last = frame.moment
         passages = stream.passages.recent(motion.passages, frame.moment)
-        named = NamedThings(present, stream.arrivals.recent(arrivals, frame.moment))
+        named = NamedThings(present, stream.arrivals.recent(arrivals, frame.moment), seen.faces)
         concepts = concepts_of(motion, look, bool(shown), passages, named)
         observations = (
             *_moving(frame, unnamed, span),
             *_named(frame, present, motion, span),
             *_events(frame, arrivals),
+            *_faces(frame, seen.faces, span),
             *_read(frame, shown, span),
             *stream.scenes.notice(frame, motion, look, span),
         )
@@ -188,6 +191,14 @@ def _events(frame: Frame, arrivals: Sequence[Arrival]) -> Iterator[Observation]:
         yield Observation(
             frame.stream, frame.epoch, f"{passage.track}/{passage.what}", "event", passage.what, passage.span,
             0.9, colour, text=name, box=Box(*_inside(passage.box)),
+        )  # fmt: skip
+
+
+def _faces(frame: Frame, faces: Sequence[Face], span: Span) -> Iterator[Observation]:
+    for one in faces:
+        yield Observation(
+            frame.stream, frame.epoch, f"face-{one.first}.{one.of}", "scene", FACE, Span(one.first, span.end),
+            one.score, text=FACE, box=one.box,
         )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The kinds of things that have names: the detector's categories, and the groups that people speak of."""
+"""The kinds of things that have names: the detector's categories, the groups that people speak of, and faces."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ GROUPS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     }
 )
 """Names for several categories at once."""
-KINDS: Final = (*NAMES, *GROUPS)
+FACE: Final = "face"
+"""A face turned to the camera; nobody's colour and doings are told of it."""
+KINDS: Final = (*NAMES, *GROUPS, FACE)
 
 ROWS: Final = (
     "person", "vehicle", "car", "truck", "bus", "bicycle", "motorcycle", "animal", "dog", "cat", "bird", "object",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from models.embedded.claims import Clause
-from models.embedded.kinds import row_of
+from models.embedded.kinds import FACE, row_of
 from models.embedded.nouns import plural
 from models.embedded.sentences import Mention, Reading
 from models.embedded.space import (
@@ -28,6 +28,7 @@ _CONTEXT: Final = 0.06
 _UNSEEN: Final = 0.87
 """Nothing seen of a kind is a sign of its absence, not a proof: things are overlooked."""
 _WRITTEN: Final = {2: "two", 3: "three", 4: "four"}
+_NOBODY: Final = ("nobody", "no", "noone")
 _NUMBERS: Final = {"one": 1, "two": 2, "several": 2, "three": 3, "many": 4}
 
 
@@ -35,6 +36,9 @@ def mentioned(reading: Reading) -> Iterator[Clause]:
     for mention in reading.mentions:
         if mention.place:
             yield Clause("", concept_query({thing_slot(mention.kind): 1.0}), weight=_CONTEXT)
+        elif reading.has("not") and mention.kind == "person" and any(one.kind == FACE for one in reading.mentions):
+            # It is the face that is not there: "nobody looks at the camera" is no less true of people who turn away.
+            yield from () if mention.word in _NOBODY else _claims(mention)
         elif reading.has("not"):
             yield _absent(mention)
         else:
@@ -71,5 +75,6 @@ def _absent(mention: Mention) -> Clause:
         still = {thing_slot(mention.kind): 1.0} | weights
         return Clause(f"not {phrase(mention)} {mention.actions[0]}", concept_query(still))
     slots = [dress_slot(row, colour) for colour in mention.colours] or [thing_slot(mention.kind)]
-    weights = {scene_slot("things judged"): _UNSEEN, **dict.fromkeys(slots, -1.0)}
+    judged = "faces judged" if mention.kind == FACE else "things judged"
+    weights = {scene_slot(judged): _UNSEEN, **dict.fromkeys(slots, -1.0)}
     return Clause(f"no {phrase(mention)}", concept_query(weights))

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final
 
-from models.embedded.kinds import KINDS
+from models.embedded.kinds import FACE, KINDS
 from models.embedded.vocabulary import listed
 
 _SAME: Final = {
@@ -83,6 +83,16 @@ def _entries() -> Iterator[tuple[str, tuple[str, float]]]:
     yield "ski", ("skis", 1.0)
     yield "oranges", ("orange", 1.0)
     yield "orange fruit", ("orange", 1.0)
+    for words in _facing():
+        yield words, (FACE, 1.0)
+
+
+def _facing() -> Iterator[str]:
+    """Who looks at the camera shows a face."""
+    looks = ("look", "looks", "looked", "looking", "stare", "stares", "staring", "glance", "glances", "glancing")
+    for camera in ("the camera", "the lens"):
+        yield from (f"{look} {at} {camera}" for look in looks for at in ("at", "into", "towards", "toward"))
+        yield from (f"{faces} {camera}" for faces in ("face", "faces", "faced", "facing"))
 
 
 _NOUNS: Final = dict(reversed(list(_entries())))

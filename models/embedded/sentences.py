@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ingest.records import MICROSECONDS
+from models.embedded.kinds import FACE
 from models.embedded.nouns import CLOTHES, LONGEST_NOUN, noun
 from models.embedded.vocabulary import ASIDE, GRAMMAR, LONGEST_PHRASE, Meaning, lemma, listed, meaning
 
@@ -149,7 +150,7 @@ class _Binding:
         """Whether `what` is said of a thing; otherwise it is said of anything."""
         if what.role not in ("colour", "action", "count"):
             return False
-        last = next((one for one in reversed(self._reading.mentions) if not one.place), None)
+        last = self._doer()
         worn = what.role == "colour" and bool(set(self._reading.tokens[max(0, at - 2) : at]) & _WORN)
         follows = what.role == "action" or worn or what.value == "several"
         handled = what.value in ("appears", "vanishes") and last is not None and last.kind == "person"
@@ -161,15 +162,23 @@ class _Binding:
 
     def close(self) -> None:
         """What waits for a thing that does not come belongs to the last one, or to anything."""
-        last = next((one for one in reversed(self._reading.mentions) if not one.place), None)
+        last = self._doer()
         for what in self._waiting:
             if last is None or what.role == "action":
                 self._reading.note(what)
             else:
                 self._give(last, what)
 
+    def _doer(self) -> Mention | None:
+        """The last thing named; of someone's face, whose it is."""
+        named = [one for one in self._reading.mentions if not one.place]
+        return next((one for one in reversed(named) if one.kind != FACE), named[-1] if named else None)
+
     def _give(self, mention: Mention, what: Meaning) -> None:
-        if what.role == "colour":
+        if mention.kind == FACE and what.role != "count":
+            if what.value != "appears":
+                self._reading.aside.append(what.value)
+        elif what.role == "colour":
             mention.colours.append(what.value)
         elif what.role == "action":
             staying = what.value == "stays" and bool(self._reading.lasting_us)

@@ -10,6 +10,7 @@ import numpy as np
 
 from ingest.records import MICROSECONDS, Box, Moment, Pixels, Query, Vector
 from models.embedded.closer import CloserLook, crop, is_doubtful, together
+from models.embedded.faces import Face, FaceFollower
 from models.embedded.pictures import Grey, grey, shrink
 from models.nano.detector import Detection, Nano, Sight
 from models.nano.tracker import Following, Near, Tracker, Visit
@@ -61,7 +62,7 @@ class LazyNano:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Seen:
-    """What one frame shows: the things in it, and the whole picture's vector.
+    """What one frame shows: the things in it, the faces, and the whole picture's vector.
 
     `fresh` says that the picture was looked at, and not only carried on from the one before. `glimpses` are all that
     was seen in it, however unlikely.
@@ -71,6 +72,7 @@ class Seen:
     vector: Vector
     fresh: bool
     glimpses: tuple[Detection, ...] = ()
+    faces: tuple[Face, ...] = ()
 
 
 class Watcher:
@@ -80,6 +82,7 @@ class Watcher:
         self._seer = seer
         self._tracker = Tracker(_FOLLOWING)
         self._closer = CloserLook()
+        self._faces = FaceFollower()
         self._tiles: Grey | None = None
         self._looked: Moment | None = None
         self._whole = Sight((), np.zeros(0, np.float32))
@@ -88,6 +91,7 @@ class Watcher:
         """The next frame; at a `cut` everything that was followed is over."""
         if cut:
             self._tracker.close()
+            self._faces.close()
             self._closer = CloserLook()
         tiles = shrink(grey(pixels), *_TILES)
         fresh = cut or self._is_due(tiles, moment)
@@ -103,8 +107,11 @@ class Watcher:
             self._tracker.update(moment, seen, look, still)
         else:
             self._tracker.carry(moment)
+        if fresh:
+            people = [one for one in self._tracker.present() if one.label == "person" and one.span.end == moment]
+            self._faces.look(pixels, people, moment)
         things = tuple(visit for visit in self._tracker.present() if moment - visit.span.end <= _held(visit))
-        return Seen(things, self._whole.vector, fresh, self._whole.detections)
+        return Seen(things, self._whole.vector, fresh, self._whole.detections, self._faces.present())
 
     def _look_closer(self, pixels: Pixels, tiles: Grey, moment: Moment) -> Box | None:
         doubts = [visit.last for visit in self._tracker.present() if is_doubtful(visit)]

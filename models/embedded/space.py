@@ -5,7 +5,7 @@ slice's scale; a query divides by the same scale, so the inner product of a quer
 mean of how well the query's clauses are met. The scales keep a frame's norm within 1.
 
     slice        size  meaning of a component
-    things        170  each kind of thing that has a name: that it is there, and how many
+    things        172  each kind of thing that has a name: that it is there, and how many
     doings        144  row of kinds x action: "a car is moving left", "a person enters"
     dress         132  row of kinds x colour: "a red car"
     sight         128  the whole picture in the space of nano's text tower, for words without a kind
@@ -44,6 +44,7 @@ SCENE: Final = (
     "motion judged", "text judged", "text", "speech", "dark", "bright", "cut", "camera moves",
     "one", "two", "three", "many", "left", "centre", "right", "top", "bottom", "large", "small",
     *(f"picture {colour}" for colour in COLOURS), "things judged",
+    "faces judged",
 )  # fmt: skip
 DOINGS: Final = ACTIONS[1:]
 """What a thing with a name does; that it is there has a slot of its own."""
@@ -63,8 +64,7 @@ SCENE_FACTS: Final = slice(MOTION.stop, MOTION.stop + _SCENE_SIZE)
 APPEARANCE: Final = slice(SCENE_FACTS.stop, SCENE_FACTS.stop + APPEARANCE_SIZE)
 WORDS: Final = slice(APPEARANCE.stop, APPEARANCE.stop + _WORDS_SIZE)
 DIM: Final = 1024
-"""Two more than the slices need: processors like round numbers."""
-assert WORDS.stop == DIM - 2
+assert WORDS.stop == DIM
 
 CONCEPT_SCALE: Final = 0.1
 APPEARANCE_SCALE: Final = 0.3

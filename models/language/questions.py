@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from ingest.records import Observation
 from models.embedded.clauses import parse
-from models.embedded.kinds import GROUPS
+from models.embedded.kinds import FACE, GROUPS
 from models.embedded.sentences import read
 from models.embedded.space import ACTIONS, COLOURS
 
@@ -59,7 +59,7 @@ class Question:
 
     def about(self, observations: Sequence[Observation]) -> list[Observation]:
         """The things among `observations` that the question is about; without a name for them, those that moved."""
-        things = [one for one in observations if one.kind == "thing"]
+        things = [one for one in observations if one.kind == "thing" or one.label in self.kinds]
         if not self.kinds and not self._rests:
             things = [one for one in things if one.actions != ("stays",)]
         return [one for one in things if self._fits(one)]
@@ -90,6 +90,12 @@ class Question:
         ]
 
 
+def _kinds(text: str) -> tuple[str, ...]:
+    """What is asked about. Of someone who looks at the camera that is the face."""
+    named = tuple(dict.fromkeys(one.kind for one in read(text).mentions if not one.place))
+    return (FACE,) if FACE in named else named
+
+
 def take_apart(text: str) -> Question:
     """What a question asks for, and about what."""
     lowered = text.lower()
@@ -101,7 +107,7 @@ def take_apart(text: str) -> Question:
     return Question(
         aim=aim,
         number=next((number for number, pattern in _NUMBER if re.search(pattern, lowered)), "distinct"),
-        kinds=tuple(dict.fromkeys(one.kind for one in read(text).mentions if not one.place)),
+        kinds=_kinds(text),
         colours=frozenset(words & set(COLOURS)),
         actions=frozenset(words & set(ACTIONS)),
         unknown=tuple(clause.phrase for clause in clauses if not clause.known),

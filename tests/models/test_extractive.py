@@ -178,3 +178,12 @@ def test_several_streams_are_told_apart() -> None:
     told = answer("How many things moved?", seen=(*SEEN, other), searched=((YARD, span(0, 9)), (hall, span(0, 9))))
     assert "on hall" in told
     assert "on yard" in told
+
+
+def test_faces_are_told_when_they_are_asked_about_and_not_as_things() -> None:
+    face = Observation(YARD, 0, "f", "scene", "face", span(5, 8), 0.95, text="face")
+    seen = (thing("p", span(4, 9), "blue", "moves left", label="person"), face)
+    assert "1 face" in answer("How many faces were there?", seen=seen)
+    assert answer("Did anyone look at the camera?", seen=seen, hits=(span(5, 8),)).startswith("Yes: 00:00:05–00:00:08")
+    assert "face" not in answer("What happened?", seen=seen)
+    assert "no face" in answer("Did anyone look at the camera?", seen=seen[:1])

@@ -54,7 +54,7 @@ def test_profiles_name_models_that_exist() -> None:
         assert profile.transcriber is None or profile.transcriber in registry._TRANSCRIBERS
         assert profile.system in registry._SYSTEMS
     embedded = registry.profile("embedded")
-    assert registry.encoder(embedded.encoder).id.startswith("embedded-2/nano-")
+    assert registry.encoder(embedded.encoder).id.startswith("embedded-3/nano-")
     assert registry.system(embedded.system).id == "extractive"
 
 

@@ -58,7 +58,7 @@ def test_understood(sentence: str, understood: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     ("sentence", "unknown"),
     [
-        ("snow", ("snow",)), ("a face", ("face",)), ("a lighthouse", ("lighthouse",)), ("no hand", ("hand",)),
+        ("snow", ("snow",)), ("a lighthouse", ("lighthouse",)), ("no hand", ("hand",)),
         ("a swimming pool", ("swimming", "pool")), ("a red balloon", ("balloon",)), ("a wheel rolls", ("wheel",)),
         ("a wheel is taken away", ("wheel",)), ("a cake beside a candle", ("candle",)),
     ],
