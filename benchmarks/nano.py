@@ -291,7 +291,6 @@ def main() -> None:
     shared = Path(sys.argv[1] if len(sys.argv) > 1 else "../shared")
     teacher = BoxTeacher(shared / "real-models/yolox_nano.onnx") if shared.exists() else None
     speed(nano, teacher)
-    print("\nOpenCV's HOG people detector: not in OpenCV 5, nothing to compare with")
     if teacher is None:
         print(f"no {shared}: nothing else can be measured")
         return
