@@ -2,7 +2,7 @@
 
     python -m benchmarks.month [--days 30] [--folder FOLDER]
 
-One camera for the month and one for a day, fed frame by frame. Beside it every feature is kept in memory as float32
+One camera for the month and one for a day. Beside it every feature is kept in memory as float32
 and scanned. A query asks for what is as near as its ten nearest features in the scope; counted are those that lie in
 the spans that are found. With `--folder` the memory is kept there, and used again by the next run.
 """
@@ -20,12 +20,17 @@ import numpy as np
 from benchmarks.recall import footage, near
 from ingest.clock import FakeClock
 from ingest.ledger import Ledger
-from ingest.records import Feature, Moment, Query, Scope, Span, StreamId, seconds
+from ingest.records import Moment, Query, Scope, Span, StreamId
+from memory.chapter_files import ChapterFiles
+from memory.chapters import Sealer
 from memory.memory import Memory, MemoryOptions
-from memory.store.rows import StreamRow
+from memory.store import no_probe
+from memory.store.rows import ChapterRow, StreamRow
+from memory.tables import FineLog
 
 DIM = 256
 DAY = 86_400
+CHAPTER_S = 180
 START = 1_700_000_000 // DAY * DAY
 MONTH, SINGLE = StreamId("month"), StreamId("day")
 SLOPE = 200.0
@@ -40,13 +45,17 @@ def opened(folder: Path) -> Memory:
 
 
 def remember(memory: Memory, stream: StreamId, vectors: np.ndarray) -> None:
+    """Chapters of three minutes, as sealing makes them."""
     memory.store.streams.add(StreamRow(stream, stream, "live", "", "", "live", "", Moment(START * 1_000_000)))
-    for at in range(0, len(vectors), 720):
-        batch = []
-        for number in range(at, min(at + 720, len(vectors))):
-            moment = Moment((START + number) * 1_000_000)
-            batch.append(Feature(stream, 0, seconds(number), Span(moment, moment), vectors[number], "frame"))
-        memory.remember.handle(batch)
+    sealer = Sealer(memory.store, ChapterFiles(memory.folder / "chapters", no_probe), 64)
+    for at in range(0, len(vectors), CHAPTER_S):
+        some = vectors[at : at + CHAPTER_S]
+        pts = (at + np.arange(len(some), dtype=np.int64)) * 1_000_000
+        starts, none = pts + START * 1_000_000, np.zeros(len(some), np.int64)
+        log = FineLog(some, starts, starts + 1_000_000, none, pts, none.astype(np.bool_), (b"",) * len(some))
+        row, slots = sealer.written(ChapterRow(f"{stream}/0/{pts[0]}/frame", stream, "chapter", log.span, 0, 0), log)
+        with memory.store.database.write() as connection:
+            memory.store.chapters.save(connection, row, slots)
 
 
 def during(first: int, last: int) -> Span:
@@ -67,7 +76,7 @@ def measured(memory: Memory, films: dict[StreamId, np.ndarray], scope: Scope, qu
         scanning.append(time.perf_counter() - start)
         start = time.perf_counter()
         query = Query("", vector, slope=SLOPE, offset=-SLOPE * float(least - ROUNDING))
-        hits = memory.recall.find(query, scope, threshold=0.5, limit=200)
+        hits = memory.recall.find(query, scope, threshold=0.5, limit=20)
         ours.append(time.perf_counter() - start)
         truth = [(s, Moment((START + a + int(at)) * 1_000_000)) for s, (a, _) in spans.items()
                  for at in np.flatnonzero(scores[s] >= least)]  # fmt: skip
@@ -94,7 +103,11 @@ def main() -> None:
             for stream, film in films.items():
                 remember(memory, stream, film)
             took = time.perf_counter() - start
-            print(f"{len(everything)} features remembered in {took:.0f} s ({len(everything) / took:.0f}/s)")
+            print(f"{len(everything)} features sealed in {took:.0f} s ({len(everything) / took:.0f}/s)")
+            memory.close()
+            start = time.perf_counter()
+            memory = opened(folder)
+            print(f"the index, of which there was none: made in {time.perf_counter() - start:.0f} s")
         memory.close()
         start = time.perf_counter()
         memory = opened(folder)

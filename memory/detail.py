@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -55,22 +54,12 @@ class Detail:
     def thumbnail(self, stream: StreamId, moment: Moment) -> Picture | None:
         """The remembered picture closest to `moment`."""
         candidates = [self._features.nearest(stream, moment)]
-        rows = self._chapters.all(Scope((stream,)), levels=("chapter", "hour", "day"))
-        for row in _around([row for row in rows if row.thumbnail_bytes], moment):
+        for row in self._chapters.pictured(stream, moment):
             log = self.sealed(row)
             if log is not None:
                 candidates.append(_nearest(log, moment))
         found = [picture for picture in candidates if picture is not None]
         return min(found, key=lambda picture: abs(picture.moment - moment), default=None)
-
-
-def _around(rows: Sequence[ChapterRow], moment: Moment) -> list[ChapterRow]:
-    """The three chapters closest to `moment`."""
-
-    def distance(row: ChapterRow) -> int:
-        return max(row.span.start - moment, moment - row.span.end, 0)
-
-    return sorted(rows, key=distance)[:3]
 
 
 def _nearest(log: FineLog, moment: Moment) -> Picture | None:

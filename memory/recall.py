@@ -34,8 +34,8 @@ _SCAN_ALL = 128
 """With at most this many chapters in scope, all of them are scanned finely."""
 _BEST = 48
 """Otherwise the chapters of this many best slots are, and their neighbours."""
-_SLOTS = 2048
-"""Slots asked of the index to find those chapters."""
+_SLOTS = (256, 2048)
+"""Slots asked of the index to find those chapters: many only where few lie in too few chapters."""
 _PICTURES = 4
 _OBSERVATIONS = 1000
 _EXHIBIT_OBSERVATIONS = 20
@@ -114,9 +114,11 @@ class Recall:
         neighbours."""
         rows = self._store.chapters.all(scope, most=_SCAN_ALL + 1)
         if len(rows) > _SCAN_ALL:
-            owners = dict.fromkeys(match.owner for match in self._index.search(query.vector, scope, _SLOTS))
-            best = [chapter_of(owner) for owner in islice(owners, max(_BEST, 2 * limit))]
-            rows = self._store.chapters.around(best)
+            wanted, owners = max(_BEST, 2 * limit), dict[str, None]()
+            for slots in _SLOTS:
+                if len(owners) < wanted:
+                    owners = dict.fromkeys(match.owner for match in self._index.search(query.vector, scope, slots))
+            rows = self._store.chapters.around([chapter_of(owner) for owner in islice(owners, wanted)])
         by_stream: dict[StreamId, list[ChapterRow]] = defaultdict(list)
         for row in rows:
             by_stream[row.stream].append(row)

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, select, update
 
-from ingest.records import Scope, Span, StreamId
+from ingest.records import Moment, Scope, Span, StreamId
 from memory.store import schema
 from memory.store.database import Database
 from memory.store.rows import ChapterRow, Level
@@ -76,6 +76,15 @@ class Chapters:
         with self._database.read() as connection:
             row = connection.execute(select(*_BRIEF).where(_table.c.id == chapter)).one_or_none()
         return None if row is None else ChapterRow.of(row)
+
+    def pictured(self, stream: StreamId, moment: Moment) -> list[ChapterRow]:
+        """The three closest to `moment` that have pictures."""
+        mine = select(*_BRIEF).where(_table.c.stream == stream, _table.c.thumbnail_bytes > 0).limit(3)
+        begun = mine.where(_table.c.start <= moment).order_by(_table.c.start.desc())
+        later = mine.where(_table.c.start > moment).order_by(_table.c.start)
+        with self._database.read() as connection:
+            rows = [ChapterRow.of(row) for wanted in (begun, later) for row in connection.execute(wanted)]
+        return sorted(rows, key=lambda row: max(row.span.start - moment, moment - row.span.end, 0))[:3]
 
     def oldest(self, stream: StreamId, levels: Collection[Level]) -> list[ChapterRow]:
         """Those of some levels whose files are still there, oldest first."""
