@@ -1,6 +1,6 @@
 """What bounded memory costs: recall of short known moments against age and budget, beside simple baselines.
 
-    python -m benchmarks.forgetting [--days 4] [--plots docs] [--product]
+    python -m benchmarks.forgetting [--days 4] [--takes 3] [--plots docs] [--product]
 
 Short moments that occur once are planted at known times in three films:
 
@@ -30,6 +30,7 @@ from ingest.records import Feature, Moment, Span, StreamId, seconds
 from memory.bank import JointBank
 from memory.condense import EXACT, condensed, policy_for, shares
 from memory.memory import Memory, MemoryOptions
+from memory.shedding import PASS
 from memory.store.rows import StreamRow
 from memory.tables import SlotTable
 
@@ -129,7 +130,7 @@ def ours(frames: np.ndarray, budget: int, *, exact: bool = False) -> Kept:
     days = [SlotTable.joined(hours[at : at + 24]) for at in range(0, len(hours), 24)]
     while (excess := sum(map(len, days)) - budget) > 0:
         policy = EXACT if exact else policy_for(days, budget)
-        gives = shares([policy.losses(day) for day in days], min(excess, max(1, sum(map(len, days)) // 8)))
+        gives = shares([policy.losses(day) for day in days], min(excess, max(1, sum(map(len, days)) // PASS)))
         days = [condensed(day, len(day) - give, policy) for day, give in zip(days, gives, strict=True)]
     whole = SlotTable.joined(days)
     return Kept(whole.vectors, whole.starts, whole.ends)
@@ -196,16 +197,16 @@ def recalled(kept: Kept, at: np.ndarray, queries: np.ndarray) -> np.ndarray:
     return (covers & close).any(axis=1)
 
 
-def measured(film: Film, days: int, moments: int) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-    """Recall of every memory by budget, and at a budget of two in a hundred by age."""
-    frames, at, queries = shot(film, days, moments, np.random.default_rng(1))
-    age = days - at * STEP / DAY
+def measured(film: Film, days: int, moments: int, takes: int) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Recall of every memory by budget, and at a budget of two in a hundred by age, over several takes of a film."""
+    shots = [shot(film, days, moments, np.random.default_rng(1 + take)) for take in range(takes)]
+    age = np.concatenate([days - at * STEP / DAY for _, at, _ in shots])
     by_budget: dict[str, list[float]] = {}
     by_age: dict[str, list[float]] = {}
     for name, memory in MEMORIES.items():
         by_budget[name] = []
         for share in BUDGETS:
-            found = recalled(memory(frames, int(len(frames) * share)), at, queries)
+            found = np.concatenate([recalled(memory(f, int(len(f) * share)), at, queries) for f, at, queries in shots])
             by_budget[name].append(float(found.mean()))
             if share == 0.02:
                 by_age[name] = [float(found[(age >= a) & (age < b)].mean()) for a, b in ages(days)]
@@ -250,6 +251,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--days", type=int, default=4)
     parser.add_argument("--moments", type=int, default=100)
+    parser.add_argument("--takes", type=int, default=3, help="films of each kind, with other scenes and moments")
     parser.add_argument("--plots", type=Path, help="the folder for forgetting-budget.svg and forgetting-age.svg")
     parser.add_argument("--product", action="store_true", help="ours is the whole product, with database and files")
     options = parser.parse_args()
@@ -259,9 +261,10 @@ def main() -> None:
     spans = [f"{a:g}–{b:g} d" for a, b in ages(options.days)]
     by_budget: dict[str, Mapping[str, list[float]]] = {}
     by_age: dict[str, Mapping[str, list[float]]] = {}
-    print(f"{options.days} days, a vector every {STEP} s, {options.moments} moments of {2 * STEP} s")
+    print(f"{options.days} days, a vector every {STEP} s")
+    print(f"{options.takes} takes of every film, each with {options.moments} moments of {2 * STEP} s")
     for name, film in FILMS.items():
-        by_budget[name], by_age[name] = measured(film, options.days, options.moments)
+        by_budget[name], by_age[name] = measured(film, options.days, options.moments, options.takes)
         table(f"{name}: recall by the part of the vectors that is kept", budgets, by_budget[name])
         table(f"{name}: recall by age at 2 %", spans, by_age[name])
     if options.plots:

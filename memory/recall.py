@@ -136,14 +136,14 @@ class Recall:
         frames, sounds = log.where(~log.sounds), log.where(log.sounds)
         hits = []
         for part, track in ((frames, self._track(stream, frames)), (sounds, _apart(sounds))):
-            scores = query.probability(part.vectors @ query.vector)
+            scores = query.probability(np.vecdot(part.vectors, query.vector))
             hits += [Hit(stream, *match) for match in matches(track, scores, threshold)]
         return hits + list(self._slot_hits(coarse, query, threshold))
 
     def _slot_hits(self, rows: list[ChapterRow], query: Query, threshold: float) -> Iterable[Hit]:
         """Where detail is gone, slots answer, as exactly as their spans are."""
         for row, slots in self._store.chapters.slots([row.id for row in rows]):
-            scores = query.probability(slots.vectors @ query.vector)
+            scores = query.probability(np.vecdot(slots.vectors, query.vector))
             broken = np.append(slots.ends[:-1] != slots.starts[1:], True)
             track = Track(slots.starts, slots.ends, broken | slots.sounds, 0)
             for span, score, _ in matches(track, scores, threshold):

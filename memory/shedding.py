@@ -25,7 +25,7 @@ from memory.tables import SlotTable
 
 LEAST: Final[Mapping[Level, int]] = {"chapter": 1, "hour": 2, "day": 8}
 """None is summarised by fewer slots."""
-_PASS: Final = 8
+PASS: Final = 32
 """No pass over a memory merges more than one slot in so many: then all are weighed anew."""
 TEXT_ROW: Final = 100
 """Bytes of an observation beside its words."""
@@ -101,7 +101,7 @@ class Shedding:
         freed, each = 0, self._store.chapters.bytes_of_slot
         while freed < excess:
             total = sum(row.slots for row in rows)
-            fewer = min(-((freed - excess) // each), max(1, total // _PASS))
+            fewer = min(-((freed - excess) // each), max(1, total // PASS))
             changed = self._thinned(rows, fewer)
             gone = total - sum(row.slots for row in changed)
             if not gone:
