@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -221,6 +222,45 @@ def test_recordings_left_by_a_killed_process_are_rescued(
     with av.open(segment.path) as container:
         assert sum(1 for _ in container.decode(video=0)) * 40_000 == pytest.approx(segment.span.duration, abs=100_000)
     again.wait(lambda: list(copy.glob("*.part")) == [])
+
+
+def pictures_in(path: Path) -> int:
+    """Decoded by av and, where there is one, by ffprobe, which must not complain."""
+    with av.open(str(path)) as container:
+        found = sum(1 for _ in container.decode(video=0))
+    if shutil.which("ffprobe"):
+        said = subprocess.run(
+            ["ffprobe", "-v", "error", "-count_frames", "-select_streams", "v", "-show_entries",
+             "stream=nb_read_frames", "-of", "csv=p=0", "-f", "mp4", str(path)],
+            capture_output=True, text=True, timeout=60, check=True,
+        )  # fmt: skip
+        assert said.stderr == ""
+        assert int(said.stdout.split(",")[0]) >= found
+    return found
+
+
+def test_a_recording_plays_while_it_is_written_and_a_kill_costs_the_open_fragment(
+    rtsp: Callable[..., RtspServer], harvest: Callable[..., Harvest], tmp_path: Path
+) -> None:
+    """The camera's key frames are a second apart, and so are fragments."""
+    server, made, folder = rtsp(), harvest(QUICK), tmp_path / "recorded"
+    made.fleet.start(CapturePlan(STREAM, parse(server.url()), sampling=SAMPLED, recording=Recording(folder, 60.0)))
+    made.wait(lambda: len(made.of(Frame)) >= 16)
+    (part,) = folder.glob("*.part")
+    played = pictures_in(part)
+    assert played >= 50
+    made.wait(lambda: part.stat().st_size and pictures_in(part) > played, 40)
+    (child,) = decoders()
+    newest = made.of(Frame)[-1].moment
+    os.kill(child, signal.SIGKILL)
+    made.wait(lambda: made.of(Segment))
+    segment = made.of(Segment)[0]
+    assert segment.span.end > newest - seconds(1.1), "at most the open fragment is lost"
+    whole = moments_of(segment)
+    apart = [after - before for before, after in itertools.pairwise(whole)]
+    assert max(apart) < seconds(0.5), "nothing is missing within it"
+    assert segment.span.duration == pytest.approx(whole[-1] + 40_000 - whole[0], abs=100_000)
+    made.wait(lambda: made.of(Frame)[-1].epoch > segment.epoch)
 
 
 def test_where_nothing_can_be_written_the_camera_is_still_seen(
