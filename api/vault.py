@@ -38,12 +38,13 @@ class Vault:
             return ""
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-        key, nonce = self._opened(), secrets.token_bytes(_NONCE)
+        key, nonce = self._held(make=True), secrets.token_bytes(_NONCE)
         sealed = nonce + AESGCM(key).encrypt(nonce, text.encode(), stream.encode())
         return f"{_VERSION}:{_name(key)}:{base64.b64encode(sealed).decode()}"
 
     def open(self, sealed: str, stream: str) -> str:
-        """Raises `CredentialsLost` when it was sealed with another key, for another stream, or was damaged."""
+        """Raises `CredentialsLost` when it was sealed with another key, for another stream, or was damaged, and when
+        there is no key: none is made that could open nothing."""
         if not sealed:
             return ""
         from cryptography.exceptions import InvalidTag
@@ -51,7 +52,7 @@ class Vault:
 
         version, _, rest = sealed.partition(":")
         name, _, body = rest.partition(":")
-        key = self._opened()
+        key = self._held(make=False)
         if version != _VERSION or name != _name(key):
             raise _lost(f"they were sealed with another key ({name[:8]}, not {_name(key)})")
         try:
@@ -61,8 +62,10 @@ class Vault:
         except (InvalidTag, ValueError) as error:
             raise _lost("they are damaged") from error
 
-    def _opened(self) -> bytes:
+    def _held(self, *, make: bool) -> bytes:
         if self._key is None:
+            if not make and not self._file.exists():
+                raise _lost(f"the key they were sealed with is gone ({self._file})")
             try:
                 self._key = _decoded(self._read())
             except (OSError, UnicodeDecodeError) as error:

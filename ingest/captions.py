@@ -1,10 +1,19 @@
-"""Subtitle tracks of a file as timed text: SubRip, ASS, WebVTT, MOV text. Read as they are, marked as what they are."""
+"""Subtitles of a file as timed text: its tracks (SubRip, ASS, WebVTT, MOV text) and the files beside it (.srt, .vtt).
+
+They are read as they are and marked as what they are.
+"""
 
 from __future__ import annotations
 
+import io
+import os
 import re
+import stat
 from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ingest.records import MICROSECONDS, Moment, Span, StreamId, Utterance
@@ -15,6 +24,10 @@ if TYPE_CHECKING:
     from av.subtitles.stream import SubtitleStream
 
 KINDS: Final = ("subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text")
+_FORMATS: Final = {".srt": "srt", ".vtt": "webvtt"}
+_BESIDE: Final = re.compile(r"(?:\.(?P<language>[a-z]{2,3}(?:-[A-Za-z]{2,4})?))?(?:\.(?:forced|sdh|cc))?")
+_MOST_NEIGHBOURS: Final = 10_000
+_LARGEST: Final = 8 << 20
 _MOST_TRACKS: Final = 8
 _MOST_WAITING: Final = 1000
 _LONGEST: Final = 2000
@@ -40,26 +53,64 @@ def tracks(container: InputContainer) -> list[SubtitleStream]:
     return [track for track in found if track.codec_context.name in KINDS][:_MOST_TRACKS]
 
 
+def beside(film: Path) -> list[Caption]:
+    """What the subtitle files beside `film` say ("film.srt", "film.de.vtt"), in order, from its beginning on."""
+    found: list[Caption] = []
+    with suppress(OSError):
+        names = sorted(path for path in film.parent.iterdir() if path.suffix.lower() in _FORMATS)
+        for path in names[:_MOST_NEIGHBOURS]:
+            named = _BESIDE.fullmatch(path.stem.removeprefix(film.stem)) if path.stem.startswith(film.stem) else None
+            if named is not None:
+                found += _written(path, named["language"] or "und")
+    return sorted(set(found), key=lambda one: (one.start, one.end, one.text))
+
+
+def _written(path: Path, language: str) -> Iterator[Caption]:
+    """Of a broken file what can be read. A link is not followed: it may lead out of what may be read."""
+    import av
+    import av.error
+
+    with suppress(OSError, av.error.FFmpegError, UnicodeDecodeError):
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return
+            text = _decoded(file.read(_LARGEST))
+        with av.open(io.BytesIO(text.encode()), format=_FORMATS[path.suffix.lower()]) as container:
+            for packet in container.demux():
+                if packet.pts is not None and packet.time_base is not None and packet.size:
+                    yield from _said(packet, round(packet.pts * packet.time_base * MICROSECONDS), language)
+
+
+def _decoded(data: bytes) -> str:
+    """Files of this kind do not say how they are written."""
+    for encoding in ("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", "cp1252"):
+        with suppress(UnicodeDecodeError):
+            return data.decode(encoding)
+    return data.decode("utf-8", "replace")
+
+
 class Captions:
     """Captions that were read and wait for the sound that they go with."""
 
-    def __init__(self) -> None:
+    def __init__(self, beside: Sequence[Caption] = ()) -> None:
+        """`beside`: what files beside the film say, in order."""
         self._waiting: deque[Caption] = deque(maxlen=_MOST_WAITING)
+        self._beside = deque(beside)
 
     def add(self, packet: Packet, pts: int) -> None:
         """Take in what a packet says from `pts` (microseconds) on."""
-        length = round(packet.duration * packet.time_base * MICROSECONDS) if packet.duration and packet.time_base else 0
-        language = packet.stream.language or "und"
-        for text in filter(None, (_plain(event) for event in _events(packet))):
-            caption = Caption(pts, pts + (length or _SHOWN), text, language)
+        for caption in _said(packet, pts, packet.stream.language or "und"):
             if caption not in self._waiting:  # some files carry the same track twice
                 self._waiting.append(caption)
 
     def take(self, stream: StreamId, epoch: int, offset: int, until: int | None = None) -> tuple[Utterance, ...]:
         """Those that begin before `until`, all if None, in order of time; `offset` is moment minus pts."""
-        due = sorted((one for one in self._waiting if until is None or one.start < until), key=lambda one: one.start)
+        due = [one for one in self._waiting if until is None or one.start < until]
         for one in due:
             self._waiting.remove(one)
+        while self._beside and (until is None or self._beside[0].start < until):
+            due.append(self._beside.popleft())
+        due.sort(key=lambda one: one.start)
         return tuple(
             Utterance(
                 stream, epoch, one.start, Span(Moment(one.start + offset), Moment(one.end + offset)), one.text, 1.0,
@@ -67,6 +118,12 @@ class Captions:
             )
             for one in due
         )  # fmt: skip
+
+
+def _said(packet: Packet, pts: int, language: str) -> Iterator[Caption]:
+    length = round(packet.duration * packet.time_base * MICROSECONDS) if packet.duration and packet.time_base else 0
+    for text in filter(None, (_plain(event) for event in _events(packet))):
+        yield Caption(pts, pts + (length or _SHOWN), text, language)
 
 
 def _events(packet: Packet) -> list[str]:

@@ -13,6 +13,7 @@ import socket
 import ssl
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
@@ -71,39 +72,36 @@ class Guard:
 
     def path(self, path: Path | str) -> Path:
         """The real path of a regular file inside a root. Raises `SourceRefused`, `NotFound`, `Invalid`."""
-        try:
-            real = Path(path).expanduser().resolve()
-            inside = any(real.is_relative_to(root) for root in self._roots)
-            mode = real.stat().st_mode if inside else 0
-        except FileNotFoundError as error:
-            raise NotFound(f"There is no file {path}.", advice="Check the path.") from error
-        except (OSError, ValueError, RuntimeError) as error:
-            raise Invalid(f"{str(path)[:200]!r} is not a usable path.", advice="Check the path.") from error
-        if not inside:
-            raise SourceRefused(
-                f"{path} is outside the folders that may be read.",
-                advice="Move the file into one of them, or add its folder to the configured roots.",
-            )
+        real, mode = self._inside(path)
+        if not mode:
+            raise NotFound(f"There is no file {path}.", advice="Check the path.")
         if not stat.S_ISREG(mode):
             raise SourceRefused(f"{path} is not an ordinary file.", advice="Give the path of a video file.")
         return real
 
     def folder(self, path: Path | str) -> Path:
         """The real path of a folder inside a root. Raises `SourceRefused`, `NotFound`, `Invalid`."""
+        real, mode = self._inside(path)
+        if not stat.S_ISDIR(mode):
+            raise NotFound(f"There is no folder {path}.", advice="Check the path, and that its disk is there.")
+        return real
+
+    def _inside(self, path: Path | str) -> tuple[Path, int]:
+        """What `path` really leads to inside a root, and its mode; 0 when nothing is there."""
         try:
-            real = Path(path).resolve()
+            real = Path(path).expanduser().resolve()
             inside = any(real.is_relative_to(root) for root in self._roots)
-            there = inside and real.is_dir()
+            mode = 0
+            with suppress(FileNotFoundError):
+                mode = real.stat().st_mode if inside else 0
         except (OSError, ValueError, RuntimeError) as error:
             raise Invalid(f"{str(path)[:200]!r} is not a usable path.", advice="Check the path.") from error
         if not inside:
             raise SourceRefused(
                 f"{path} is outside the folders that may be read.",
-                advice="Watch a folder inside them, or add it to the configured roots.",
+                advice="Move it into one of them, or add its folder to the configured roots.",
             )
-        if not there:
-            raise NotFound(f"There is no folder {path}.", advice="Check the path, and that its disk is there.")
-        return real
+        return real, mode
 
     def open(self, path: Path | str) -> BinaryIO:
         """Open a file that `path` allows, without following a link that was put there since."""

@@ -6,16 +6,17 @@ import select
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from ingest import pictures
 from ingest.audio import SoundCutter
-from ingest.captions import Captions
+from ingest.captions import Caption, Captions, beside
 from ingest.captions import tracks as captions_of
 from ingest.clock import SystemClock
 from ingest.errors import BrokenVideo
@@ -77,18 +78,23 @@ def job(details: Mapping[str, Any], limits: Limits, emit: Emit) -> dict[str, Any
     """Read the source to its end. Says `open`, then records and `beat`s; ends with how it ended."""
     with open_source(details["source"], limits) as opened:
         task = Task(**{**details["task"], "sampling": Sampling(**details["task"]["sampling"])})
-        reader = Reader(opened, task, emit, Sight(limits) if task.live else None)
+        source = details["source"]
+        film = Path(source["location"]).resolve() if source["scheme"] == "file" else None
+        reader = Reader(opened, task, emit, Sight(limits) if task.live else None, film)
         return reader.run()
 
 
 class Reader:
     """Packets in; frames, sounds, segments, looks and beats out."""
 
-    def __init__(self, opened: Opened, task: Task, emit: Emit, sight: Sight | None = None) -> None:
-        self._opened, self._task, self._emit, self._sight = opened, task, emit, sight
+    def __init__(
+        self, opened: Opened, task: Task, emit: Emit, sight: Sight | None = None, film: Path | None = None
+    ) -> None:
+        """`film`: the file that is read, if it is one: there may be subtitles beside it."""
+        self._opened, self._task, self._emit, self._sight, self._film = opened, task, emit, sight, film
         self._clock = SystemClock()
         self._stream = StreamId(task.stream)
-        self._captions = Captions()
+        self._captions = Captions(self._beside())
         self._written = captions_of(opened.container) if task.audio and not task.live else []
         self._packets = self._demuxed()
         self._line = self._first_line()
@@ -346,6 +352,8 @@ class Reader:
         if now - self._beat_at >= _BEAT_S:
             self._beat_at = now
             self._emit(("beat", stamp.epoch, stamp.pts, stamp.moment))
+            if self._opened.audio is None:
+                self._emit_captions(stamp.pts)
             self._tell_frugal()
 
     def _tell_frugal(self) -> None:
@@ -406,13 +414,20 @@ class Reader:
         with suppress(av.error.FFmpegError, UnicodeDecodeError):  # subtitles that are broken are none
             self._captions.add(packet, pts)
         if self._opened.audio is None:
-            self._emit_captions()
+            self._emit_captions(pts + 1)
 
-    def _emit_captions(self) -> None:
+    def _beside(self) -> list[Caption]:
+        """What the subtitle files beside a file say, on its own clock."""
+        if self._film is None or not self._task.audio or self._task.live:
+            return []
+        first = self._opened.container.start_time or 0
+        return [replace(one, start=one.start + first, end=one.end + first) for one in beside(self._film)]
+
+    def _emit_captions(self, until: int | None = None) -> None:
         """Those that no sound goes with, each in a sound without samples."""
         if self._line.offset is None:
             return
-        for one in self._take_captions(self._line.offset):
+        for one in self._take_captions(self._line.offset, until):
             nothing = np.zeros(0, np.float32)
             self._emit(Sound(self._stream, one.epoch, one.pts + 1, Moment(one.span.start + 1), nothing, (one,)))
 

@@ -67,7 +67,7 @@ class FolderSupervisor(FileSupervisor):
         for path in ready:
             self._take(path)
         refused = f" {len(self._refused)} could not be read." if self._refused else ""
-        self._say("live", f"{len(self._taken)} files were read; waiting for more.{refused}")
+        self._say("live", f"Files read: {len(self._taken)}; waiting for more.{refused}")
 
     def _ready(self, paths: list[Path]) -> list[Path]:
         """Those that are new and no longer written, in the order in which they were finished."""

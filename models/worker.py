@@ -153,7 +153,7 @@ def _check(model: Any, kind: str) -> str:
     if kind == "transcriber":
         noise = np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE).astype(np.float32)
         heard = model.transcribe([Sound(_CHECK, 0, 0, Moment(0), noise)])
-        return f"{len(heard)} utterances in a second of noise"
+        return f"Heard in a second of noise: {len(heard) or 'nothing'}"
     picture = np.random.default_rng(0).integers(0, 255, (64, 96, 3), dtype=np.uint8)
     if kind == "system":
         return _check_system(model, picture)

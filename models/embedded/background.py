@@ -41,7 +41,6 @@ class Background:
         self._options = options
         self._mean: Image | None = None
         self._deviation: Plane | None = None
-        self._texture: Plane | None = None
         self._gain = np.ones(3, dtype=np.float32)
         self._age_s = 0.0
 
@@ -66,7 +65,6 @@ class Background:
         """Forget everything; `image` is the scene."""
         self._mean = image.copy()
         self._deviation = np.full(image.shape[:2], 3.0, dtype=np.float32)
-        self._texture = None
         self._gain = np.ones(3, dtype=np.float32)
         self._age_s = 0.0
 

@@ -44,6 +44,15 @@ def test_what_is_sealed_is_opened_by_its_key_for_its_stream_alone(tmp_path: Path
         assert caught.value.advice
 
 
+def test_opening_makes_no_key(tmp_path: Path) -> None:
+    """A new one could open nothing, and would hide that the old one is gone."""
+    sealed = Vault(tmp_path / "key").seal("secret", "door")
+    (tmp_path / "key").unlink()
+    with pytest.raises(CredentialsLost, match="is gone"):
+        Vault(tmp_path / "key").open(sealed, "door")
+    assert not (tmp_path / "key").exists()
+
+
 def test_nothing_sealed_needs_no_key(tmp_path: Path) -> None:
     vault = Vault(tmp_path / "key")
     assert (vault.seal("", "door"), vault.open("", "door")) == ("", "")

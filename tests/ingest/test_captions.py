@@ -10,6 +10,7 @@ from shutil import which
 import pytest
 
 from ingest.capture import CapturePlan
+from ingest.limits import Limits
 from ingest.records import MICROSECONDS, Mark, Moment, Sound, Utterance
 from ingest.sources import parse
 from models.fake import FakeEncoder, FakeTranscriber
@@ -69,6 +70,65 @@ def test_subtitles_are_read_as_they_are(
     for record in made.of(Sound):
         for one in record.captions:
             assert one.pts < record.pts + max(1, record.span.duration)
+
+
+VTT = "WEBVTT\n\n" + WRITTEN.replace(",000", ".000").replace(",500", ".500")
+
+
+@pytest.mark.parametrize("sound", ["aac", ""], ids=["with sound", "silent"])
+@pytest.mark.parametrize(
+    ("name", "written", "language"),
+    [
+        ("film.srt", WRITTEN.encode(), "und"),
+        ("film.de.srt", WRITTEN.encode("utf-8-sig"), "de"),
+        ("film.pt-BR.forced.vtt", VTT.encode(), "pt-BR"),
+        ("film.en.SRT", WRITTEN.encode("utf-16"), "en"),
+    ],
+)
+def test_files_beside_a_film_are_read_as_its_tracks_are(
+    name: str, written: bytes, language: str, sound: str, harvest: Callable[..., Harvest], tmp_path: Path
+) -> None:
+    path = make(tmp_path / "film.mp4", Clip(seconds=14, sound=sound))
+    (tmp_path / name).write_bytes(written)
+    (tmp_path / "film2.srt").write_text(WRITTEN.replace("Help", "Another film's"))
+    (tmp_path / "film.part2.srt").write_text(WRITTEN.replace("Help", "Another film's"))
+    made = harvest()
+    made.finish(CapturePlan(STREAM, parse(str(path)), starts_at=START))
+    found = captions(made)
+    assert [one.text for one in found] == [text for _, _, text in SAID]
+    for one, (start, end, _) in zip(found, SAID, strict=True):
+        assert (one.span.start - START) / MICROSECONDS == pytest.approx(start, abs=0.05)
+        assert (one.span.end - START) / MICROSECONDS == pytest.approx(end, abs=0.05)
+        assert (one.kind, one.language) == ("subtitle", language)
+
+
+def test_a_file_of_a_folder_that_is_watched_has_subtitles_too(harvest: Callable[..., Harvest], tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "film.srt").write_text(WRITTEN)
+    make(tmp_path / "made.mp4", Clip(seconds=14, sound="aac")).rename(folder / "film.mp4")
+    made = harvest(Limits(settle_s=0.1))
+    made.fleet.start(CapturePlan(STREAM, parse(str(folder))))
+    made.wait(lambda: len(captions(made)) == len(SAID))
+    made.halt()
+
+
+def test_subtitles_that_lead_elsewhere_are_broken_or_are_thousands(
+    harvest: Callable[..., Harvest], tmp_path: Path
+) -> None:
+    path = make(tmp_path / "film.mp4", Clip(seconds=14, sound="aac"))
+    (tmp_path / "secret").write_text(WRITTEN.replace("Help me!", "SECRET"))
+    (tmp_path / "film.de.srt").symlink_to(tmp_path / "secret")
+    (tmp_path / "film.fr.srt").write_bytes(bytes(range(256)) * 50)
+    (tmp_path / "film.it.srt").mkdir()
+    stamps = [f"00:00:{at // 1000:02},{at % 1000:03}" for at in range(0, 13_000, 5)]
+    cues = [f"{number}\n{stamp} --> {stamp[:-3]}999\nword{number}\n" for number, stamp in enumerate(stamps)]
+    (tmp_path / "film.en.srt").write_text("\n".join(cues))
+    made = harvest()
+    made.finish(CapturePlan(STREAM, parse(str(path)), starts_at=START))
+    found = captions(made)
+    assert len([one for one in found if one.language == "en"]) == len(cues), "none is lost however many there are"
+    assert not [one for one in found if "SECRET" in one.text or one.language not in ("en", "fr")]
 
 
 def test_a_track_that_is_there_twice_is_read_once(harvest: Callable[..., Harvest], tmp_path: Path) -> None:

@@ -48,9 +48,7 @@ def plan(folder: Path, **more: object) -> CapturePlan:
 
 
 def read(made: Harvest, count: int) -> None:
-    made.wait(
-        lambda: [f"{count} files were read" in change.detail for change in made.of(StateChange)[-1:]] == [True], 30
-    )
+    made.wait(lambda: [f"Files read: {count};" in change.detail for change in made.of(StateChange)[-1:]] == [True], 30)
 
 
 def test_files_become_footage_of_one_stream_each_where_it_was_filmed(
@@ -141,7 +139,7 @@ def test_files_that_go_while_they_are_looked_at_and_links_to_nowhere_hold_nothin
     read(made, 1)
     assert len(made.of(Frame)) == pytest.approx(50, abs=2)
     assert "offline" not in made.states()
-    made.wait(lambda: made.of(StateChange)[-1].detail == "1 files were read; waiting for more.")
+    made.wait(lambda: made.of(StateChange)[-1].detail == "Files read: 1; waiting for more.")
 
 
 def test_a_file_from_before_what_is_remembered_stands_behind_it(
