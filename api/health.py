@@ -46,6 +46,7 @@ class Health:
             check("recall", self._recall),
             check("stages", self._stages),
             check("streams", self._streams),
+            check("listening", self._listening),
             check("webhooks", self._webhooks),
             check("disk", self._disk),
             *([check("recordings", self._recordings)] if self._memory.recordings.elsewhere else []),
@@ -95,6 +96,13 @@ class Health:
         """A camera that is blind is told here and no fault of the service: restarting it would not help."""
         blind = [f"{one.name} ({one.state})" for one in self._all() if one.state in BLIND]
         return f"Blind: {', '.join(blind)}." if blind else "None is blind."
+
+    def _listening(self) -> str:
+        """Being behind is told and no fault: what is heard late is found late, and the queue is bounded."""
+        streams = list(self._all())
+        behind = max((one.listening_lag_s or 0.0 for one in streams), default=0.0)
+        lost = sum(sum(one.counters.unheard_s.values()) for one in streams)
+        return f"{behind:.0f} s behind at most." + (f" {lost:.0f} s of sound were lost." if lost else "")
 
     def _webhooks(self) -> str:
         outbox = self._memory.store.outbox.state()

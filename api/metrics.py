@@ -121,10 +121,13 @@ def _states(streams: Iterable[StreamOut]) -> Iterable[Metric]:
     states = GaugeMetricFamily("hindsight_stream_state", "1 for the present state.", labels=["stream", "state"])
     ages = GaugeMetricFamily("hindsight_stream_last_frame_age_seconds", "Age of the newest frame.", labels=["stream"])
     lags = GaugeMetricFamily("hindsight_listening_lag_seconds", "Sound not yet listened to.", labels=["stream"])
+    lost = CounterMetricFamily("hindsight_sound_unheard_seconds", "Sound lost, by reason.", labels=["stream", "reason"])
     for stream in streams:
+        for reason, seconds in stream.counters.unheard_s.items():
+            lost.add_metric([stream.name, reason], seconds)
         states.add_metric([stream.name, stream.state], 1)
         if stream.last_frame_age_s is not None:
             ages.add_metric([stream.name], stream.last_frame_age_s)
         if stream.listening_lag_s is not None:
             lags.add_metric([stream.name], stream.listening_lag_s)
-    return states, ages, lags
+    return states, ages, lags, lost

@@ -99,6 +99,7 @@ class Counters(Model):
     dropped: dict[str, int] = {}
     parked: dict[str, int] = {}
     in_flight: int = 0
+    unheard_s: dict[str, float] = Field({}, description="Seconds of sound that nobody listened to, by reason.")
 
 
 class StreamOut(Model):

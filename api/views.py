@@ -158,6 +158,7 @@ def _counters(row: StreamRow, counts: Counts) -> schemas.Counters:
         dropped={reason: count for reason, count in counts.dropped.items() if reason not in twice},
         parked=dict(counts.parked),
         in_flight=counts.in_flight,
+        unheard_s={reason: lost / MICROSECONDS for reason, lost in counts.unheard.items()},
     )
 
 

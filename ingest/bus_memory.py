@@ -11,7 +11,7 @@ from ingest.bus import Delivery, Policy
 from ingest.clock import Clock, SystemClock
 from ingest.errors import Busy
 from ingest.ledger import Ledger
-from ingest.records import Frame, Record, StreamId
+from ingest.records import Frame, Record, Sound, StreamId
 
 PATIENCE_S: Final = 1.0
 """How long a publisher waits for room before it is told `Busy`, and may look whether it is still wanted."""
@@ -117,10 +117,14 @@ class MemoryBus:
         return any(len(self._queues[topic, group].get(stream, ())) >= self._capacity for group in groups)
 
     def _make_room(self, queue: _Queue, *, account: bool) -> None:
-        """Drop the oldest frame or sound; the first group of a topic keeps the account of frames."""
+        """Drop the oldest frame or sound; the first group of a topic keeps the account."""
         dropped = queue.popleft()
-        if account and self._ledger is not None and isinstance(dropped, Frame):
+        if not account or self._ledger is None:
+            return
+        if isinstance(dropped, Frame):
             self._ledger.dropped(dropped.stream, "overload", epoch=dropped.epoch)
+        elif isinstance(dropped, Sound):
+            self._ledger.unheard(dropped.stream, "overload", dropped.span.duration, epoch=dropped.epoch)
 
     def _take(self, topics: tuple[str, ...], group: str, limit: int) -> list[Delivery]:
         taken: list[Delivery] = []

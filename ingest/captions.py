@@ -12,7 +12,7 @@ import stat
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -53,8 +53,9 @@ def tracks(container: InputContainer) -> list[SubtitleStream]:
     return [track for track in found if track.codec_context.name in KINDS][:_MOST_TRACKS]
 
 
-def beside(film: Path) -> list[Caption]:
-    """What the subtitle files beside `film` say ("film.srt", "film.de.vtt"), in order, from its beginning on."""
+def beside(film: Path, first: int) -> list[Caption]:
+    """What the subtitle files beside `film` say ("film.srt", "film.de.vtt"), in order. Their times count from its
+    beginning, which is `first` (microseconds) on the film's own clock."""
     found: list[Caption] = []
     with suppress(OSError):
         names = sorted(path for path in film.parent.iterdir() if path.suffix.lower() in _FORMATS)
@@ -62,7 +63,8 @@ def beside(film: Path) -> list[Caption]:
             named = _BESIDE.fullmatch(path.stem.removeprefix(film.stem)) if path.stem.startswith(film.stem) else None
             if named is not None:
                 found += _written(path, named["language"] or "und")
-    return sorted(set(found), key=lambda one: (one.start, one.end, one.text))
+    shifted = {replace(one, start=one.start + first, end=one.end + first) for one in found}
+    return sorted(shifted, key=lambda one: (one.start, one.end, one.text))
 
 
 def _written(path: Path, language: str) -> Iterator[Caption]:

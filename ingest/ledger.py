@@ -23,6 +23,8 @@ class Counts:
     stored: int
     dropped: Mapping[str, int]
     parked: Mapping[str, int]
+    unheard: Mapping[str, int] = field(default_factory=dict)
+    """Microseconds of sound that were lost before anyone listened, by reason. No frames."""
 
     @property
     def in_flight(self) -> int:
@@ -36,19 +38,21 @@ class _Account:
     stored: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     parked: Counter[str] = field(default_factory=Counter)
+    unheard: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: _Account | Counts) -> None:
         self.captured += other.captured
         self.stored += other.stored
         self.dropped.update(other.dropped)
         self.parked.update(other.parked)
+        self.unheard.update(other.unheard)
 
     def counts(self) -> Counts:
-        return Counts(self.captured, self.stored, dict(self.dropped), dict(self.parked))
+        return Counts(self.captured, self.stored, dict(self.dropped), dict(self.parked), dict(self.unheard))
 
 
 class Ledger:
-    """Thread-safe. Frames only: sounds and journal entries are not counted."""
+    """Thread-safe. Frames, and what was lost of sound; journal entries are not counted."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -69,6 +73,11 @@ class Ledger:
     def parked(self, stream: StreamId, reason: str, n: int = 1, *, epoch: int = 0) -> None:
         with self._lock:
             self._account(stream, epoch).parked[reason] += n
+
+    def unheard(self, stream: StreamId, reason: str, microseconds: int, *, epoch: int = 0) -> None:
+        """Sound that nobody will listen to."""
+        with self._lock:
+            self._account(stream, epoch).unheard[reason] += microseconds
 
     def counts(self, stream: StreamId) -> Counts:
         """Of all epochs together."""

@@ -6,7 +6,7 @@ import select
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -16,7 +16,7 @@ import numpy as np
 
 from ingest import pictures
 from ingest.audio import SoundCutter
-from ingest.captions import Caption, Captions, beside
+from ingest.captions import Captions, beside
 from ingest.captions import tracks as captions_of
 from ingest.clock import SystemClock
 from ingest.errors import BrokenVideo
@@ -79,7 +79,7 @@ def job(details: Mapping[str, Any], limits: Limits, emit: Emit) -> dict[str, Any
     with open_source(details["source"], limits) as opened:
         task = Task(**{**details["task"], "sampling": Sampling(**details["task"]["sampling"])})
         source = details["source"]
-        film = Path(source["location"]).resolve() if source["scheme"] == "file" else None
+        film = Path(source["location"]).resolve() if source["scheme"] == "file" and task.audio else None
         reader = Reader(opened, task, emit, Sight(limits) if task.live else None, film)
         return reader.run()
 
@@ -91,10 +91,10 @@ class Reader:
         self, opened: Opened, task: Task, emit: Emit, sight: Sight | None = None, film: Path | None = None
     ) -> None:
         """`film`: the file that is read, if it is one: there may be subtitles beside it."""
-        self._opened, self._task, self._emit, self._sight, self._film = opened, task, emit, sight, film
+        self._opened, self._task, self._emit, self._sight = opened, task, emit, sight
         self._clock = SystemClock()
         self._stream = StreamId(task.stream)
-        self._captions = Captions(self._beside())
+        self._captions = Captions(beside(film, opened.container.start_time or 0) if film is not None else ())
         self._written = captions_of(opened.container) if task.audio and not task.live else []
         self._packets = self._demuxed()
         self._line = self._first_line()
@@ -415,13 +415,6 @@ class Reader:
             self._captions.add(packet, pts)
         if self._opened.audio is None:
             self._emit_captions(pts + 1)
-
-    def _beside(self) -> list[Caption]:
-        """What the subtitle files beside a file say, on its own clock."""
-        if self._film is None or not self._task.audio or self._task.live:
-            return []
-        first = self._opened.container.start_time or 0
-        return [replace(one, start=one.start + first, end=one.end + first) for one in beside(self._film)]
 
     def _emit_captions(self, until: int | None = None) -> None:
         """Those that no sound goes with, each in a sound without samples."""

@@ -195,7 +195,8 @@ class Supervisor(ABC):
                 self._reached = Mark(message.epoch, message.pts, message.moment)
                 self._set(last_frame=message.moment)
             case Sound():
-                self._publish(SOUNDS, message, self._policy)
+                if not self._publish(SOUNDS, message, self._policy) and self._policy is not Policy.BLOCK:
+                    self._around.ledger.unheard(message.stream, "stopped", message.span.duration, epoch=message.epoch)
                 self._heard_to = message.last
             case Segment():
                 self._journal(message)

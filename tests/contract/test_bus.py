@@ -12,16 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.bus import FEATURES, FRAMES, JOURNAL, Bus, Policy
+from ingest.bus import FEATURES, FRAMES, JOURNAL, SOUNDS, Bus, Policy
 from ingest.bus_memory import MemoryBus
 from ingest.errors import Busy, Fatal, NotVideo, SourceUnavailable
 from ingest.ledger import Ledger
-from ingest.records import Feature, Frame, Moment, Record, Span, StateChange, StreamId
+from ingest.records import Feature, Frame, Moment, Record, Sound, Span, StateChange, StreamId
 from ingest.stage import drive
 
 CAM, DOOR = StreamId("cam"), StreamId("door")
 PIXELS = np.zeros((2, 2, 3), np.uint8)
-GROUPS = {FRAMES: ("encode",), FEATURES: ("remember", "watch"), JOURNAL: ("remember",)}
+GROUPS = {FRAMES: ("encode",), SOUNDS: ("hear",), FEATURES: ("remember", "watch"), JOURNAL: ("remember",)}
 
 
 def frame(number: int, stream: StreamId = CAM) -> Frame:
@@ -93,6 +93,15 @@ def test_dropping_the_oldest_is_counted(bus: MemoryBus, ledger: Ledger) -> None:
         bus.publish(FRAMES, frame(number), Policy.DROP_OLDEST)
     assert numbers(bus, FRAMES, "encode") == [3, 4, 5, 6]
     assert ledger.counts(CAM).dropped == {"overload": 3}
+
+
+def test_sound_that_makes_room_is_counted_by_its_length(bus: MemoryBus, ledger: Ledger) -> None:
+    """A listener that is too slow has a bounded queue, and what is lost of a live stream's sound is told."""
+    for number in range(7):
+        at = Moment(number * 10_000_000)
+        bus.publish(SOUNDS, Sound(CAM, 0, at, at, np.zeros(160_000, np.float32)), Policy.DROP_OLDEST)
+    assert ledger.counts(CAM).unheard == {"overload": 30_000_000}
+    assert (ledger.counts(CAM).dropped, ledger.counts(CAM).in_flight) == ({}, 0), "frames have an account of their own"
 
 
 def test_a_blocked_publisher_goes_on_when_there_is_room_and_nothing_is_lost(bus: MemoryBus) -> None:
