@@ -3,7 +3,7 @@
 On the CPU small networks in float32 that see as many tokens per picture as the published ones; with --full, or where
 there is a GPU, the published sizes in bfloat16. Evidence is 8 pictures of 640 x 360, an answer 32 tokens.
 
-    python -m benchmarks.systems [--full] [--only ma-lmm ...] [--threads 2] [--times 3]
+    python -m benchmarks.systems [--full] [--device cpu] [--only ma-lmm ...] [--threads 2] [--times 3]
 """
 
 from __future__ import annotations
@@ -290,12 +290,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true", help="published sizes, bfloat16; the default on a GPU")
     parser.add_argument("--only", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="auto: a GPU if there is one")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--times", type=int, default=3)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     torch.manual_seed(0)
-    gpu = torch.cuda.is_available()
+    gpu = given.device == "cuda" or (given.device == "auto" and torch.cuda.is_available())
     full = given.full or gpu
     machine = torch.cuda.get_device_name() if gpu else f"CPU, {given.threads} threads"
     print(f"{machine}; {'published sizes, bfloat16' if full else 'small networks, float32'}\n")

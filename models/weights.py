@@ -146,7 +146,7 @@ def load(module: nn.Module, files: Sequence[Path], keys: KeyMap, place: Place = 
         for official, tensor in part.read(takers, "cpu"):
             kept += takers[official].keep(tensor, place)
     module.load_state_dict(state, strict=False, assign=True)
-    _settle(module, place.device)
+    _settle(module, place)
     return LoadReport(
         files=tuple((part.path.name, _sha256(part.path)) for part in parts),
         tensors=len(plan),
@@ -213,16 +213,18 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_LISTED]) + more
 
 
-def _settle(module: nn.Module, device: str) -> None:
+def _settle(module: nn.Module, place: Place) -> None:
     """Give optional parameters that no file brought their defaults, and move what files never bring."""
     for part in module.modules():
         own = dict([*part.named_parameters(recurse=False), *part.named_buffers(recurse=False)])
         if any(tensor.is_meta for tensor in own.values()):
             loaded = {name: tensor.detach() for name, tensor in own.items() if not tensor.is_meta}
-            part.to_empty(device=device, recurse=False)
+            part.to_empty(device=place.device, recurse=False)
             part.reset_parameters()  # type: ignore[operator]  # the protocol of layers with defaults
             part.load_state_dict(loaded, strict=False, assign=True)
-    module.to(device)
+    for parameter in module.parameters():
+        parameter.data = parameter.data.to(place.device, place.dtype)
+    module.to(place.device)
 
 
 def _sha256(path: Path) -> str:

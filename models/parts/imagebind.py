@@ -117,7 +117,7 @@ class _Convolution(nn.Module):
         self.norm_layer = nn.LayerNorm(tower.width)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        patches: Tensor = self.norm_layer(self.proj(pictures).flatten(2).transpose(1, 2))
+        patches: Tensor = self.norm_layer(self.proj(pictures.to(self.proj.weight)).flatten(2).transpose(1, 2))
         return patches
 
 
@@ -129,7 +129,7 @@ class _VideoConvolution(nn.Module):
         self.proj = nn.Sequential(nn.Identity(), convolution)
 
     def forward(self, videos: Tensor) -> Tensor:
-        patches: Tensor = self.proj(videos).flatten(2).transpose(1, 2)
+        patches: Tensor = self.proj(videos.to(next(self.proj.parameters()))).flatten(2).transpose(1, 2)
         return patches
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from api.profile import Models
 from api.recollecting import RecollectStage, recollecting, with_recollection
@@ -31,8 +32,12 @@ from ingest.records import (
 )
 from memory.memory import Memory, MemoryOptions
 from models.fake import FakeEncoder, FakeRecollector, FakeSystem
+from models.parts.banked_context import Memory as Banks
+from models.parts.recollecting import Watched, packed, unpacked
+from models.systems.ma_lmm import MaLmmSystem
 from tests.api.conftest import add, ask, running, wait_for
 from tests.memory.conftest import DOOR, START, span, stream_row
+from tests.models.test_blip_family import MA_LMM, write_ma_lmm
 
 
 @pytest.fixture
@@ -114,6 +119,35 @@ def test_what_was_erased_while_it_was_watched_is_not_kept(memory: Memory) -> Non
     stage.handle([*frames(30, 70), end(70)])
     assert kept(memory, 0, 60) is None
     assert kept(memory, 60, 70) == (span(60, 70), 10)
+
+
+def test_ma_lmm_goes_on_from_a_chapter_s_file_as_if_nothing_had_been(memory: Memory, tmp_path: Path) -> None:
+    """Both kinds of banks: what is restored is equal, and so is what comes of it."""
+    (tmp_path / "ma-lmm").mkdir()
+    system = MaLmmSystem.load(write_ma_lmm(tmp_path / "ma-lmm"), MA_LMM)
+    text = system.words.instruction(["Who came?"])
+    random = np.random.default_rng(2)
+    seen = [system._placed(random.integers(0, 256, (30, 40, 3), np.uint8), number) for number in range(14)]
+    banks = Banks(4)
+    with torch.no_grad():
+        for visual in seen[:9]:
+            system.model.look(banks, visual, text)
+        given = packed(DOOR, Watched(banks, START, Moment(START + seconds(8))), system.report)
+        assert memory.recollections.keep(given)
+        found = memory.recollections.of(DOOR, given.span)
+        assert found is not None
+        restored = unpacked(found, system.report, torch.device("cpu"), None)
+        assert restored is not None
+        assert len(restored.queries) == MA_LMM.qformer.layers
+        before, after = banks.state(projections=False), restored.state(projections=False)
+        assert before.keys() == after.keys()
+        assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
+        for visual in seen[9:]:
+            expected = system.model.look(banks, visual, text)
+            torch.testing.assert_close(system.model.look(restored, visual, text), expected, atol=1e-4, rtol=1e-4)
+    assert torch.equal(restored.visual.entries(), banks.visual.entries())
+    assert torch.equal(restored.visual.sizes(), banks.visual.sizes())
+    assert restored.frames == banks.frames == len(seen)
 
 
 def test_only_systems_that_remember_watch_and_only_if_they_may(memory: Memory) -> None:

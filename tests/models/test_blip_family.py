@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from models.parts.imagebind import HUGE, ImageBindConfig, Tower
 from models.parts.interleave import HERE, segments
 from models.parts.prompts import NOTICE, disarm, material, quote
 from models.parts.qformer import QFormerConfig
+from models.parts.quantised import Quantised
 from models.systems.ma_lmm import MaLmm, MaLmmConfig, MaLmmOptions, MaLmmSystem
 from models.systems.minigpt4_video import (
     LLAMA2_7B,
@@ -37,7 +39,7 @@ from models.systems.minigpt4_video import (
     speech,
 )
 from models.systems.video_llama import VideoLlama, VideoLlamaConfig, VideoLlamaOptions, VideoLlamaSystem
-from models.weights import WrongWeights
+from models.weights import Few, Place, WrongWeights
 
 _TOKENIZERS = Path(__file__).parents[1] / "parity" / "data"
 _VIT = EvaConfig(image_size=28, width=24, depth=2, heads=2)
@@ -246,6 +248,31 @@ def test_a_missing_or_wrong_file_is_named(name: str, request: pytest.FixtureRequ
     vit.unlink()
     with pytest.raises(NotFound, match=r"eva_vit_g\.pth"):
         SYSTEMS[name](folder)
+
+
+LOADERS: dict[str, Callable[..., Any]] = {
+    "ma_lmm": partial(MaLmmSystem.load, config=MA_LMM, options=MaLmmOptions(answering=short())),
+    "video_llama": partial(VideoLlamaSystem.load, config=VIDEO_LLAMA, options=VideoLlamaOptions(answering=short())),
+    "minigpt4_video": partial(MiniGpt4VideoSystem.load, config=MINIGPT, options=MiniGpt4VideoOptions(short())),
+}
+
+
+@pytest.mark.parametrize("language", [None, "int8", "nf4"])
+@pytest.mark.parametrize("name", LOADERS)
+def test_half_precision_and_fewer_bits(name: str, language: Few | None, request: pytest.FixtureRequest) -> None:
+    if language is not None:
+        pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
+    place = Place(dtype=torch.bfloat16, language=language)
+    system = LOADERS[name](request.getfixturevalue(name), place=place)
+    assert {parameter.dtype for parameter in system.model.parameters()} == {torch.bfloat16}
+    few = {path for path, part in system.model.named_modules() if isinstance(part, Quantised)}
+    assert len(few) == (0 if language is None else 2 * 7)  # seven matrices in each of two layers
+    assert all(path.startswith(("llm_model", "llama_model")) and ".layers." in path for path in few)
+    asked = evidence(2)
+    assert list(system.answer("What happened?", asked))[-1] == " [1] [2]"
+    if name == "video_llama":
+        noise = np.random.default_rng(3).standard_normal(40_000).astype(np.float32) * 0.1
+        assert list(system.answer("What?", asked, Sound(_DOOR, 0, 0, Moment(0), noise)))[-1] == " [1] [2]"
 
 
 def test_ma_lmm_answers_from_a_kept_memory_without_the_footage(ma_lmm: Path, tmp_path: Path) -> None:
