@@ -255,7 +255,23 @@ class Joiner:
                 thing.crossing = thing.rigid = True
                 self._things[-self._parted] = thing
 
+    def _hand_over(self, present: Sequence[Thing]) -> None:
+        """What was taken for something else, and named for keeping its shape, is the vehicle now seen there."""
+        vehicles = [thing for thing in present if thing.visit.label in GROUPS["vehicle"] and not thing.tracks]
+        for thing in vehicles:
+            rigid = [other for other in self._things.values() if other.rigid and other is not thing]
+            same = next((other for other in rigid if _shared(other.box, thing.box) > _SAME_PLACE), None)
+            if same is None or same.visit.label in GROUPS["vehicle"]:
+                continue
+            thing.since, thing.crossing, thing.rigid = same.first, True, True
+            thing.id, same.id = same.id, thing.id
+            thing.tracks, same.tracks = same.tracks, {}
+            thing.best, same.best = {**same.best, **thing.best}, {}
+            same.rigid = same.told = False
+
     def _tie(self, present: Sequence[Thing], motion: Motion) -> None:
+        self._hand_over(present)
+        driven = {name for one in self._things.values() if one.visit.label in GROUPS["vehicle"] for name in one.tracks}
         for thing in present:
             thing.moving = None
         for track in motion.tracks:
@@ -268,7 +284,9 @@ class Joiner:
             if _is_itself(owner, track):
                 owner.since = track.first if owner.since is None else min(owner.since, track.first)
             owner.crossing = owner.crossing or _crosses(owner, track, present)
-            owner.rigid = owner.rigid or (track.rigid and track.id in self._glimpsed and _is_itself(owner, track))
+            mine = owner.visit.label in GROUPS["vehicle"] or track.id not in driven
+            rigid = mine and track.rigid and track.id in self._glimpsed and _is_itself(owner, track)
+            owner.rigid = owner.rigid or rigid
             larger = owner.moving is None or _area(track.box) > _area(owner.moving.box)
             owner.moving = track if larger else owner.moving
         for thing in present:
