@@ -18,7 +18,7 @@ Ints = NDArray[np.int64]
 
 SMALL, LARGE = 16_384, 65_536
 """A shard of so many entries is divided into cells; shards that have so many together become one."""
-PER_CELL, PROBES = 128, 24
+PER_CELL, PROBES = 128, 20
 """Entries of a cell, and how many cells a search visits."""
 
 

@@ -16,6 +16,7 @@ KILLS = 20
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("point", POINTS)
 def test_nothing_acknowledged_is_lost(swift_path: Path, point: str) -> None:
     command = [sys.executable, "-m", "tests.memory.killing", str(swift_path), point, str(KILLS)]
@@ -25,7 +26,7 @@ def test_nothing_acknowledged_is_lost(swift_path: Path, point: str) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=280,
+        timeout=880,
         env=environment,
         cwd=Path(__file__).parents[2],
     )
