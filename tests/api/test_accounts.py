@@ -46,7 +46,7 @@ def test_what_was_under_way_when_the_process_was_killed_is_counted_and_of_a_file
     note_last(settings, torn)
     with running(settings) as (_, http):
         assert counters(http) == {
-            "captured": 7, "stored": 4, "repeated": 3, "dropped": {}, "parked": {}, "in_flight": 0
+            "captured": 7, "stored": 4, "repeated": 3, "dropped": {}, "parked": {}, "in_flight": 0, "unheard_s": {}
         }  # fmt: skip
     assert before["captured"] > 7
 
