@@ -104,8 +104,8 @@ def write_ma_lmm(folder: Path) -> None:
     rest = {name: shape for name, shape in shapes.items() if not name.startswith((eye, words))}
     torch.save({"model": dict(drawn(rest))}, folder / FILES[2])
     write_tokenizers(folder / FILES[1])
-    write_tokenizers(bert := folder / "bert-base-uncased")
-    (bert / "tokenizer.model").unlink()
+    (bert := folder / "bert-base-uncased").mkdir()
+    write_tokenizers(bert)
     (folder / SIZES).write_bytes(TypeAdapter(MaLmmConfig).dump_json(MA_LMM))
 
 
