@@ -99,7 +99,7 @@ class Guard:
         if not inside:
             raise SourceRefused(
                 f"{path} is outside the folders that may be read.",
-                advice="Move it into one of them, or add its folder to the configured roots.",
+                advice="Move it into one of them, add its folder to HINDSIGHT_ROOTS, or upload it.",
             )
         return real, mode
 
