@@ -198,6 +198,29 @@ def test_whisper_loads_and_times_what_it_hears(whisper: Path) -> None:
     assert transcriber.transcribe([Sound(YARD, 1, 0, Moment(0), silence.astype(np.float32))]) == []
 
 
+def test_whisper_s_timestamps_place_what_it_says(whisper: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tokens are given; decoding them, their times, the confidence and the language are the real ones."""
+    import torch
+
+    from models.speech import WhisperTranscriber
+
+    transcriber = WhisperTranscriber(whisper, language="en")
+    said = ["<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|0.50|>", "h", "i", "<|1.50|>", "<|1.50|>", "y", "o"]
+    names = [*said, "<|2.00|>", "<|endoftext|>"]
+    tokens = torch.tensor([transcriber._processor.tokenizer.convert_tokens_to_ids(names)])
+    asked: list[dict[str, object]] = []
+    monkeypatch.setattr(transcriber._model, "generate", lambda *_, **how: asked.append(how) or tokens)
+    t = np.arange(4 * SAMPLE_RATE) / SAMPLE_RATE
+    voice = sum(np.sin(2 * np.pi * 140 * k * t) / k for k in range(1, 20)) * (0.5 + 0.5 * np.sin(2 * np.pi * 4 * t))
+    first, second = transcriber.transcribe([Sound(YARD, 1, 0, Moment(8_000_000), (0.2 * voice).astype(np.float32))])[:2]
+    assert (first.text, second.text) == ("hi", "yo")
+    assert (first.span.duration, second.span.duration) == (1_000_000, 500_000)
+    assert second.span.start == first.span.end
+    assert 8_500_000 <= first.span.start <= 9_500_000
+    assert 0.0 < first.confidence < 1.0
+    assert (first.language, asked[0]["language"], asked[0]["return_timestamps"]) == ("en", "en", True)
+
+
 @pytest.fixture(scope="module")
 def seeing(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny LLaVA: what `AutoModelForImageTextToText` loads."""
