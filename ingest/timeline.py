@@ -153,7 +153,7 @@ def _led(line: Timeline, pts: int, step: int, arrival: Arrival) -> Timeline:
     """The offset, a little nearer to where it should be."""
     assert line.offset is not None
     most = step // HARDEST
-    offset = line.offset + max(-most, min(most, line.due * step // SETTLE))
+    offset = line.offset + max(-most, min(most, line.due * min(step, SETTLE) // SETTLE))  # never past what is due
     late = arrival.moment - pts - offset
     least: int | None = late if line.least is None or late < line.least else line.least
     looked, due = line.looked or arrival.ticks, line.due

@@ -169,6 +169,14 @@ def test_a_camera_whose_clock_drifts_is_right_to_half_a_second(
     assert max(abs(wrong_by(stamp, true)) for true, stamp in seen) < 0.5
 
 
+@settings(max_examples=40, deadline=None)
+@given(drift=st.floats(-1e-4, 1e-4), apart=st.floats(61, 1800), seed=st.integers(0, 99))
+def test_pictures_minutes_apart_are_not_led_past_the_truth(drift: float, apart: float, seed: int) -> None:
+    seen = watch(round(200 * apart), 1 / apart, lambda t: 7 + t * (1 + drift), lambda _: 0.0, Random(seed))
+    follows(seen)
+    assert max(abs(wrong_by(stamp, true)) for true, stamp in seen) < 0.75
+
+
 @settings(max_examples=60, deadline=None)
 @given(put=st.floats(0.5, 1e6), at=st.floats(10, 200), seed=st.integers(0, 99))
 def test_a_wall_clock_that_is_put_forward_is_right_from_then_on(put: float, at: float, seed: int) -> None:
