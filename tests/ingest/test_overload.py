@@ -1,0 +1,101 @@
+"""More than the machine can decode, for real: a camera of a real server, and children that get a sliver of a processor."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from ingest.capture import CapturePlan, CaptureStatus, Recording
+from ingest.clock import SystemClock
+from ingest.limits import Limits
+from ingest.records import Frame, Segment, StreamId, seconds
+from ingest.sampling import Sampling
+from ingest.sources import parse
+from tests.ingest.conftest import Harvest, RtspServer, decoders
+
+STREAMS = (StreamId("one"), StreamId("two"))
+RUNNING_S, STOPPED_S = 0.02, 0.48
+"""A twenty-fifth of a processor for every child, whatever machine this is: too little for 25 pictures a second."""
+PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 1e6
+
+pytestmark = pytest.mark.service
+
+
+@contextmanager
+def slivers(children: Callable[[], list[int]]) -> Iterator[None]:
+    """Let the processes run for a moment at a time."""
+    over = threading.Event()
+
+    def ration() -> None:
+        while not over.is_set():
+            for step, pause in ((signal.SIGSTOP, STOPPED_S), (signal.SIGCONT, RUNNING_S)):
+                for child in children():
+                    with suppress(ProcessLookupError):
+                        os.kill(child, step)
+                over.wait(pause)
+
+    thread = threading.Thread(target=ration)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        for child in children():
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGCONT)
+
+
+def resident(child: int) -> float:
+    return int(Path(f"/proc/{child}/statm").read_text().split()[1]) * PAGE_MB
+
+
+@pytest.mark.timeout(120)
+def test_what_cannot_be_decoded_is_shed_step_by_step_and_told(
+    rtsp: Callable[..., RtspServer], harvest: Callable[..., Harvest], tmp_path: Path
+) -> None:
+    server, made = rtsp("--size", "960x540"), harvest(Limits(stall_s=20.0, read_s=20.0))
+    for stream in STREAMS:
+        recording = Recording(tmp_path / stream, 2.0)
+        sampling = Sampling(floor_hz=2, ceiling_hz=5)
+        made.fleet.start(CapturePlan(stream, parse(server.url()), sampling=sampling, recording=recording))
+
+    def status(stream: StreamId) -> CaptureStatus:
+        found = made.fleet.status(stream)
+        assert found is not None
+        return found
+
+    def frames(stream: StreamId) -> list[Frame]:
+        return [frame for frame in made.of(Frame) if frame.stream == stream]
+
+    made.wait(lambda: all(len(frames(stream)) > 5 for stream in STREAMS))
+    seen: dict[StreamId, list[str]] = {stream: [] for stream in STREAMS}
+
+    def shed(what: str) -> bool:
+        for stream in STREAMS:
+            now = status(stream).shedding
+            if seen[stream][-1:] != [now]:
+                seen[stream].append(now)
+        return all(what in steps for steps in seen.values())
+
+    children = decoders()
+    assert len(children) == len(STREAMS)
+    with slivers(decoders):
+        made.wait(lambda: shed("pictures"), 60)
+        assert all(steps.index("rate") < steps.index("pictures") for steps in seen.values()), "the lower rate first"
+        made.wait(lambda: all(status(stream).skipped > 25 for stream in STREAMS), 60)
+        before = [resident(child) for child in children]
+        counted = {stream: len(frames(stream)) for stream in STREAMS}
+        made.wait(lambda: all(len(frames(stream)) > counted[stream] + 3 for stream in STREAMS), 60)
+        assert decoders() == children, "overload is no reason to begin anew"
+        assert all(after < 1.05 * most + 2 for after, most in zip(map(resident, children), before, strict=True))
+    for stream in STREAMS:
+        made.wait(lambda stream=stream: SystemClock().now() - frames(stream)[-1].moment < seconds(3), 60)
+    made.fleet.close()
+    assert {segment.stream for segment in made.of(Segment)} == set(STREAMS), "recording goes on all the same"
