@@ -1,18 +1,19 @@
 """Ingest: CPU-seconds per hour of video, beside bare decoding of the same file, OpenCV, and key frames alone.
 
-    python -m benchmarks.capturing [--seconds 60] [--material FOLDER] [--only h264-720p]
+    python -m benchmarks.capturing [--seconds 60] [--material FOLDER] [--only h264-720p] [--profile]
 
 The material is the rendered street at 25 pictures a second with a camera's noise, a key frame every two seconds and
 AAC sound, at a camera's bitrates. Ours is the service's own decoder child on its live path (decode, motion gating,
 listening, recording with every flush) plus what its parent spends on taking frames in; the file stands in for the
-network. Each number is the least of `--rounds`; starting a process (a fifth of a second of ours, once per connection)
-is not in it.
+network. Of each contender, the cost of the film's beginning is subtracted from that of the whole, and the least of
+`--rounds` taken: what a process costs to start and to end (a fifth of a second of ours, once per connection) is in
+neither. `-b` has three B-frames between others, as encoders that are no cameras make them; `-still` is one picture
+with a camera's noise, for what rest saves.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import os
 import resource
 import subprocess
@@ -21,6 +22,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ingest.child import Decoder, source_details
 from ingest.limits import Limits
@@ -32,6 +34,9 @@ from ingest.sources import parse
 CODECS = {"h264": ("libx264", "veryfast"), "hevc": ("libx265", "superfast")}
 SIZES = {"1080p": (1920, 1080, 4000), "720p": (1280, 720, 2000)}
 """Width, height, kilobits a second of H.264; HEVC gets half."""
+KINDS = ("h264-1080p", "h264-720p", "hevc-1080p", "hevc-720p", "h264-720p-b", "h264-720p-still")
+BEGINNING = {"still": 20}
+"""Seconds of the film that are subtracted: a stream rests after ten without movement. Otherwise four."""
 HOUR = 3600.0
 READ_ALL = """
 import sys, cv2
@@ -43,7 +48,6 @@ while True:
         break
     cv2.resize(picture, (640, 360))
 """
-NOTHING = "import cv2"
 
 
 @dataclass(frozen=True)
@@ -53,15 +57,16 @@ class Cost:
     cpu: float
     resident: float = 0.0
     own: float = 0.0
-    frames: int = 0
+    frames: float = 0
     segments: int = 0
-    start: float = 0.0
 
 
 POLICIES = {
     "1 frame/s, motion gated": Sampling(floor_hz=0.5, ceiling_hz=1.0),
     "1 frame/s, no gate": Sampling(floor_hz=1.0, ceiling_hz=1.0, motion=False, scene_cuts=False),
     "default: 0.5 to 4 frames/s": Sampling(),
+    "adaptive, 0.5 to 4 frames/s": Sampling(rests=True),
+    "scene cuts, 0.5 frame/s": Sampling(motion=False),
     "key frames only": Sampling(keyframes_only=True),
 }
 
@@ -75,21 +80,34 @@ def material(folder: Path, seconds: int, names: Iterable[str]) -> dict[str, Path
         render(scene, film=replace(DEMONSTRATION, shots=(street,), fps=25.0))
     films = {}
     for name in names:
-        codec, size = name.split("-")
-        width, height, rate = SIZES[size]
-        encoder, preset = CODECS[codec]
         films[name] = path = folder / f"{name}-{seconds}.mp4"
-        if path.exists():
-            continue
-        rate = rate // 2 if codec == "hevc" else rate
-        picture = f"scale={width}:{height}:flags=lanczos,noise=alls=7:allf=t+u,format=yuv420p"
-        how = ["-c:v", encoder, "-preset", preset, "-g", "50", "-bf", "0", "-b:v", f"{rate}k"]
-        how += ["-maxrate", f"{rate}k", "-bufsize", f"{2 * rate}k", "-tag:v", "hvc1" if codec == "hevc" else "avc1"]
-        part = path.with_suffix(".part.mp4")
-        quiet = ["ffmpeg", "-v", "error", "-y", "-i", str(scene), "-vf", picture, *how, "-c:a", "aac", str(part)]
-        subprocess.run([*quiet[:-1], "-movflags", "+faststart", quiet[-1]], check=True)
-        part.rename(path)
+        if not path.exists():
+            part = path.with_suffix(".part.mp4")
+            encode(scene, part, *name.split("-"))
+            part.rename(path)
     return films
+
+
+def encode(scene: Path, film: Path, codec: str, size: str, kind: str = "") -> None:
+    """What a camera would send of the scene."""
+    width, height, rate = SIZES[size]
+    encoder, preset = CODECS[codec]
+    rate = rate // 2 if codec == "hevc" else rate
+    picture = f"scale={width}:{height}:flags=lanczos,noise=alls=7:allf=t+u,format=yuv420p"
+    picture = f"loop=loop=-1:size=1,trim=duration=60,{picture}" if kind == "still" else picture
+    how = ["-c:v", encoder, "-preset", preset, "-g", "50", "-bf", "3" if kind == "b" else "0", "-b:v", f"{rate}k"]
+    how += ["-maxrate", f"{rate}k", "-bufsize", f"{2 * rate}k", "-tag:v", "hvc1" if codec == "hevc" else "avc1"]
+    how += ["-c:a", "aac", "-movflags", "+faststart"]
+    subprocess.run(["ffmpeg", "-v", "error", "-y", "-i", str(scene), "-vf", picture, *how, str(film)], check=True)
+
+
+def beginning(film: Path, seconds: int) -> Path:
+    """The first seconds of a film, as they are."""
+    path = film.with_name(f"{film.stem}-first-{seconds}.mp4")
+    if not path.exists():
+        copy = ["-t", str(seconds), "-c", "copy", "-movflags", "+faststart", str(path)]
+        subprocess.run(["ffmpeg", "-v", "error", "-y", "-i", str(film), *copy], check=True)
+    return path
 
 
 def spent() -> float:
@@ -107,42 +125,41 @@ def command(*line: str) -> float:
 
 def bare(film: Path, *before: str) -> Cost:
     """The ffmpeg binary, one thread, every track decoded to nothing."""
-    start = command("ffmpeg", "-threads", "1", "-i", str(film), "-t", "0.01", "-f", "null", "-")
-    return Cost(command("ffmpeg", "-threads", "1", *before, "-i", str(film), "-f", "null", "-") - start)
+    return Cost(command("ffmpeg", "-threads", "1", *before, "-i", str(film), "-f", "null", "-"))
 
 
 def opencv(film: Path) -> Cost:
-    return Cost(command(sys.executable, "-c", READ_ALL, str(film)) - command(sys.executable, "-c", NOTHING))
+    return Cost(command(sys.executable, "-c", READ_ALL, str(film)))
+
+
+def job(film: Path, sampling: Sampling, folder: str) -> dict[str, Any]:
+    """What the supervisor of a live stream asks its child for."""
+    task = {
+        "stream": "cam", "live": True, "epoch": 0, "starts_at": 0, "sampling": asdict(sampling), "audio": True,
+        "resume": None, "heard": None, "skip": None, "folder": folder, "segment_s": 10.0,
+    }  # fmt: skip
+    return {"source": source_details(parse(str(film)), ()), "task": task}
 
 
 def ours(film: Path, sampling: Sampling) -> Cost:
     """One decoder child on its live path, and this process as its supervisor."""
     with tempfile.TemporaryDirectory() as folder:
-        task = {
-            "stream": "cam", "live": True, "epoch": 0, "starts_at": 0, "sampling": asdict(sampling), "audio": True,
-            "resume": None, "heard": None, "skip": None, "folder": folder, "segment_s": 10.0,
-        }  # fmt: skip
-        details = {"source": source_details(parse(str(film)), ()), "task": task}
+        details = job(film, sampling, folder)
         before = spent()
         frames = segments = 0
-        start, memory = 0.0, (0.0, 0.0)
+        memory = (0.0, 0.0)
         with Decoder("capture", details, Limits()) as decoder:
             while True:
                 message = decoder.receive(60)
                 frames += isinstance(message, Frame)
+                if isinstance(message, tuple) and message[0] == "frugal" and message[1] != "nothing":
+                    raise SystemExit("The machine is so busy that ours gives up pictures: measure when it is quiet.")
                 if isinstance(message, Segment):
                     segments += 1
                     memory = held_by(decoder.pid) or memory
-                if isinstance(message, tuple) and message[0] == "open":
-                    start = used_by(decoder.pid)
-                elif isinstance(message, tuple) and message[0] == "done":
+                if isinstance(message, tuple) and message[0] == "done":
                     break
-        return Cost(spent() - before - start, *memory, frames, segments, start)
-
-
-def used_by(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return Cost(spent() - before, *memory, frames, segments)
 
 
 def held_by(pid: int) -> tuple[float, float] | None:
@@ -153,30 +170,47 @@ def held_by(pid: int) -> tuple[float, float] | None:
     return int(lines["VmHWM"].split()[0]) / 1024, int(lines["RssAnon"].split()[0]) / 1024
 
 
-def least(run: Callable[[], Cost], rounds: int) -> Cost:
-    return min((run() for _ in range(rounds)), key=lambda cost: cost.cpu)
+def measured(film: Path, seconds: int, rounds: int, run: Callable[[Path], Cost]) -> Cost:
+    """Of the film without its beginning; for one second."""
+    first = BEGINNING.get(film.stem.split("-")[-2], 4)
+    rest = seconds - first
+    whole = min((run(film) for _ in range(rounds)), key=lambda cost: cost.cpu)
+    less = min((run(beginning(film, first)) for _ in range(rounds)), key=lambda cost: cost.cpu)
+    return replace(whole, cpu=(whole.cpu - less.cpu) / rest, frames=round((whole.frames - less.frames) / rest, 2))
 
 
 def table(film: Path, seconds: int, rounds: int) -> None:
-    scale = HOUR / seconds
-    floor = least(lambda: bare(film), rounds)
-    others = {
-        "OpenCV, every picture read and resized": least(lambda: opencv(film), rounds),
-        "ffmpeg, key frames only": least(lambda: bare(film, "-skip_frame", "nokey"), rounds),
+    contenders: dict[str, Callable[[Path], Cost]] = {
+        "ffmpeg, 1 thread, to null": bare,
+        "OpenCV, every picture read and resized": opencv,
+        "ffmpeg, key frames only": lambda path: bare(path, "-skip_frame", "nokey"),
     }
+    for name, sampling in POLICIES.items():
+        contenders[f"**ingest, {name}**"] = lambda path, sampling=sampling: ours(path, sampling)
     print("| | CPU-s per hour | of bare decoding | cameras per core | MB resident (own) | frames/s |")
     print("|---|---|---|---|---|---|")
-    print(f"| ffmpeg, 1 thread, to null | {floor.cpu * scale:.0f} | 1.00 | {HOUR / (floor.cpu * scale):.1f} | | |")
-    for name, cost in others.items():
-        print(f"| {name} | {cost.cpu * scale:.0f} | {cost.cpu / floor.cpu:.2f} | {seconds / cost.cpu:.1f} | | |")
-    for name, sampling in POLICIES.items():
-        cost = least(lambda sampling=sampling: ours(film, sampling), rounds)
-        held = f"{cost.resident:.0f} ({cost.own:.0f})"
+    floor = 0.0
+    for name, run in contenders.items():
+        cost = measured(film, seconds, rounds, run)
+        floor = floor or cost.cpu
+        held = f"{cost.resident:.0f} ({cost.own:.0f}) | {cost.frames:.2f}" if cost.resident else "|"
         print(
-            f"| **ingest, {name}** | {cost.cpu * scale:.0f} | {cost.cpu / floor.cpu:.2f} "
-            f"| {seconds / cost.cpu:.1f} | {held} | {cost.frames / seconds:.2f} |",
+            f"| {name} | {cost.cpu * HOUR:.0f} | {cost.cpu / floor:.2f} | {1 / cost.cpu:.1f} | {held} |",
             flush=True,
         )
+
+
+def profile(film: Path) -> None:
+    """Where the time of one child goes, function by function."""
+    import cProfile
+    import pstats
+
+    from ingest import reading
+
+    os.dup2(os.pipe()[0], 0)  # a standard input at which nobody asks to end
+    with tempfile.TemporaryDirectory() as folder, cProfile.Profile() as watched:
+        reading.job(job(film, POLICIES["1 frame/s, motion gated"], folder), Limits(), lambda _message: None)
+    pstats.Stats(watched).sort_stats("tottime").print_stats(16)
 
 
 def main() -> None:
@@ -184,15 +218,16 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--material", type=Path, help="folder where the films are kept between runs")
-    parser.add_argument("--only", action="append", help="codec-size, such as h264-1080p")
+    parser.add_argument("--only", action="append", help=f"one of {', '.join(KINDS)}")
+    parser.add_argument("--profile", action="store_true", help="where the time goes, instead of the tables")
     options = parser.parse_args()
-    names = options.only or [f"{codec}-{size}" for codec, size in itertools.product(CODECS, SIZES)]
+    names = options.only or KINDS
     with tempfile.TemporaryDirectory() as temporary:
         films = material(options.material or Path(temporary), options.seconds, names)
         for name, film in films.items():
             rate = film.stat().st_size * 8 / options.seconds / 1e6
             print(f"\n### {name}, 25 pictures a second, {rate:.1f} Mbit/s\n")
-            table(film, options.seconds, options.rounds)
+            profile(film) if options.profile else table(film, options.seconds, options.rounds)
 
 
 if __name__ == "__main__":

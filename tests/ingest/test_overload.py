@@ -1,4 +1,4 @@
-"""More than the machine can decode, for real: a camera of a real server, and children that get a sliver of a processor."""
+"""More than the machine can decode: streams of a real server, and children that get a sliver of a processor."""
 
 from __future__ import annotations
 
