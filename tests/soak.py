@@ -246,7 +246,10 @@ def soak(run: Run, minutes: float) -> None:
     turn = 0
     while time.monotonic() < end:
         time.sleep(EVERY_S)
-        run.samples.append(measured(run))
+        try:
+            run.samples.append(measured(run))
+        except httpx.TimeoutException:
+            run.faults["a minute without an answer"] += 1
         if time.monotonic() >= due and end - time.monotonic() > 60:
             fault = FAULTS[turn % len(FAULTS)]
             run.faults[fault.__name__] += 1

@@ -331,3 +331,4 @@ def test_a_policy_is_chosen_per_stream_and_changed(http: httpx.Client, films: Pa
     assert http.patch("/v1/streams/a", json={"sampling": "keys"}).json()["sampling"] == "keys"
     assert http.patch("/v1/streams/a", json={"sampling": "often"}).status_code == 400
     assert "hindsight_pictures_skipped" in http.get("/metrics").text
+    assert "hindsight_capture_failures" in http.get("/metrics").text
