@@ -36,7 +36,8 @@ def pack(module: nn.Module) -> None:
     """
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return
-    for part in list(module.modules()):
+    owners = [part for part in module.modules() if type(part) is not nn.Linear]  # nobody holds a layer that is replaced
+    for part in owners:
         for name, layer in list(part.named_children()):
             if type(layer) is nn.Linear and layer.weight.device.type == "cpu" and layer.weight.dtype == torch.float32:
                 setattr(part, name, Packed(layer))
