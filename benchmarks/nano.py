@@ -23,7 +23,7 @@ from ingest.records import MICROSECONDS, Box, Frame, Moment, Pixels, Span, Strea
 from models.embedded.encoder import EmbeddedEncoder
 from models.embedded.kinds import GROUPS
 from models.embedded.reading import Line
-from models.nano.boxes import Boxes, Floats, letterbox
+from models.nano.boxes import Boxes, Floats, letterbox, overlap, suppress
 from models.nano.calibration import expected_calibration_error, fit_by_category, fit_logistic, sigmoid
 from models.nano.coco import NAMES, group
 from models.nano.detector import SIDE, Detection, Nano, Sight
@@ -81,6 +81,34 @@ def detection(held: Held) -> None:
 
         ap = average_precision(of(mine, found), of(mine, held.truth))
         print(f"    {NAMES[category]:14} {counts[category]:4} boxes  AP50 {ap:.3f}")
+
+
+def classical(held: Held) -> None:
+    """People as OpenCV's histograms of gradients find them (Dalal and Triggs 2005), at the teacher's size."""
+    import cv2
+
+    finder = cv2.HOGDescriptor()
+    finder.setSVMDetector(np.asarray(cv2.HOGDescriptor.getDefaultPeopleDetector(), np.float32))
+    found, used = [], process_time()
+    for example in held.examples:
+        canvas = letterbox(example.pixels, SIDE)[0]
+        places, scores = finder.detectMultiScale(canvas, winStride=(8, 8), scale=1.05)
+        sides = np.array(places, np.float32).reshape(-1, 4)
+        corners = np.concatenate((sides[:, :2], sides[:, :2] + sides[:, 2:]), 1)
+        found.append(suppress(Boxes(corners, np.ravel(scores).astype(np.float32), np.zeros(len(sides), np.int64))))
+    used = (process_time() - used) / len(held.examples) * 1e3
+
+    def people(boxes: Boxes) -> NDArray[np.bool_]:
+        return np.asarray(boxes.categories == 0)
+
+    truth = of(people, held.truth)
+    caught = sum(
+        (overlap(t.corners, f.corners).max(1) >= 0.5).sum() for t, f in zip(truth, found, strict=True) if len(f)
+    )
+    total = sum(len(each) for each in truth)
+    print(
+        f"  OpenCV's HOG: person AP50 {average_precision(found, truth):.3f}, {caught} of {total} people, {used:.0f} ms"
+    )
 
 
 def detection_calibration(held: Held) -> None:
@@ -357,6 +385,7 @@ def main() -> None:
     held = Held(examples, teacher_truth(teacher, pictures), nano.see(pictures, floor=0.0))
     said = sentences.read(shared / "images/captions.json", None, [])
     detection(held)
+    classical(held)
     detection_calibration(held)
     captions(held, nano, said)
     gist_ceiling(held, said, nano, shared)

@@ -16,6 +16,7 @@ import numpy as np
 
 from ingest.records import MICROSECONDS, Box, Moment, Pixels
 from models.embedded.pictures import Grey
+from models.nano.coco import NAMES, group
 from models.nano.detector import Detection
 from models.nano.tracker import SMALL, Visit
 
@@ -34,6 +35,8 @@ _SPOTS = 4
 """So many places of doubtful things are remembered."""
 _SAME = 0.5
 """Share of the smaller of two boxes that lies in the other when they are of one thing."""
+_PART_OF = 0.15
+"""What is smaller beside it, and of another name, lies on it and is no part of it."""
 _LONGEST_US = 10 * MICROSECONDS
 """Light creeps: a part is looked at again after so long though nothing has visibly changed."""
 
@@ -134,9 +137,14 @@ def together(whole: Sequence[Detection], near: Sequence[Detection]) -> tuple[Det
                    default=seen)
         for index, seen in enumerate(whole)
     }  # fmt: skip
-    new = [one for one in near if not any(_same(one, seen) for seen in whole)]
+    new = beyond(whole, near)
     both = [replace(seen, score=max(seen.score, surer[index].score)) for index, seen in enumerate(whole)]
     return tuple(sorted((*both, *new), key=lambda one: -one.score))
+
+
+def beyond(whole: Sequence[Detection], near: Sequence[Detection]) -> tuple[Detection, ...]:
+    """What a close look found that is nothing, and no part of anything, that the look at the whole did."""
+    return tuple(one for one in near if not any(_same(one, seen) for seen in whole))
 
 
 def _is_due(part: _Part, tiles: Grey, moment: Moment) -> bool:
@@ -175,11 +183,13 @@ def _placed(one: Detection, where: Box) -> Detection:
 
 
 def _same(one: Detection, other: Detection) -> bool:
+    """Of one thing: a part of it may look like something else of its group."""
     a, b = one.box, other.box
     width, height = min(a.right, b.right) - max(a.left, b.left), min(a.bottom, b.bottom) - max(a.top, b.top)
-    if one.label != other.label or width <= 0 or height <= 0:
+    if group(NAMES.index(one.label)) != group(NAMES.index(other.label)) or width <= 0 or height <= 0:
         return False
-    return width * height > _SAME * min((x.right - x.left) * (x.bottom - x.top) for x in (a, b))
+    small, large = sorted((x.right - x.left) * (x.bottom - x.top) for x in (a, b))
+    return width * height > _SAME * small and (one.label == other.label or small > _PART_OF * large)
 
 
 def _size(box: Box) -> float:

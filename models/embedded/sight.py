@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from ingest.records import MICROSECONDS, Box, Moment, Pixels, Query, Vector
-from models.embedded.closer import CloserLook, crop, is_doubtful, together
+from models.embedded.closer import CloserLook, beyond, crop, is_doubtful, together
 from models.embedded.faces import Face, FaceFollower
 from models.embedded.pictures import Grey, grey, shrink
 from models.nano.detector import Detection, Nano, Sight
@@ -102,7 +102,7 @@ class Watcher:
         if fresh or near is not None:
             new, known = self._closer.found(tiles, moment)
             whole = self._whole.detections
-            seen, still = (together(whole, new), known) if fresh else (new, (*whole, *known))
+            seen, still = (together(whole, new), known) if fresh else (beyond(whole, new), (*whole, *known))
             look = Near(near, frozenset(one.box for one in new), not fresh) if near is not None else None
             self._tracker.update(moment, seen, look, still)
         else:

@@ -275,8 +275,10 @@ class Joiner:
         for thing in present:
             thing.moving = None
         for track in motion.tracks:
-            owner = _owner(track, present)
-            if owner is None:
+            # What is known to be a vehicle stays one where looks take a part of it for a cup.
+            vehicle = next((one for one in self._things.values() if one.rigid and track.id in one.tracks), None)
+            owner = vehicle or _owner(track, present)
+            if owner is None or owner not in present:
                 continue
             if track.id in self._told and not owner.told and not owner.tracks:
                 owner.id = track.id

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ingest.records import Box, Moment, Pixels, Query
-from models.embedded.closer import CloserLook, crop, together
+from models.embedded.closer import CloserLook, beyond, crop, together
 from models.embedded.sight import Seen, Watcher
 from models.embedded.space import SIGHT_SIZE
 from models.nano.detector import Detection, Sight
@@ -88,6 +88,7 @@ def test_what_both_looks_see_is_one_thing_as_sure_as_the_surer() -> None:
     other = Detection("car", 0.6, Box(0.41, 0.41, 0.50, 0.60))
     assert together([whole], [near, other]) == (Detection("person", 0.8, whole.box), other)
     assert together([], [near]) == (near,)
+    assert beyond([whole], [near, other]) == (other,)
 
 
 def test_doubt_comes_in_turn_with_what_is_unknown() -> None:
