@@ -26,6 +26,8 @@ SMALL = 0.4
 """What is at most this long, in fractions of the picture, is easily missed by a look at the whole."""
 _SAME_THING = 0.55
 """Boxes of one group that overlap this much (as intersection over union) are of one thing."""
+_OTHER_SIZE = 1.1
+"""Areas whose logarithms differ by more are not of one thing in two looks, unless it bears the same name."""
 _SURE = 0.99
 _REACH = 0.75
 """An arm reaches no further through the picture."""
@@ -320,7 +322,7 @@ def _assign(
 def _distance(track: _Track, detection: Detection, moment: Moment) -> float:
     """How far a detection is from where the track should be, in sizes of the thing; more for another name or size.
 
-    A thing of another group is another thing.
+    A thing of another group is another thing, and so is one of another name and quite another size.
     """
     if group(NAMES.index(track.visit.label)) != group(NAMES.index(detection.label)):
         return float("inf")
@@ -329,7 +331,10 @@ def _distance(track: _Track, detection: Detection, moment: Moment) -> float:
     size = max(*(side for b in (last, box) for side in (b.right - b.left, b.bottom - b.top)), 1e-6)
     away = max(abs(x1 - x0), abs(y1 - y0)) / size
     growth = abs(float(np.log(_area(box) / _area(last))))
-    return away + 0.2 * growth + (0.0 if detection.label in track.votes else 0.4)
+    known = detection.label in track.votes
+    if not known and growth > _OTHER_SIZE:
+        return float("inf")
+    return away + 0.2 * growth + (0.0 if known else 0.4)
 
 
 def at_once(visits: Sequence[Visit], count: int) -> list[Span]:
