@@ -168,7 +168,15 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "removed": {"features": 5121, "segments": 360, "clips": 2},
         "verified_gone": ["features", "segments", "clips"],
     },
-    "BudgetOut": {"stream": "door-cam", "used_bytes": 10485760, "limit_bytes": 104857600, "detail": {"chapters": 12}},
+    "BudgetOut": {
+        "stream": "door-cam",
+        "used_bytes": 10485760,
+        "limit_bytes": 4000000000,
+        "recordings_bytes": 734003200,
+        "recordings_limit_bytes": None,
+        "detail": {"vectors": 8388608, "thumbnails": 1572864, "text": 524288, "recordings": 734003200},
+        "reach": {"fine": "2026-07-14T08:00:00Z", "day": "2026-05-02T00:00:00Z"},
+    },
     "CheckOut": {"name": "index", "ok": True, "detail": "Every sealed chapter is in the index."},
     "HealthOut": {
         "ok": True,

@@ -26,6 +26,8 @@ def started(port: int, *arguments: str) -> subprocess.Popen[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("HINDSIGHT_")}
     command = [sys.executable, "-P", "-m", "api.cli", *arguments]
     environment = {**kept, "HINDSIGHT_PORT": str(port)}
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a job in the background hands that on to its children
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
