@@ -148,7 +148,7 @@ def test_a_lost_key_is_a_state_and_the_login_can_be_given_again(settings: Settin
     with running(settings) as (_, http):
         shown = http.get("/v1/streams/door").json()
         assert shown["state"] == "failed"
-        assert "another key" in shown["detail"]
+        assert "is gone" in shown["detail"]
         answer = http.patch("/v1/streams/door", json={"password": "new"})
         assert (answer.status_code, answer.json()["type"]) == (403, "urn:hindsight:credentials-lost")
         assert "credentials again" in answer.json()["advice"]

@@ -20,8 +20,8 @@ from ingest.sources import parse
 from tests.ingest.conftest import Harvest, RtspServer, decoders
 
 STREAMS = (StreamId("one"), StreamId("two"))
-RUNNING_S, STOPPED_S = 0.02, 0.48
-"""A twenty-fifth of a processor for every child, whatever machine this is: too little for 25 pictures a second."""
+RUNNING_S, STOPPED_S = 0.01, 0.49
+"""A fiftieth of a processor for every child, whatever machine this is: too little for 25 pictures a second."""
 PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 1e6
 
 pytestmark = pytest.mark.service
