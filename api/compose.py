@@ -36,6 +36,7 @@ from api.uploads import Uploads
 from api.vault import Vault
 from api.views import Views
 from api.watch import Watch
+from api.webhooks import Webhooks
 from api.workers import Workers
 from ingest.bus_memory import MemoryBus
 from ingest.capture import Fleet
@@ -90,11 +91,13 @@ class Service:
 
         self.scopes = Scopes(store, clock, settings)
         views = Views(store, clock, self.scopes)
+        vault = Vault(settings.key_file)
+        self._webhooks = Webhooks(store, vault, self.guard, settings)
         capturing = Capturing(
             self._fleet,
             self.guard,
             self.ledger,
-            Vault(settings.key_file),
+            vault,
             self.models.transcriber is not None,
             self.workers.waiting,
         )
@@ -112,10 +115,10 @@ class Service:
         memories = Memories(self.memory, self.finder, self.scopes, views)
         self.asker = Asker(memories, self.models.system, refiner, settings, clock)
         self.summariser = Summariser(memories)
-        self.rules = Rules(store, self._watch, self.models.encoder, self.scopes, views, self.guard)
+        self.rules = Rules(store, self._watch, self.models.encoder, self.scopes, views, self._webhooks)
         self.timelines = Timelines(store, self.rules, self.scopes, views)
-        self.health = Health(self.memory, self.models, self.workers, self.streams.all, settings)
-        self._courier = Courier(store, self.guard, views, clock, settings)
+        self.health = Health(self.memory, self.models, self.workers, self.streams.all, self._webhooks.lost, settings)
+        self._courier = Courier(store, self.guard, self._webhooks, views, clock, settings)
         self.housekeeping = Housekeeping(self.memory, self.footage, self.uploads)
         self.metrics = Metrics(Watched(self.streams.all, self.bus.depth, lambda: self._courier.results))
 
@@ -123,6 +126,7 @@ class Service:
         """Catches up on what was stored but not judged, then watches every stream from where it is remembered."""
         self._accounts.restore()
         self.streams.seal_all()
+        self._webhooks.seal_all()
         self._watch.reload()
         self._watch.catch_up()
         for stage in self._stages:

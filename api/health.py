@@ -30,12 +30,14 @@ class Health:
         models: Models,
         workers: Workers,
         streams: Callable[[], Iterable[StreamOut]],
+        untold: Callable[[], str],
         settings: Settings,
     ) -> None:
         self._memory = memory
         self._models = models
         self._workers = workers
         self._all = streams
+        self._untold = untold
         self._settings = settings
 
     def examine(self) -> HealthOut:
@@ -107,7 +109,8 @@ class Health:
     def _webhooks(self) -> str:
         outbox = self._memory.store.outbox.state()
         told = f"{outbox.waiting} wait to be delivered"
-        return f"{told}, {outbox.given_up} were given up. {outbox.error}" if outbox.given_up else f"{told}."
+        told += f", {outbox.given_up} were given up. {outbox.error}" if outbox.given_up else "."
+        return f"{told} {self._untold()}".rstrip()
 
     def _recordings(self) -> str:
         state = self._memory.recordings.state()

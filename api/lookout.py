@@ -31,7 +31,7 @@ class Lookout:
     def __init__(self, store: Store, clock: Clock, settings: Settings) -> None:
         self._store, self._clock = store, clock
         self._after_us = None if settings.blind_alert_s is None else seconds(settings.blind_alert_s)
-        self._webhook = settings.blind_webhook
+        self._told = bool(settings.blind_webhook.get_secret_value())
 
     def handle(self, batch: Sequence[Record]) -> Sequence[Record]:
         for record in batch:
@@ -48,7 +48,7 @@ class Lookout:
         except NotFound:  # removed meanwhile
             return
         alert = Alert(RULE, gap.stream, gap.span, 1.0, gap.span.start, told(name, gap))
-        self._store.alerts.save(alert, self._webhook, due=self._clock.now())
+        self._store.alerts.save(alert, told=self._told, due=self._clock.now())
 
 
 def told(name: str, gap: Gap) -> str:

@@ -14,11 +14,13 @@ import random
 from collections import Counter
 
 from api.settings import Settings
+from api.vault import CredentialsLost
 from api.views import Views
+from api.webhooks import Webhooks
 from ingest.clock import Clock
 from ingest.errors import Denied, HindsightError, NotFound
 from ingest.guard import Guard
-from ingest.records import MICROSECONDS, Moment, seconds
+from ingest.records import MICROSECONDS, Alert, Moment, seconds
 from memory.store import OutboxItem, Store
 
 FIRST_RETRY_S = 5.0
@@ -31,9 +33,12 @@ JITTER = 0.2
 class Courier:
     """Delivers what is due in the outbox. `results` counts deliveries and failures."""
 
-    def __init__(self, store: Store, guard: Guard, views: Views, clock: Clock, settings: Settings) -> None:
+    def __init__(
+        self, store: Store, guard: Guard, webhooks: Webhooks, views: Views, clock: Clock, settings: Settings
+    ) -> None:
         self._store = store
         self._guard = guard
+        self._webhooks = webhooks
         self._views = views
         self._clock = clock
         self._secret = settings.webhook_secret.get_secret_value()
@@ -48,26 +53,32 @@ class Courier:
 
     def _deliver(self, item: OutboxItem) -> None:
         try:
-            body = self._body(item)
+            alert = self._store.alerts.get(item.alert_key)
         except NotFound:  # erased before it could be sent
             self._store.outbox.delivered(item.id)
             return
         try:
-            answer = self._guard.request("POST", item.url, json=body, headers=self._headers(item, body))
-        except Denied as error:
+            status = self._sent(item, alert)
+        except CredentialsLost as error:  # they may be given again, or their key put back
+            self._failed(item, f"{error} {error.advice}")
+        except (Denied, NotFound) as error:
             self._give_up(item, str(error))
-            return
         except HindsightError as error:
             self._failed(item, str(error))
-            return
-        if 200 <= answer.status < 300:
-            self._store.outbox.delivered(item.id)
-            self.results["delivered"] += 1
         else:
-            self._failed(item, f"The receiver answered {answer.status}.")
+            if 200 <= status < 300:
+                self._store.outbox.delivered(item.id)
+                self.results["delivered"] += 1
+            else:
+                self._failed(item, f"The receiver answered {status}.")
 
-    def _body(self, item: OutboxItem) -> dict[str, object]:
-        alert = self._store.alerts.get(item.alert_key)
+    def _sent(self, item: OutboxItem, alert: Alert) -> int:
+        """What the receiver answered."""
+        url, login = self._webhooks.call(alert.rule)
+        body = self._body(alert)
+        return self._guard.request("POST", url, json=body, headers=login | self._headers(item, body)).status
+
+    def _body(self, alert: Alert) -> dict[str, object]:
         try:
             name = self._store.rules.get(alert.rule).name
         except NotFound:

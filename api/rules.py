@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import re
 import secrets
 from collections.abc import Mapping
+from dataclasses import replace
 
 from pydantic import ValidationError
 
@@ -15,8 +14,8 @@ from api.streams import checked_name
 from api.times import zone_named
 from api.views import Views
 from api.watch import Watch
-from ingest.errors import Invalid, NotFound, SourceUnavailable
-from ingest.guard import Guard
+from api.webhooks import Webhooks
+from ingest.errors import Invalid, NotFound
 from ingest.records import MICROSECONDS, Rule, Schedule, StreamId, seconds
 from memory.store import Store
 from models.protocols import FrameEncoder
@@ -26,18 +25,19 @@ class Rules:
     """Rules in the terms of the HTTP interface."""
 
     def __init__(
-        self, store: Store, watch: Watch, encoder: FrameEncoder, scopes: Scopes, views: Views, guard: Guard
+        self, store: Store, watch: Watch, encoder: FrameEncoder, scopes: Scopes, views: Views, webhooks: Webhooks
     ) -> None:
         self._store = store
         self._watch = watch
         self._encoder = encoder
         self._scopes = scopes
         self._views = views
-        self._guard = guard
+        self._webhooks = webhooks
 
     def add(self, request: RuleIn) -> RuleOut:
         """Armed from now on; what is already remembered is what `test` is for."""
-        return self._keep(self._rule(f"r{secrets.token_hex(5)}", request))
+        rule = self._rule(f"r{secrets.token_hex(5)}", request)
+        return self._keep(self._webhooks.kept(rule, request.webhook))
 
     def all(self) -> list[RuleOut]:
         return [self._shown(rule) for rule in self._store.rules.all()]
@@ -52,7 +52,12 @@ class Rules:
             request = RuleIn.model_validate(merged)
         except ValidationError as error:
             raise Invalid(error.errors()[0]["msg"], advice="Nothing was changed.") from error
-        return self._keep(self._rule(rule.id, request))
+        changed = self._rule(rule.id, request)
+        if patch.webhook is None:
+            return self._keep(replace(changed, webhook=rule.webhook, address=rule.address))
+        if patch.webhook == rule.webhook:
+            return self._keep(self._webhooks.same(changed, rule))
+        return self._keep(self._webhooks.kept(changed, patch.webhook))
 
     def remove(self, id_or_name: str) -> None:
         self._store.rules.delete(self._store.rules.get(id_or_name).id)
@@ -79,7 +84,6 @@ class Rules:
                 f"The release ({request.release}) is above the threshold ({request.threshold}).",
                 advice="A rule fires at its threshold and ends below its release: choose a lower release.",
             )
-        self._check_webhook(request.webhook)
         return Rule(
             id=identity,
             name=checked_name(request.name),
@@ -90,19 +94,8 @@ class Rules:
             hold_us=seconds(request.hold_s),
             cooldown_us=seconds(request.cooldown_s),
             schedule=read_schedule(request.schedule),
-            webhook=request.webhook,
             enabled=request.enabled,
         )
-
-    def _check_webhook(self, url: str) -> None:
-        """Refuses at once what would be refused when it is called, each time anew. A name that is not known just now
-        may be known then."""
-        if not url:
-            return
-        if not re.fullmatch(r"https?://[^\s/]+(/\S*)?", url):
-            raise Invalid(f'"{url}" is not a web address.', advice="Use http:// or https://.")
-        with contextlib.suppress(SourceUnavailable):
-            self._guard.url(url)
 
     def _shown(self, rule: Rule) -> RuleOut:
         [query] = self._encoder.encode_queries([rule.text])

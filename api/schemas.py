@@ -291,7 +291,7 @@ class RuleIn(Model):
     hold_s: float = Field(0, ge=0, le=DAY_S)
     cooldown_s: float = Field(60, ge=0, le=7 * DAY_S)
     schedule: ScheduleModel = Field(default_factory=ScheduleModel)
-    webhook: str = ""
+    webhook: str = Field("", max_length=4096, repr=False, description="Shown without what is behind its host.")
     enabled: bool = True
 
 
@@ -313,7 +313,7 @@ class RulePatch(Model):
     hold_s: float | None = Field(None, ge=0, le=DAY_S)
     cooldown_s: float | None = Field(None, ge=0, le=7 * DAY_S)
     schedule: ScheduleModel | None = None
-    webhook: str | None = None
+    webhook: str | None = Field(None, max_length=4096, repr=False, description="As it is shown: it stays.")
     enabled: bool | None = None
 
 

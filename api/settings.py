@@ -55,7 +55,7 @@ class Settings(BaseSettings):
         gt=0,
         description="Seconds without a picture, or with a frozen or dark one, that raise an alert; none if unset.",
     )
-    blind_webhook: str = Field("", description="URL that such alerts are sent to.")
+    blind_webhook: SecretStr = Field(SecretStr(""), description="URL that such alerts are sent to.")
     record: bool = Field(True, description="Record live streams, so that moments can be played.")
     recordings: SecretStr = Field(
         SecretStr(""),

@@ -1,4 +1,4 @@
-"""Credentials at rest: AES-256-GCM, bound to their stream, under a key that lies beside the database or elsewhere."""
+"""Credentials at rest: AES-256-GCM, bound to their owner, under a key that lies beside the database or elsewhere."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ class Vault:
         self._file = file
         self._key: bytes | None = None
 
-    def seal(self, text: str, stream: str) -> str:
-        """`text` as only this key opens it, and only for `stream`. Nothing stays nothing."""
+    def seal(self, text: str, owner: str) -> str:
+        """`text` as only this key opens it, and only for `owner`. Nothing stays nothing."""
         if not text:
             return ""
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
         key, nonce = self._held(make=True), secrets.token_bytes(_NONCE)
-        sealed = nonce + AESGCM(key).encrypt(nonce, text.encode(), stream.encode())
+        sealed = nonce + AESGCM(key).encrypt(nonce, text.encode(), owner.encode())
         return f"{_VERSION}:{_name(key)}:{base64.b64encode(sealed).decode()}"
 
-    def open(self, sealed: str, stream: str) -> str:
-        """Raises `CredentialsLost` when it was sealed with another key, for another stream, or was damaged, and when
+    def open(self, sealed: str, owner: str) -> str:
+        """Raises `CredentialsLost` when it was sealed with another key, for another owner, or was damaged, and when
         there is no key: none is made that could open nothing."""
         if not sealed:
             return ""
@@ -57,7 +57,7 @@ class Vault:
             raise _lost(f"they were sealed with another key ({name[:8]}, not {_name(key)})")
         try:
             data = base64.b64decode(body, validate=True)
-            text: bytes = AESGCM(key).decrypt(data[:_NONCE], data[_NONCE:], stream.encode())
+            text: bytes = AESGCM(key).decrypt(data[:_NONCE], data[_NONCE:], owner.encode())
             return text.decode()
         except (InvalidTag, ValueError) as error:
             raise _lost("they are damaged") from error
@@ -110,5 +110,5 @@ def _name(key: bytes) -> str:
 def _lost(why: str) -> CredentialsLost:
     return CredentialsLost(
         f"The credentials cannot be read: {why}.",
-        advice="Put the key back that was there before, or give the credentials again.",
+        advice="Put the key back that was there before, or give the credentials again: of a webhook the whole address.",
     )

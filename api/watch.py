@@ -143,7 +143,7 @@ class Watch:
                 marks[record.stream] = Mark(record.epoch, record.pts, record.moment)
         try:
             for alert in alerts.values():
-                self._memory.store.alerts.save(alert, armed.rule.webhook)
+                self._memory.store.alerts.save(alert, told=bool(armed.rule.webhook))
             for stream, mark in marks.items():
                 self._memory.store.alerts.save_progress(armed.rule.id, stream, mark)
         except NotFound:  # the rule or the stream was removed meanwhile
@@ -201,7 +201,7 @@ class Watch:
                 alerts[alert.key] = alert
         machine.at = (mark.epoch, mark.pts)
         for alert in alerts.values():
-            store.alerts.save(alert, armed.rule.webhook)
+            store.alerts.save(alert, told=bool(armed.rule.webhook))
         store.alerts.save_progress(armed.rule.id, stream, mark)
 
     def _stored(self, query: Query, stream: StreamId, span: Span) -> dict[Origin, list[Sample]]:

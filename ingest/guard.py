@@ -137,7 +137,7 @@ class Guard:
             parts = urlsplit(url)
             host, port = parts.hostname, parts.port
         except ValueError as error:
-            raise Invalid(f"Not a readable URL: {error}.", advice="Check the address and the port.") from error
+            raise unreadable(error) from error
         if parts.scheme not in PORTS or not host:
             raise SourceRefused(f"URLs like {parts.scheme}: are not allowed.", advice=f"Allowed: {', '.join(PORTS)}.")
         port = port or PORTS[parts.scheme]
@@ -248,6 +248,12 @@ class Guard:
         with exchange(self, Call(method, url, json, headers or {}, timeout_s, granted)) as answer:
             answer.expect_success()
             yield from answer.lines()
+
+
+def unreadable(error: ValueError) -> Invalid:
+    """What is wrong with a URL, without the piece of it that the error quotes: it may be of a password."""
+    why = re.sub(r"""(['"]).*\1""", "…", str(error), flags=re.DOTALL)
+    return Invalid(f"Not a readable URL: {why}.", advice="Check the address and the port.")
 
 
 def resolve(host: str, port: int) -> list[str]:

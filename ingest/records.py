@@ -465,7 +465,10 @@ class Rule:
     cooldown_us: int = 60 * MICROSECONDS
     schedule: Schedule = field(default_factory=Schedule)
     webhook: str = ""
+    """As it may be shown: without what may be a secret in it."""
     enabled: bool = True
+    address: str = field(default="", repr=False)
+    """The whole webhook, sealed; empty when `webhook` is whole."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit, urlunsplit
 
 from ingest.errors import Invalid, SourceRefused
+from ingest.guard import unreadable
 from ingest.records import StreamKind
 
 MASK: Final = "•••"
@@ -175,7 +176,7 @@ def _url(scheme: str, text: str) -> SourceSpec:
         parts = urlsplit(text)
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise Invalid(f"Not a readable URL: {error}.", advice="Check the address and the port.") from error
+        raise unreadable(error) from error
     if not host:
         raise Invalid("The URL names no host.", advice=f"Write {scheme}://host/path.")
     host = f"[{host}]" if ":" in host else host

@@ -1,4 +1,4 @@
-"""rule add · list · test · remove"""
+"""rule add · change · list · test · remove"""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 from api.cli import output
 from api.cli.client import Client, named, where
 from api.cli.options import From, Json, Streams, To
+from ingest.errors import Invalid
 
 app = typer.Typer(help="Standing questions: be told when it happens again.", no_args_is_help=True)
 
@@ -50,7 +51,10 @@ def add(
         "schedule": schedule(during, days, zone),
         "webhook": webhook,
     }
-    kept = Client().post("/v1/rules", rule)
+    _told(Client().post("/v1/rules", rule), json)
+
+
+def _told(kept: dict[str, Any], json: bool) -> None:
     if json:
         output.as_json(kept)
         return
@@ -59,6 +63,23 @@ def add(
         output.say(f"This profile cannot look for: {', '.join(kept['unknown'])}.")
     if kept["unsure"]:
         output.say(f"It cannot be sure of: {', '.join(kept['unsure'])}.")
+
+
+@app.command("change")
+def change(
+    name: Annotated[str, typer.Argument(help="What it is called now.")],
+    *,
+    to: Annotated[str | None, typer.Option("--name", help="What to call it from now on.")] = None,
+    text: Annotated[str | None, typer.Option(help="What to watch for from now on.")] = None,
+    webhook: Annotated[str | None, typer.Option(help='Address that is called for each alert; "" for none.')] = None,
+    json: Json = False,
+) -> None:
+    """Change the name, the words or the webhook of a rule; the rest of it stays."""
+    wanted = {"name": to, "text": text, "webhook": webhook}
+    patch = {field: value for field, value in wanted.items() if value is not None}
+    if not patch:
+        raise Invalid("Nothing was said to be changed.", advice="Give --name, --text or --webhook.")
+    _told(Client().patch(f"/v1/rules/{named(name)}", patch), json)
 
 
 @app.command("list")

@@ -67,18 +67,18 @@ class Alerts:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def save(self, alert: Alert, webhook: str = "", *, due: int = 0) -> bool:
+    def save(self, alert: Alert, *, told: bool = False, due: int = 0) -> bool:
         """Write an alert, replacing an earlier version. True when it is new.
 
-        A new alert with a `webhook` enters the outbox in the same transaction.
+        A new alert that is to be `told` enters the outbox in the same transaction.
         """
         table = schema.alerts
         with self._database.write() as connection:
             new = connection.scalar(select(table.c.key).where(table.c.key == alert.key)) is None
             row = {**_flat(alert), "sequence": self._next(connection)}
             self._database.upsert(connection, table, [row], update=("sequence", "end", "score", "peak", "why"))
-            if new and webhook:
-                item = {"alert_key": alert.key, "url": webhook, "attempts": 0, "due": due}
+            if new and told:
+                item = {"alert_key": alert.key, "attempts": 0, "due": due}
                 connection.execute(schema.outbox.insert().values(**item, delivered=False, error=""))
                 _make_room(connection)
         return new
@@ -147,7 +147,7 @@ class Outbox:
             .limit(limit)
         )
         with self._database.read() as connection:
-            return [OutboxItem(row.id, row.alert_key, row.url, row.attempts) for row in connection.execute(wanted)]
+            return [OutboxItem(row.id, row.alert_key, row.attempts) for row in connection.execute(wanted)]
 
     def delivered(self, item: int) -> None:
         with self._database.write() as connection:

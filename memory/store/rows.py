@@ -44,11 +44,10 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class OutboxItem:
-    """An alert still to be delivered to `url`."""
+    """An alert still to be delivered; where to, its rule says."""
 
     id: int
     alert_key: str
-    url: str
     attempts: int
 
 

@@ -231,7 +231,6 @@ outbox = Table(
     metadata,
     Column("id", _IDENTITY, primary_key=True, autoincrement=True),
     Column("alert_key", String, ForeignKey("alerts.key", ondelete="CASCADE"), nullable=False, unique=True),
-    Column("url", Text, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("due", BigInteger, nullable=False),
     Column("delivered", Boolean, nullable=False),

@@ -8,6 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
+
 from api.settings import Settings
 from ingest.bus import JOURNAL
 from ingest.records import Evidence, Gap, GapReason, Moment, Span, StateChange, StreamId, seconds
@@ -34,7 +36,10 @@ def test_a_frozen_picture_is_told_in_coverage_and_in_answers_and_raises_one_aler
         heard(visitor)
 
     webhook = f"http://127.0.0.1:{trap(receiver).port}/hook"
-    with running(settings.model_copy(update={"blind_alert_s": 2.0, "blind_webhook": webhook})) as (service, http):
+    with running(settings.model_copy(update={"blind_alert_s": 2.0, "blind_webhook": SecretStr(webhook)})) as (
+        service,
+        http,
+    ):
         stream = add(http, "door", films / "plain.mp4")
         for end in (2.0, 3.0, 3.5):
             service.bus.publish(JOURNAL, blind(stream, "frozen", 0.5, end))

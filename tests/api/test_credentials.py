@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import base64
+import json
 import logging
+import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
+from api import notify
 from api.settings import Settings
 from api.vault import CredentialsLost, Vault
+from api.webhooks import shown
 from ingest.errors import Invalid
 from ingest.sources import parse
-from tests.api.conftest import running, wait_for
+from memory import migrations
+from memory.store import Database
+from tests.api.conftest import add, running, wait_for
+from tests.api.test_watching import RULE, Receiver, receiver
 from tests.ingest.conftest import RtspServer, rtsp
 
-__all__ = ["rtsp"]
+__all__ = ["receiver", "rtsp"]
 
 PASSWORD = "c4nary:/?#[]@!$&'()*+,;=%"
 
@@ -185,3 +196,153 @@ def test_credentials_of_an_earlier_version_are_sealed_at_the_next_start(settings
 
 def whole(settings: Settings) -> bytes:
     return b"".join(path.read_bytes() for path in settings.folder.glob("hindsight.db*"))
+
+
+# --- webhooks --------------------------------------------------------------------------------------------------
+
+SECRETS = ("c4naryuser", "c4nary-word", "T000c4nary", "c4nary-token", "c4nary-fragment")
+
+
+def hook(receiver: Receiver) -> str:
+    """An address with every kind of secret that is in use."""
+    user, word, path, token, fragment = SECRETS
+    place = receiver.url.replace("//", f"//{user}:{word}@").removesuffix("/hook")
+    return f"{place}/services/{path}?token={token}#{fragment}"
+
+
+@pytest.mark.parametrize(
+    ("whole", "told"),
+    [
+        ("", ""),
+        ("https://example.org", "https://example.org"),
+        ("https://example.org/", "https://example.org/"),
+        ("https://example.org:8443/hook", "https://example.org:8443/•••"),
+        ("https://example.org?token=abc", "https://example.org/•••"),
+        ("https://a:b@example.org", "https://•••@example.org"),
+        ("https://a@example.org/x/y?z#w", "https://•••@example.org/•••"),
+        ("http://[::1", "•••"),
+        ("no address", "•••"),
+    ],
+)
+def test_a_webhook_is_shown_by_its_host_alone(whole: str, told: str) -> None:
+    assert shown(whole) == told
+
+
+@given(_TEXT, _TEXT, _TEXT, _TEXT)
+def test_nothing_of_a_webhook_but_its_host_is_shown(user: str, word: str, path: str, query: str) -> None:
+    user, word, path, query = (quote("s3cret" + part, safe="") for part in (user, word, path, query))
+    assert shown(f"https://{user}:{word}@example.org:1/{path}?{query}#{path}") == "https://•••@example.org:1/•••"
+
+
+def test_a_webhook_is_called_whole_and_is_nowhere_in_the_clear(
+    settings: Settings,
+    films: Path,
+    receiver: Receiver,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Made, listed, changed by sending back what was shown, refused, failed, delivered: nobody is told its secrets."""
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setattr(notify, "FIRST_RETRY_S", 0.05)
+    receiver.failures = 2
+    told = []
+    with running(settings) as (service, http):
+        made = http.post("/v1/rules", json={**RULE, "webhook": hook(receiver)})
+        masked = receiver.url.replace("//", "//•••@").replace("/hook", "/•••")
+        assert (made.status_code, made.json()["webhook"]) == (201, masked), made.text
+        kept = service.store.rules.get("red")
+        back = http.patch("/v1/rules/red", json={**RULE, "webhook": masked, "threshold": 0.65})
+        assert (back.status_code, back.json()["webhook"], back.json()["threshold"]) == (200, masked, 0.65), back.text
+        assert http.patch("/v1/rules/red", json={"cooldown_s": 1}).json()["webhook"] == masked
+        assert service.store.rules.get("red").address == kept.address
+        unescaped = receiver.url.replace("//", "//c4naryuser:c4nary-word/")  # a parser takes the password for a port
+        for wrong in (masked.replace("•••@", "•••@other."), hook(receiver).replace("http", "ftp"), unescaped):
+            refused = http.patch("/v1/rules/red", json={"webhook": wrong})
+            assert (refused.status_code, bool(refused.json()["advice"])) == (400, True), refused.text
+            told.append(refused.text)
+        add(http, "door", films / "red.mp4")
+        wait_for(lambda: 'hindsight_webhooks_total{result="delivered"} 1.0' in http.get("/metrics").text)
+        listed = on_the_command_line(http, "rule", "list")
+        assert "•••" in listed
+        told += [made.text, back.text, listed, repr(kept), http.get("/metrics").text]
+        told += [http.get(f"/v1/{what}").text for what in ("rules", "rules/red", "alerts", "health", "openapi.json")]
+    assert receiver.paths == ["/services/T000c4nary?token=c4nary-token"] * 3
+    login = base64.b64encode(b"c4naryuser:c4nary-word").decode()
+    assert {headers["authorization"] for headers, _ in receiver.calls} == {f"Basic {login}"}
+    files = b"".join(path.read_bytes() for path in settings.folder.rglob("*") if path.is_file())
+    for secret in (login, "c4nary"):
+        assert [text for text in (*told, caplog.text) if secret in text] == []
+        assert secret.encode() not in files
+
+
+def on_the_command_line(http: httpx.Client, *words: str) -> str:
+    place = {"HINDSIGHT_HOST": "127.0.0.1", "HINDSIGHT_PORT": str(http.base_url.port), "COLUMNS": "200"}
+    command = [sys.executable, "-m", "api.cli", *words]
+    return subprocess.run(command, env={**os.environ, **place}, capture_output=True, text=True, check=True).stdout
+
+
+def test_the_webhook_for_blindness_is_a_secret_of_the_settings(settings: Settings) -> None:
+    told = Settings(data=settings.data, blind_webhook=SecretStr("https://example.org/c4nary"))
+    assert "c4nary" not in repr(told) + str(told) + told.model_dump_json()
+
+
+def test_webhooks_of_an_earlier_version_are_sealed_at_the_next_start(settings: Settings, receiver: Receiver) -> None:
+    with running(settings) as (_, http):
+        http.post("/v1/rules", json={**RULE, "webhook": receiver.url})
+        http.post("/v1/rules", json={**RULE, "name": "plain", "webhook": "https://example.org/"})
+    earlier(settings, hook(receiver))
+    assert b"c4nary" in whole(settings)
+    with running(settings) as (service, http):
+        assert http.get("/v1/rules/red").json()["webhook"] == shown(hook(receiver))
+        assert service.store.rules.get("plain").address == "", "nothing of it is a secret"
+        assert wait_for(lambda: receiver.paths) == ["/services/T000c4nary?token=c4nary-token"], "what waited goes out"
+        assert b"c4nary" not in whole(settings)
+    assert b"c4nary" not in whole(settings)
+
+
+def earlier(settings: Settings, url: str) -> None:
+    """The database as the version before left it: the address in the rule's text, and in a delivery that waits."""
+    database = Database(f"sqlite:///{settings.folder / 'hindsight.db'}")
+    migrations.upgrade(database, back_to="0006")
+    database.close()
+    with sqlite3.connect(settings.folder / "hindsight.db") as raw:
+        [(rule, body)] = raw.execute("SELECT id, body FROM rules WHERE name = 'red'").fetchall()
+        before = {name: value for name, value in json.loads(body).items() if name != "address"}
+        raw.execute("UPDATE rules SET body = ? WHERE id = ?", (json.dumps({**before, "webhook": url}), rule))
+        raw.execute(
+            "INSERT INTO streams (id, name, kind, source, masked, state, state_at, detail, added, paused, frames)"
+            " VALUES ('door', 'door', 'live', 'rtsp://127.0.0.1:1/x', 'x', 'paused', 0, '', 0, 1, 0)"
+        )
+        raw.execute(
+            "INSERT INTO alerts (key, sequence, rule, stream, start, end, score, peak, why)"
+            " VALUES ('k', 1, ?, 'door', 0, 1, 0.9, 0, 'because')",
+            (rule,),
+        )
+        raw.execute(
+            "INSERT INTO outbox (alert_key, url, attempts, due, delivered, error) VALUES ('k', ?, 0, 0, 0, '')", (url,)
+        )
+
+
+def test_an_alert_waits_while_the_key_of_its_webhook_is_lost(
+    settings: Settings, films: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is said where, and what to do; the rule goes on, and what waited goes out once the address is given again."""
+    monkeypatch.setattr(notify, "FIRST_RETRY_S", 0.05)
+    with running(settings) as (_, http):
+        masked = http.post("/v1/rules", json={**RULE, "webhook": hook(receiver)}).json()["webhook"]
+    settings.key_file.unlink()
+    with running(settings) as (_, http):
+        add(http, "door", films / "red.mp4")
+        wait_for(lambda: 'hindsight_webhooks_total{result="failed"}' in http.get("/metrics").text)
+        [check] = [one for one in http.get("/v1/health").json()["checks"] if one["name"] == "webhooks"]
+        assert "1 wait to be delivered. Nobody is told of red. The credentials cannot be read" in check["detail"]
+        assert "of a webhook the whole address" in check["detail"]
+        assert http.get("/v1/rules/red").json()["webhook"] == masked
+        assert http.patch("/v1/rules/red", json={"cooldown_s": 1}).status_code == 200
+        kept = http.patch("/v1/rules/red", json={"webhook": masked})
+        assert (kept.status_code, kept.json()["type"]) == (403, "urn:hindsight:credentials-lost")
+        assert "whole address" in kept.json()["advice"]
+        assert receiver.calls == []
+        assert "c4nary" not in on_the_command_line(http, "rule", "change", "red", "--webhook", hook(receiver))
+        wait_for(lambda: receiver.paths)
+        assert "Nobody" not in http.get("/v1/health").text

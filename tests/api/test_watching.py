@@ -31,6 +31,7 @@ class Receiver:
     url: str = ""
     failures: int = 0
     calls: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
 
 
 @pytest.fixture
@@ -41,6 +42,7 @@ def receiver() -> Iterator[Receiver]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             state.calls.append(({name.lower(): value for name, value in self.headers.items()}, body))
+            state.paths.append(self.path)
             state.failures -= 1
             self.send_response(500 if state.failures >= 0 else 204)
             self.end_headers()

@@ -132,7 +132,7 @@ def test_a_recording_that_arrives_after_its_erasure_is_removed(memory: Memory, t
 def test_a_whole_stream_goes(open_memory: OpenMemory) -> None:
     memory = open_memory()
     film(memory)
-    memory.store.alerts.save(Alert("rule", DOOR, span(50, 51), 0.9, Moment(START), "seen"), "http://hook/")
+    memory.store.alerts.save(Alert("rule", DOOR, span(50, 51), 0.9, Moment(START), "seen"), told=True)
     receipt = memory.erase(DOOR)
     assert receipt.verified_gone == KINDS
     assert receipt.removed["streams"] == 1

@@ -87,8 +87,8 @@ def test_rules_are_kept(memory: Memory) -> None:
 
 def test_an_alert_is_new_once_and_grows(memory: Memory) -> None:
     alerts = memory.store.alerts
-    assert alerts.save(alert(10), "http://hook/a")
-    assert not alerts.save(alert(10, 15), "http://hook/a")
+    assert alerts.save(alert(10), told=True)
+    assert not alerts.save(alert(10, 15), told=True)
     assert alerts.save(alert(20, stream=StreamId("yard"), rule="r2"))
     assert [a.span.start for a in alerts.list()] == [span(20, 21).start, span(10, 11).start]
     assert alerts.list(scope=Scope((DOOR,))) == [alert(10, 15)]
@@ -113,7 +113,7 @@ def test_changes_of_alerts_are_numbered_for_ever(memory: Memory) -> None:
 
 
 def test_what_is_given_up_stays_to_be_seen_and_is_never_due(memory: Memory) -> None:
-    memory.store.alerts.save(alert(1), "http://hook/a")
+    memory.store.alerts.save(alert(1), told=True)
     (item,) = memory.store.outbox.due(Moment(START))
     assert memory.store.outbox.state() == OutboxState(1, 0)
     memory.store.outbox.give_up(item.id, "Nobody there.")
@@ -124,7 +124,7 @@ def test_what_is_given_up_stays_to_be_seen_and_is_never_due(memory: Memory) -> N
 def test_the_outbox_has_bounds(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory_alerts, "MOST_WAITING", 3)
     for at in range(5):
-        memory.store.alerts.save(alert(at), "http://hook/a")
+        memory.store.alerts.save(alert(at), told=True)
     state = memory.store.outbox.state()
     assert (state.waiting, state.given_up, state.error) == (3, 2, "Too many deliveries were waiting.")
     kept = [item.alert_key for item in memory.store.outbox.due(Moment(START))]
@@ -132,11 +132,11 @@ def test_the_outbox_has_bounds(memory: Memory, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_the_outbox_delivers_until_it_is_told(memory: Memory) -> None:
-    memory.store.alerts.save(alert(10), "http://hook/a")
-    memory.store.alerts.save(alert(10, 12), "http://hook/a")
+    memory.store.alerts.save(alert(10), told=True)
+    memory.store.alerts.save(alert(10, 12), told=True)
     outbox, now = memory.store.outbox, Moment(START)
     (item,) = outbox.due(now)
-    assert (item.url, item.attempts, item.alert_key) == ("http://hook/a", 0, alert(10).key)
+    assert (item.attempts, item.alert_key) == (0, alert(10).key)
     outbox.failed(item.id, "no answer", Moment(now + 10))
     assert outbox.due(now) == []
     (item,) = outbox.due(Moment(now + 10))
