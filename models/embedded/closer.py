@@ -31,6 +31,8 @@ _AGAIN_US = 1_400_000
 """A doubtful thing is looked at again after so long, if anything has changed there."""
 _DOUBTFUL = 0.7
 """What is believed less is worth another look."""
+_FITTED: Final = (0.25, 3.0)
+"""The part around a doubtful thing: at least this share of the picture's sides, or so many times the thing's size."""
 _SPOTS = 4
 """So many places of doubtful things are remembered."""
 _SAME = 0.5
@@ -114,14 +116,17 @@ def is_doubtful(visit: Visit) -> bool:
 
 
 def _around(box: Box) -> Box:
-    """A part of the picture with the thing in its middle, as far as the picture goes."""
+    """A part of the picture with the thing in its middle, as far as the picture goes: the smaller, the closer."""
     x, y = (box.left + box.right) / 2, (box.top + box.bottom) / 2
-    left, top = (min(max(side - _PART / 2, 0.0), 1 - _PART) for side in (x, y))
-    return Box(left, top, left + _PART, top + _PART)
+    part = min(max(_FITTED[0], _FITTED[1] * _size(box)), _PART)
+    left, top = (min(max(side - part / 2, 0.0), 1 - part) for side in (x, y))
+    return Box(left, top, left + part, top + part)
 
 
 def _close(a: Box, b: Box) -> bool:
-    return max(abs(a.left - b.left), abs(a.top - b.top)) < _PART / 4
+    """Whether two parts show much the same, as closely."""
+    apart = max(abs(a.left - b.left), abs(a.top - b.top), abs(a.right - b.right), abs(a.bottom - b.bottom))
+    return apart < (a.right - a.left) / 4
 
 
 def crop(pixels: Pixels, where: Box) -> Pixels:

@@ -92,7 +92,8 @@ class EmbeddedEncoder:
         birth = f"{frame.epoch}.{frame.pts}"
         motion = stream.motion.read(frame.pixels, frame.moment, birth)
         shown = stream.text.follow(frame.pixels, frame.moment, birth, fresh=motion.new_scene)
-        seen = stream.sight.watch(frame.pixels, frame.moment, cut=motion.cut)
+        other = motion.new_scene and not motion.camera_moves
+        seen = stream.sight.watch(frame.pixels, frame.moment, cut=motion.cut, new_scene=other)
         present = stream.things.join(frame.pixels, seen, motion, birth)
         unnamed, arrivals = [*stream.things.unnamed(motion)], [*stream.things.arrivals(motion)]
         look = look_at(frame.pixels)

@@ -87,8 +87,10 @@ class Watcher:
         self._looked: Moment | None = None
         self._whole = Sight((), np.zeros(0, np.float32))
 
-    def watch(self, pixels: Pixels, moment: Moment, *, cut: bool) -> Seen:
-        """The next frame; at a `cut` everything that was followed is over."""
+    def watch(self, pixels: Pixels, moment: Moment, *, cut: bool, new_scene: bool = False) -> Seen:
+        """The next frame; at a `cut` everything that was followed is over, in a new scene what is not where it was."""
+        if new_scene:
+            self._tracker.change_scene()
         if cut:
             self._tracker.close()
             self._faces.close()

@@ -136,6 +136,8 @@ class _Track:
     """It was seen as more than what may be a limb."""
     best: float = 0.0
     """The highest mean of two looks one after the other."""
+    bound: bool = False
+    """The scene has changed since it was seen: it is the same only where it was."""
     velocity: tuple[float, float] = (0.0, 0.0)
     """Centre's motion in fractions of the picture per second."""
 
@@ -150,6 +152,7 @@ class _Track:
         seconds = max((moment - self.visit.span.end) / MICROSECONDS, 1e-3)
         fresh = ((x1 - x0) / seconds, (y1 - y0) / seconds)
         share = 1.0 if self.visit.sightings == 1 else 0.5
+        self.bound = False
         self.velocity = (
             self.velocity[0] + share * (fresh[0] - self.velocity[0]),
             self.velocity[1] + share * (fresh[1] - self.velocity[1]),
@@ -231,6 +234,11 @@ class Tracker:
         self._last = moment
         return finished
 
+    def change_scene(self) -> None:
+        """The next picture shows another scene, or the same in another light: what is there still, is where it was."""
+        for track in self._tracks:
+            track.bound = True
+
     def carry(self, moment: Moment) -> list[Visit]:
         """Nothing has changed until `moment`: what is in the picture stays. The visits that are over."""
         finished = self._expire(moment)
@@ -289,9 +297,10 @@ def _alike(visit: Visit, seen: Detection) -> bool:
 
 
 def _same_thing(one: Detection, other: Detection) -> bool:
-    if group(NAMES.index(one.label)) != group(NAMES.index(other.label)):
-        return False
-    a, b = one.box, other.box
+    return group(NAMES.index(one.label)) == group(NAMES.index(other.label)) and _same_place(one.box, other.box)
+
+
+def _same_place(a: Box, b: Box) -> bool:
     width, height = min(a.right, b.right) - max(a.left, b.left), min(a.bottom, b.bottom) - max(a.top, b.top)
     if width <= 0 or height <= 0:
         return False
@@ -327,6 +336,8 @@ def _distance(track: _Track, detection: Detection, moment: Moment) -> float:
     if group(NAMES.index(track.visit.label)) != group(NAMES.index(detection.label)):
         return float("inf")
     last, box = track.visit.last, detection.box
+    if track.bound and not _same_place(last, box):
+        return float("inf")
     (x0, y0), (x1, y1) = track.expected(moment), _centre(box)
     size = max(*(side for b in (last, box) for side in (b.right - b.left, b.bottom - b.top)), 1e-6)
     away = max(abs(x1 - x0), abs(y1 - y0)) / size

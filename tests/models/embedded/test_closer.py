@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 
 from ingest.records import Box, Moment, Pixels, Query
-from models.embedded.closer import CloserLook, beyond, crop, together
+from models.embedded.closer import PARTS, CloserLook, beyond, crop, together
 from models.embedded.sight import Seen, Watcher
 from models.embedded.space import SIGHT_SIZE
 from models.nano.detector import Detection, Sight
@@ -67,6 +68,19 @@ def test_a_still_scene_soon_costs_nothing() -> None:
     assert sum(size != (320, 180) for size in seer.sizes) >= 9
 
 
+def test_a_cut_that_goes_unnoticed_as_one_ends_the_visit() -> None:
+    watcher, seer = Watcher(Shortsighted(0.2)), Scene([STANDS])
+    before = [watcher.watch(seer.at(t), Moment(round(t * 1e6)), cut=False) for t in every(0.25, 6.0)]
+    elsewhere = Scene([Mover("blue", 0.0, 99.0, (0.6, 0.5), (0.6, 0.5), (0.2, 0.8))])
+    after = [
+        watcher.watch(elsewhere.at(t), Moment(round((6.0 + t) * 1e6)), cut=False, new_scene=t == 0.0)
+        for t in every(0.25, 2.0)
+    ]
+    ((small,), (large,)) = before[-1].things, after[-1].things
+    assert small.number != large.number
+    assert large.span.start == 6_000_000
+
+
 def test_what_has_gone_is_not_remembered() -> None:
     leaves = Mover("blue", 0.0, 12.0, (0.63, 0.4), (0.63, 0.4), (0.04, 0.12))
     seen = watch([leaves], Shortsighted(0.2), 18.0)
@@ -102,6 +116,21 @@ def test_doubt_comes_in_turn_with_what_is_unknown() -> None:
         looks.take(where, [], tiles, Moment(second * 1_000_000))
         around.append(abs((where.left + where.right) / 2 - 0.6) < 1e-6)
     assert around == [False, True, False, True, False, True]
+
+
+def test_the_smaller_a_doubtful_thing_the_closer_it_is_looked_at() -> None:
+    looks, tiles = CloserLook(), np.zeros((27, 48), np.uint8)
+    for turn, part in enumerate(PARTS):  # nothing else is unknown
+        looks.take(part, [], tiles, Moment(turn))
+    for turn, (long, side) in enumerate(((0.05, 0.25), (0.12, 0.36), (0.4, 0.5)), start=1):
+        moment = Moment(turn * 1_000_000)
+        where = looks.due(tiles, moment, [Box(0.5, 0.5, 0.5 + long / 2, 0.5 + long)])
+        assert where is not None
+        assert where.right - where.left == pytest.approx(side)
+        assert where.bottom - where.top == pytest.approx(side)
+        assert where.left <= 0.5
+        assert where.bottom >= 0.5 + long
+        looks.take(where, [], tiles, moment)
 
 
 def test_a_part_is_cut_out_whole() -> None:

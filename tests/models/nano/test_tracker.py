@@ -142,3 +142,17 @@ def test_what_only_a_close_look_has_found_is_not_doubted_because_others_miss_it(
 
     assert looked(closely=True).belief > 0.85
     assert looked(closely=False).belief < 0.75
+
+
+def test_in_another_scene_only_what_is_where_it_was_is_the_same() -> None:
+    def seen_again(there: Detection, *, changed: bool) -> int:
+        tracker = Tracker(Following(confirm=1))
+        tracker.update(Moment(0), [thing(0.3, size=0.2)])
+        if changed:
+            tracker.change_scene()
+        tracker.update(Moment(SECOND // 4), [there])
+        return len(tracker.close())
+
+    stays, moves, grows = thing(0.31, size=0.2), thing(0.45, size=0.2), thing(0.35, size=0.5)
+    assert [seen_again(there, changed=False) for there in (stays, moves, grows)] == [1, 1, 1]
+    assert [seen_again(there, changed=True) for there in (stays, moves, grows)] == [1, 2, 2]
