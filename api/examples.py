@@ -63,7 +63,13 @@ _RULE = {
     "webhook": "https://example.org/hook",
     "enabled": True,
 }
-_UPLOAD = {"id": "u0123456789abcdef", "filename": "holiday.mp4", "size": 73400320, "received": 8388608}
+_UPLOAD = {
+    "id": "u0123456789abcdef",
+    "filename": "holiday.mp4",
+    "size": 73400320,
+    "received": 8388608,
+    "subtitles": ["holiday.de.srt"],
+}
 
 PROBLEM: dict[str, Any] = {
     "type": "urn:hindsight:not-found",
@@ -136,7 +142,14 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "gaps": [_GAP],
     },
     "RuleIn": _RULE,
-    "RuleOut": {**_RULE, "id": "r5b1e0d7c4", "understood": ["something", "red", "enters"], "unknown": [], "unsure": []},
+    "RuleOut": {
+        **_RULE,
+        "webhook": "https://example.org/•••",
+        "id": "r5b1e0d7c4",
+        "understood": ["something", "red", "enters"],
+        "unknown": [],
+        "unsure": [],
+    },
     "RulePatch": {"threshold": 0.7, "enabled": False},
     "RuleTestIn": {"rule": _RULE, "from": "yesterday", "to": "yesterday"},
     "AlertOut": {

@@ -163,6 +163,9 @@ class UploadOut(Model):
     filename: str
     size: int
     received: int
+    subtitles: list[str] = Field(
+        [], description="Subtitle files that were sent with it.", examples=[["holiday.de.srt"]]
+    )
 
 
 class UploadComplete(Model):

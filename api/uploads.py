@@ -18,9 +18,12 @@ import anyio
 from api.schemas import StreamIn, StreamOut, UploadComplete, UploadIn, UploadOut
 from api.settings import Settings
 from api.streams import Streams, checked_name
+from ingest.captions import LARGEST, MOST_TRACKS, is_timed, language_of, neighbours
 from ingest.clock import Clock
 from ingest.errors import Conflict, Invalid, NotFound, Poison, StorageFull, TooLarge
 from ingest.records import seconds
+from memory import durable
+from memory.store import no_probe
 
 RESERVE = 256 * 1024 * 1024
 """Bytes of disk that an upload may not take."""
@@ -43,7 +46,13 @@ class _Upload:
         return self.file.stat().st_size
 
     def shown(self) -> UploadOut:
-        return UploadOut(id=self.folder.name, filename=self.filename, size=self.size, received=self.received)
+        return UploadOut(
+            id=self.folder.name,
+            filename=self.filename,
+            size=self.size,
+            received=self.received,
+            subtitles=[path.name for path in neighbours(self.file) if path != self.file],
+        )
 
 
 class Uploads:
@@ -103,6 +112,29 @@ class Uploads:
             self._writing.discard(identity)
         return upload.shown()
 
+    async def subtitles(self, identity: str, filename: str, pieces: AsyncIterator[bytes]) -> UploadOut:
+        """Puts a subtitle file beside the film, whole or not at all: the decoder reads it from there like any other."""
+        upload = self._get(identity)
+        path = upload.folder / _subtitle_name(filename, upload)
+        self._claim(identity)
+        try:
+            self._still_open(upload)
+            if len({*upload.shown().subtitles, path.name}) > MOST_TRACKS:
+                raise Conflict(f"The film has {MOST_TRACKS} subtitle files already.", advice="Leave some of them out.")
+            data = bytearray()
+            async for piece in pieces:
+                data += piece
+                if len(data) > LARGEST:
+                    raise TooLarge(
+                        f"Subtitles have at most {LARGEST >> 20} MB.", advice="Is it a subtitle file at all?"
+                    )
+            if not await anyio.to_thread.run_sync(is_timed, bytes(data)):
+                raise Invalid(f"There is no line with times in {path.name}.", advice="Send SubRip or WebVTT.")
+            await anyio.to_thread.run_sync(durable.write, path, bytes(data), no_probe)
+        finally:
+            self._writing.discard(identity)
+        return upload.shown()
+
     def complete(self, identity: str, request: UploadComplete) -> StreamOut:
         """Becomes a stream, or, when it is no video, is thrown away."""
         upload = self._get(identity)
@@ -113,8 +145,7 @@ class Uploads:
         name = checked_name(request.name)
         self._claim(identity)
         try:
-            if self._streams.has(str(upload.file)):
-                raise Conflict("This upload is a stream already.", advice="Upload the file again for another one.")
+            self._still_open(upload)
             return self._streams.add(
                 StreamIn(name=name, source=str(upload.file), starts_at=request.starts_at, sampling=request.sampling)
             )
@@ -139,6 +170,10 @@ class Uploads:
             if age > ABANDONED and not any(Path(source).parent == folder for source in sources):
                 shutil.rmtree(folder, ignore_errors=True)
 
+    def _still_open(self, upload: _Upload) -> None:
+        if self._streams.has(str(upload.file)):
+            raise Conflict("This upload is a stream already.", advice="Upload the file again for another one.")
+
     def _claim(self, identity: str) -> None:
         with self._lock:
             if identity in self._writing:
@@ -154,6 +189,17 @@ class Uploads:
         except FileNotFoundError as error:
             raise NotFound(f"There is no upload {identity[:40]}.", advice="Begin a new one.") from error
         return _Upload(folder, about["filename"], about["size"])
+
+
+def _subtitle_name(filename: str, upload: _Upload) -> str:
+    """Made of the film's own name and of what such names may end in: nothing that a path could be made of."""
+    name = re.split(r"[\\/]", filename)[-1]
+    if language_of(Path(name), upload.file) is None or name == upload.filename:
+        raise Invalid(
+            f'"{name[:80]}" is not called like subtitles of this film.',
+            advice=f"Call it {upload.file.stem}.srt or, with its language, {upload.file.stem}.de.srt; or .vtt.",
+        )
+    return name
 
 
 def safe_filename(name: str) -> str:

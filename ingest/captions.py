@@ -27,8 +27,10 @@ KINDS: Final = ("subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text")
 _FORMATS: Final = {".srt": "srt", ".vtt": "webvtt"}
 _BESIDE: Final = re.compile(r"(?:\.(?P<language>[a-z]{2,3}(?:-[A-Za-z]{2,4})?))?(?:\.(?:forced|sdh|cc))?")
 _MOST_NEIGHBOURS: Final = 10_000
-_LARGEST: Final = 8 << 20
-_MOST_TRACKS: Final = 8
+LARGEST: Final = 8 << 20
+"""Bytes of a subtitle file: hours of talk have a tenth of it."""
+MOST_TRACKS: Final = 8
+_TIMED: Final = re.compile(r"\d\d:\d\d[.,]\d{3}[ \t]*-->")
 _MOST_WAITING: Final = 1000
 _LONGEST: Final = 2000
 """Letters of one caption."""
@@ -50,19 +52,35 @@ class Caption:
 def tracks(container: InputContainer) -> list[SubtitleStream]:
     """The tracks of text; pictures of text (DVD, Blu-ray, DVB) are left out."""
     found = [track for track in container.streams.subtitles if track.codec_context is not None]
-    return [track for track in found if track.codec_context.name in KINDS][:_MOST_TRACKS]
+    return [track for track in found if track.codec_context.name in KINDS][:MOST_TRACKS]
+
+
+def language_of(path: Path, film: Path) -> str | None:
+    """What a file called like `film` is written in: "de" of "film.de.srt", "und" of "film.srt", which does not say it.
+    None for what are no subtitles of this film."""
+    if path.suffix.lower() not in _FORMATS or not path.stem.startswith(film.stem):
+        return None
+    named = _BESIDE.fullmatch(path.stem.removeprefix(film.stem))
+    return (named["language"] or "und") if named is not None else None
+
+
+def neighbours(film: Path) -> list[Path]:
+    """The subtitle files beside `film` ("film.srt", "film.de.vtt"), by name."""
+    with suppress(OSError):
+        names = sorted(path for path in film.parent.iterdir() if path.suffix.lower() in _FORMATS)
+        return [path for path in names[:_MOST_NEIGHBOURS] if language_of(path, film) is not None]
+    return []
+
+
+def is_timed(data: bytes) -> bool:
+    """Whether this reads like SubRip or WebVTT: there are times in it."""
+    return _TIMED.search(_decoded(data)) is not None
 
 
 def beside(film: Path, first: int) -> list[Caption]:
-    """What the subtitle files beside `film` say ("film.srt", "film.de.vtt"), in order. Their times count from its
-    beginning, which is `first` (microseconds) on the film's own clock."""
-    found: list[Caption] = []
-    with suppress(OSError):
-        names = sorted(path for path in film.parent.iterdir() if path.suffix.lower() in _FORMATS)
-        for path in names[:_MOST_NEIGHBOURS]:
-            named = _BESIDE.fullmatch(path.stem.removeprefix(film.stem)) if path.stem.startswith(film.stem) else None
-            if named is not None:
-                found += _written(path, named["language"] or "und")
+    """What the subtitle files beside `film` say, in order. Their times count from its beginning, which is `first`
+    (microseconds) on the film's own clock."""
+    found = [one for path in neighbours(film) for one in _written(path, language_of(path, film) or "und")]
     shifted = {replace(one, start=one.start + first, end=one.end + first) for one in found}
     return sorted(shifted, key=lambda one: (one.start, one.end, one.text))
 
@@ -76,7 +94,7 @@ def _written(path: Path, language: str) -> Iterator[Caption]:
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 return
-            text = _decoded(file.read(_LARGEST))
+            text = _decoded(file.read(LARGEST))
         with av.open(io.BytesIO(text.encode()), format=_FORMATS[path.suffix.lower()]) as container:
             for packet in container.demux():
                 if packet.pts is not None and packet.time_base is not None and packet.size:

@@ -10,7 +10,18 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from ingest.errors import DeadlineExceeded, HindsightError, SourceUnavailable, Transient, Unauthorised, by_code
+from ingest.captions import LARGEST, neighbours
+from ingest.errors import (
+    Conflict,
+    DeadlineExceeded,
+    HindsightError,
+    Invalid,
+    Poison,
+    SourceUnavailable,
+    Transient,
+    Unauthorised,
+    by_code,
+)
 
 if TYPE_CHECKING:
     import httpx
@@ -122,10 +133,24 @@ class Client:
                 progress(came, size)
             return dict(answer.headers)
 
-    def upload(self, file: Path, progress: Callable[[int], None]) -> str:
-        """Sends a file in pieces; the upload's id. `progress` hears the bytes sent so far."""
+    def upload(
+        self, file: Path, progress: Callable[[int], None], refused: Callable[[Path, HindsightError], None]
+    ) -> str:
+        """Sends a file in pieces, before it the subtitle files beside it; the upload's id. `progress` hears the bytes
+        sent so far, `refused` of subtitles that are left out."""
         size = file.stat().st_size
-        identity: str = self.post("/v1/uploads", {"filename": file.name, "size": size})["id"]
+        begun = self.post("/v1/uploads", {"filename": file.name, "size": size})
+        identity: str = begun["id"]
+        for path in neighbours(file):
+            name = Path(begun["filename"]).stem + path.name.removeprefix(file.stem)
+            try:
+                with path.open("rb") as text:
+                    data = text.read(LARGEST + 1)
+                self._json("PUT", f"/v1/uploads/{identity}/subtitles", params={"filename": name}, content=data)
+            except OSError as error:
+                refused(path, Invalid(f"It cannot be read ({error.strerror})."))
+            except (Invalid, Poison, Conflict) as error:
+                refused(path, error)
         sent = 0
         with file.open("rb") as source:
             while piece := source.read(PIECE):

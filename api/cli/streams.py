@@ -11,7 +11,7 @@ import typer
 from api.cli import output
 from api.cli.client import Client, named
 from api.cli.options import Force, Json, Yes
-from ingest.errors import BrokenVideo, Invalid, NotFound
+from ingest.errors import BrokenVideo, HindsightError, Invalid, NotFound
 
 _SAMPLING = "Which pictures are looked at: motion, adaptive, scene, rate, keys, or with rates like motion:0.5-4."
 WAITING = {"connecting", "reading"}
@@ -26,7 +26,9 @@ def add(
         bool, typer.Option("--wait", help="Until a file is read, or a camera gave its first picture.")
     ] = False,
     sampling: Annotated[str, typer.Option(help=_SAMPLING)] = "",
-    upload: Annotated[bool, typer.Option("--upload", help="Send the file; for a service on another machine.")] = False,
+    upload: Annotated[
+        bool, typer.Option("--upload", help="Send the file, and its .srt and .vtt; for a service on another machine.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Add a stream: a camera, a device, a URL or a file."""
@@ -147,8 +149,12 @@ def _uploaded(client: Client, file: Path, wanted: dict[str, Any]) -> Any:
         raise NotFound(f"There is no file {file}.", advice="Check the path.")
     with output.progress() as bar:
         task = bar.add_task(f"Sending {file.name}", total=file.stat().st_size)
-        upload = client.upload(file, lambda sent: bar.update(task, completed=sent))
+        upload = client.upload(file, lambda sent: bar.update(task, completed=sent), _left_out)
     return client.post(f"/v1/uploads/{upload}/complete", wanted)
+
+
+def _left_out(subtitles: Path, error: HindsightError) -> None:
+    output.note(f"{subtitles.name} was left out. {error.message} {error.advice}".rstrip())
 
 
 def _told(stream: dict[str, Any], json: bool) -> None:

@@ -10,6 +10,7 @@ from api.routes.parts import Parts
 from api.schemas import StreamOut, UploadComplete, UploadIn, UploadOut
 
 router = APIRouter(prefix="/v1/uploads", tags=["uploads"])
+_TEXT = {"requestBody": {"required": True, "content": {"application/octet-stream": {"example": "(SubRip or WebVTT)"}}}}
 _BYTES = {"requestBody": {"required": True, "content": {"application/octet-stream": {"example": "(raw bytes)"}}}}
 
 
@@ -31,6 +32,18 @@ async def send_piece(
 ) -> UploadOut:
     """Append a piece: raw bytes, at most 64 MB at a time, at the offset where the file ends."""
     return await parts.uploads.receive(upload, offset, request.stream())
+
+
+@router.put("/{upload}/subtitles", openapi_extra=_TEXT)
+async def send_subtitles(
+    upload: str,
+    request: Request,
+    parts: Parts,
+    filename: Annotated[str, Query(max_length=255, examples=["holiday.de.srt"])],
+) -> UploadOut:
+    """Put a subtitle file beside the film, before it becomes a stream: .srt or .vtt, named like the film, at most 8 MB.
+    The language is what stands between the name and the suffix. The same name again replaces it."""
+    return await parts.uploads.subtitles(upload, filename, request.stream())
 
 
 @router.post("/{upload}/complete", status_code=201)

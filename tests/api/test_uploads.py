@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -10,12 +11,17 @@ from typing import cast
 import httpx
 import pytest
 
+from api.profile import Models
 from api.settings import Settings
 from api.streams import Streams
 from api.uploads import Uploads, safe_filename
+from ingest.captions import LARGEST, MOST_TRACKS
 from ingest.clock import FakeClock
 from ingest.errors import Invalid
-from tests.api.conftest import FILMED, wait_for
+from models.embedded.encoder import EmbeddedEncoder
+from models.fake import FakeSystem, FakeTranscriber
+from tests.api.conftest import FILMED, running, wait_for
+from tests.api.test_cli_promises import run
 
 
 def send(http: httpx.Client, file: Path, piece: int = 5000) -> str:
@@ -107,3 +113,121 @@ def test_what_nobody_continued_is_swept_and_a_stream_s_film_stays(tmp_path: Path
     clock.advance(2 * 86_400)
     sweeper.sweep({str(kept)})
     assert list(uploads.iterdir()) == [kept.parent]
+
+
+SAID = """1
+00:00:01,000 --> 00:00:02,500
+Bring me the small ladder
+
+2
+00:00:08,000 --> 00:00:09,500
+Der Hund schläft im Garten
+"""
+
+
+@pytest.fixture
+def speaking(settings: Settings) -> Iterator[httpx.Client]:
+    """The service with the encoder that understands words."""
+    with running(settings, Models(EmbeddedEncoder(), FakeSystem(), FakeTranscriber())) as (_, http):
+        yield http
+
+
+def test_subtitles_that_are_sent_with_a_film_are_found_and_quoted(speaking: httpx.Client, films: Path) -> None:
+    """With their language, at their time; and they are forgotten with the film."""
+    upload = send(speaking, films / "red.mp4")
+    place = f"/v1/uploads/{upload}/subtitles"
+    answer = speaking.put(place, params={"filename": "red.srt"}, content=b"00:00:01,000 --> 00:00:02,000\nother words")
+    assert answer.json()["subtitles"] == ["red.srt"], answer.text
+    speaking.put(place, params={"filename": "red.srt"}, content=SAID.encode())  # the same name again replaces it
+    answer = speaking.put(place, params={"filename": "C:\\films\\red.de.vtt"}, content=web(SAID).encode("utf-16"))
+    assert answer.json()["subtitles"] == ["red.de.vtt", "red.srt"], answer.text
+    assert speaking.get(f"/v1/uploads/{upload}").json() == answer.json()
+    done = speaking.post(f"/v1/uploads/{upload}/complete", json={"name": "sent", "starts_at": FILMED})
+    assert done.status_code == 201, done.text
+    wait_for(lambda: speaking.get("/v1/streams/sent").json()["state"] == "finished")
+
+    def hits(event: str) -> list[tuple[float, float]]:
+        found = speaking.post("/v1/find", json={"event": event}).json()["hits"]
+        return [(hit["span"]["start_offset_s"], hit["span"]["end_offset_s"]) for hit in found]
+
+    assert wait_for(lambda: hits("“bring me the small ladder”"))[0] == pytest.approx((1.0, 2.5), abs=0.1)
+    assert hits("someone says “der Hund schläft im Garten”")[0] == pytest.approx((8.0, 9.5), abs=0.1)
+    assert hits("ladder")[0][0] == pytest.approx(1.0, abs=0.5)
+    assert not hits("“other words”")
+    read = speaking.get("/v1/streams/sent/timeline").json()["observations"]
+    said = [(one["label"], one["text"], one["language"]) for one in read if one["kind"] == "heard"]
+    lines = ("Bring me the small ladder", "Der Hund schläft im Garten")
+    assert sorted(said) == sorted(("subtitle", line, language) for line in lines for language in ("de", "und"))
+    late = speaking.put(place, params={"filename": "red.fr.srt"}, content=SAID.encode())
+    assert (late.status_code, "stream already" in late.json()["detail"]) == (409, True)
+    assert speaking.delete("/v1/streams/sent").json()["removed"]["uploads"] == 1
+    assert not hits("“bring me the small ladder”")
+
+
+def web(text: str) -> str:
+    return "\ufeffWEBVTT\n\n" + text.replace(",", ".")
+
+
+@pytest.mark.parametrize(
+    ("filename", "content", "status", "said"),
+    [
+        ("other.srt", SAID.encode(), 400, "red.de.srt"),
+        ("red.part2.srt", SAID.encode(), 400, "red.de.srt"),
+        ("red.ass", SAID.encode(), 400, "red.de.srt"),
+        ("../red.json", SAID.encode(), 400, "red.de.srt"),
+        ("upload.json", SAID.encode(), 400, "red.de.srt"),
+        ("red.srt", b"", 400, "WebVTT"),
+        ("red.srt", b"nothing but words" * 1000, 400, "WebVTT"),
+        ("red.srt", bytes(range(256)) * 1000, 400, "WebVTT"),
+        ("red.srt", SAID.encode() + b"x" * LARGEST, 413, "subtitle file"),
+    ],
+)
+def test_what_are_no_subtitles_of_the_film_leaves_no_trace(
+    settings: Settings, films: Path, filename: str, content: bytes, status: int, said: str
+) -> None:
+    with running(settings) as (_, http):
+        upload = send(http, films / "red.mp4")
+        answer = http.put(f"/v1/uploads/{upload}/subtitles", params={"filename": filename}, content=content)
+        assert (answer.status_code, said in answer.json()["advice"]) == (status, True), answer.text
+        kept = (settings.folder / "uploads" / upload).iterdir()
+        assert sorted(path.name for path in kept) == ["red.mp4", "upload.json"]
+        done = http.post(f"/v1/uploads/{upload}/complete", json={"name": "red"})
+        assert done.status_code == 201, "the film is one none the less"
+
+
+def test_a_film_has_so_many_subtitle_files_and_no_more(http: httpx.Client) -> None:
+    upload = http.post("/v1/uploads", json={"filename": "red.mp4", "size": 10}).json()["id"]
+    languages = ["de", "en", "fr", "it", "es", "pt", "nl", "da", "fi"]
+    place = f"/v1/uploads/{upload}/subtitles"
+    sent = [http.put(place, params={"filename": f"red.{one}.srt"}, content=SAID.encode()) for one in languages]
+    assert [one.status_code for one in sent] == [200] * MOST_TRACKS + [409]
+    assert http.put(place, params={"filename": "red.de.srt"}, content=SAID.encode()).status_code == 200
+
+
+def test_a_film_that_is_called_like_subtitles_keeps_its_bytes(http: httpx.Client) -> None:
+    upload = http.post("/v1/uploads", json={"filename": "odd.srt", "size": 10}).json()
+    assert upload["subtitles"] == []
+    answer = http.put(f"/v1/uploads/{upload['id']}/subtitles", params={"filename": "odd.srt"}, content=SAID.encode())
+    assert answer.status_code == 400
+    assert http.get(f"/v1/uploads/{upload['id']}").json()["received"] == 0
+
+
+def test_the_command_line_sends_the_subtitles_that_lie_beside_a_film(
+    speaking: httpx.Client, films: Path, tmp_path: Path
+) -> None:
+    """What cannot be read of them is named, and keeps the film from nothing."""
+    (tmp_path / "mine").mkdir()
+    film = tmp_path / "mine" / "red, once.mp4"  # the service calls it otherwise
+    film.write_bytes((films / "red.mp4").read_bytes())
+    film.with_name("red, once.de.srt").write_text(SAID)
+    film.with_name("red, once.fr.srt").write_text("no times")
+    film.with_name("red, once.it.srt").symlink_to(tmp_path / "nowhere")
+    film.with_name("another.srt").write_text(SAID)
+    done = run(speaking.base_url.port or 0, "add", "sent", str(film), "--upload", "--wait", "--starts-at", FILMED)
+    assert done.returncode == 0, done.stderr
+    assert "red, once.fr.srt was left out. There is no line with times" in done.stderr
+    assert "red, once.it.srt was left out. It cannot be read" in done.stderr
+    hits = wait_for(lambda: speaking.post("/v1/find", json={"event": "“bring me the small ladder”"}).json()["hits"])
+    assert hits[0]["span"]["start_offset_s"] == pytest.approx(1.0, abs=0.1)
+    [folder] = (tmp_path / "data" / "uploads").iterdir()
+    assert sorted(path.name for path in folder.iterdir()) == ["red_ once.de.srt", "red_ once.mp4", "upload.json"]

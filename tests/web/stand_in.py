@@ -216,7 +216,13 @@ def _footage(app: FastAPI, world: World) -> None:
 def _uploads(app: FastAPI, world: World) -> None:
     @app.post("/v1/uploads", status_code=201)
     def begin(request: s.UploadIn) -> s.UploadOut:
-        world.uploads["u1"] = {"filename": request.filename, "size": request.size, "bytes": b"", "failures": 1}
+        world.uploads["u1"] = {
+            "filename": request.filename,
+            "size": request.size,
+            "bytes": b"",
+            "failures": 1,
+            "texts": {},
+        }
         return s.UploadOut(id="u1", filename=request.filename, size=request.size, received=0)
 
     def state(upload: str) -> s.UploadOut:
@@ -236,6 +242,14 @@ def _uploads(app: FastAPI, world: World) -> None:
             return problem(503, "Busy.", "Try again.")
         assert offset == len(held["bytes"])
         held["bytes"] += body
+        return state(upload)
+
+    @app.put("/v1/uploads/{upload}/subtitles", response_model=None)
+    async def beside(upload: str, filename: str, request: Request) -> s.UploadOut | JSONResponse:
+        body = await request.body()
+        if b"-->" not in body:
+            return problem(400, "There is no line with times in it.", "Send SubRip or WebVTT.")
+        world.uploads[upload]["texts"][filename] = body
         return state(upload)
 
     @app.post("/v1/uploads/{upload}/complete", status_code=201)

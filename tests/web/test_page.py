@@ -197,6 +197,38 @@ def test_an_upload_goes_on_after_a_failure(
     assert world.uploads["u1"]["failures"] == 0, "the service failed once on the way"
 
 
+def test_subtitles_that_are_chosen_with_a_video_go_with_it(
+    page: Any, address: str, world: Any, tmp_path: Path, accepted: list[str]
+) -> None:
+    accepted.append("400")
+    names = ("my holiday.mp4", "my holiday.de.srt", "said.fr.vtt")
+    video, german, other = (tmp_path / name for name in names)
+    video.write_bytes(b"film")
+    german.write_text("no times")
+    other.write_text("00:01.000 --> 00:02.000\nOui")
+    opened(page, address)
+    page.get_by_role("button", name="Add", exact=True).click()
+    chooser = page.get_by_label("Video file")
+    chooser.set_input_files(str(german))
+    page.get_by_label("Name", exact=True).fill("holiday")
+    page.get_by_role("button", name="Add stream").click()
+    assert "subtitles alone" in chooser.evaluate("input => input.validationMessage")
+    assert world.uploads == {}
+    chooser.set_input_files([str(path) for path in (german, video, other)])
+    page.get_by_text("my holiday.mp4 · 0.0 MB · my holiday.de.srt · said.fr.vtt").wait_for()
+    page.get_by_role("button", name="Add stream").click()
+    page.get_by_text("There is no line with times in it.").wait_for()
+    assert world.uploads["u1"]["bytes"] == b"", "it is said before the film is sent"
+    german.write_text("00:00:01,000 --> 00:00:02,000\nJa")
+    chooser.set_input_files([str(path) for path in (german, video, other)])
+    page.get_by_role("button", name="Add stream").click()
+    page.get_by_text("holiday was added.").wait_for()
+    assert world.uploads["u1"]["texts"] == {
+        "my holiday.de.srt": german.read_bytes(),
+        "my holiday.fr.vtt": other.read_bytes(),
+    }
+
+
 def test_a_camera_is_added_with_its_credentials(page: Any, address: str, world: Any) -> None:
     opened(page, address)
     page.get_by_role("button", name="Add", exact=True).click()

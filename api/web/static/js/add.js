@@ -1,6 +1,6 @@
 // Adding a stream: an upload, a file on the service's machine, a web address or a camera.
 
-import { post, upload } from "./api.js";
+import { post, stem, upload } from "./api.js";
 import { el, field, icon, modal, suggest } from "./dom.js";
 import { set } from "./state.js";
 import { problemBox, toast } from "./toast.js";
@@ -68,6 +68,7 @@ export function openAdd() {
     bar.hidden = false;
     amount.textContent = "0 %";
     return upload(file, name.value.trim(), startsAt.value.trim(), {
+      subtitles: fields.upload.subtitles(),
       signal: stopping.signal,
       progress: (done) => {
         progress.value = done;
@@ -87,13 +88,19 @@ export function openAdd() {
 
 const MAKERS = {
   upload(name) {
-    const input = el("input", { type: "file", accept: "video/*,.mkv,.ts,.m2ts", class: "file-input", "aria-label": "Video file", required: true });
-    const chosen = el("span", { class: "drop-text" }, "Choose a video or drop it here");
+    const input = el("input", { type: "file", multiple: true, accept: "video/*,.mkv,.ts,.m2ts,.srt,.vtt", class: "file-input", "aria-label": "Video file", required: true });
+    const invited = "Choose a video or drop it here, and its subtitles (.srt, .vtt) if there are any";
+    const chosen = el("span", { class: "drop-text" }, invited);
+    const isText = (file) => /\.(srt|vtt)$/i.test(file.name);
+    const video = () => [...input.files].find((file) => !isText(file));
+    const subtitles = () => [...input.files].filter(isText);
     const drop = el("label", { class: "drop" }, icon("upload", 24), chosen, input);
     const show = () => {
-      const file = input.files[0];
-      chosen.textContent = file ? `${file.name} · ${(file.size / 1e6).toFixed(1)} MB` : "Choose a video or drop it here";
-      if (file) suggest(name, file.name.replace(/\.[^.]*$/, ""));
+      const file = video();
+      const beside = subtitles().map((text) => ` · ${text.name}`).join("");
+      chosen.textContent = file ? `${file.name} · ${(file.size / 1e6).toFixed(1)} MB${beside}` : invited;
+      input.setCustomValidity(input.files.length && !file ? "Choose the video too: subtitles alone are no stream." : "");
+      if (file) suggest(name, stem(file.name));
     };
     input.addEventListener("change", show);
     for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
@@ -106,7 +113,7 @@ const MAKERS = {
         }
       });
     }
-    return { element: drop, file: () => input.files[0] };
+    return { element: drop, file: video, subtitles };
   },
   path(name) {
     const input = el("input", { required: true, autocomplete: "off", spellcheck: "false", placeholder: "/home/me/holiday.mp4" });

@@ -124,11 +124,25 @@ function parseEvent(block) {
   return data.length ? { event, data: JSON.parse(data.join("\n")) } : null;
 }
 
+export const stem = (filename) => filename.replace(/\.[^.]*$/, "");
+
+/** Of the name of a subtitle file what stands behind the film's own: ".de.srt". */
+function endOfSubtitles(name, film) {
+  if (name.startsWith(`${film}.`)) return name.slice(film.length);
+  return name.match(/(\.[a-z]{2,3}(-[A-Za-z]{2,4})?)?(\.(forced|sdh|cc))?\.(srt|vtt)$/i)[0];
+}
+
 const PIECE = 4 * 1024 * 1024;
 
-/** Uploads a file in pieces, continuing where the service stopped when a piece fails; returns the new stream. */
-export async function upload(file, name, startsAt, { signal, progress }) {
+/** Uploads a file in pieces, continuing where the service stopped when a piece fails; returns the new stream.
+ * Subtitles go first: what is wrong with them is said before hours of video were sent. */
+export async function upload(file, name, startsAt, { subtitles, signal, progress }) {
   let state = await post("/uploads", { filename: file.name, size: file.size }, { signal });
+  for (const text of subtitles) {
+    const filename = stem(state.filename) + endOfSubtitles(text.name, stem(file.name));
+    const path = `/v1/uploads/${encodeURIComponent(state.id)}/subtitles${query({ filename })}`;
+    await send(path, { method: "PUT", body: text, headers: { "Content-Type": "application/octet-stream" }, signal });
+  }
   for (let failures = 0; state.received < state.size; ) {
     try {
       const piece = file.slice(state.received, state.received + PIECE);
