@@ -33,10 +33,8 @@ StreamKind = Literal["file", "live"]
 StreamState = Literal[
     "connecting", "live", "reading", "finished", "stalled", "offline", "paused", "failed", "frozen", "dark"
 ]  # fmt: skip
-GapReason = Literal[
-    "offline", "stalled", "service stopped", "paused", "broken video", "clock jump", "overload", "erased",
-    "frozen", "dark",
-]  # fmt: skip
+GapReason = Literal["offline", "stalled", "service stopped", "paused", "broken video", "clock jump", "overload",
+                    "erased", "frozen", "dark"]  # fmt: skip
 UNSEEING: Final[frozenset[GapReason]] = frozenset({"frozen", "dark"})
 """Why pictures that came showed nothing: in all other gaps none came."""
 ObservationKind = Literal["thing", "event", "read", "heard", "scene"]
@@ -125,8 +123,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sound:
-    """A stretch of audio: mono float32 [N] in -1..1 at `SAMPLE_RATE`, starting at `moment`; empty where there are
-    subtitles and no sound."""
+    """Audio from `moment` on: mono float32 [N] in -1..1 at `SAMPLE_RATE`; empty where there are subtitles alone."""
 
     stream: StreamId
     epoch: int
@@ -290,8 +287,7 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """A stretch of speech as text, or what a file's own subtitles say. `language`: as ISO 639 writes it, "und" if
-    nobody knows."""
+    """A stretch of speech as text, or what a file's subtitles say. `language`: as in ISO 639, "und" if nobody knows."""
 
     stream: StreamId
     epoch: int
@@ -345,7 +341,8 @@ class Query:
 
     The calibrated probability that a frame with inner product s matches is sigmoid(slope * s + offset).
     `understood` and `unknown` are the query's words that the encoder can and cannot look for; `unsure` are words it can
-    only compare with the picture as a whole. A match must last for `lasting` microseconds.
+    only compare with the picture as a whole. A match must last for `lasting` microseconds. When all that is asked is
+    that things are there: `least` of them at a time, each observed under one of the labels `kinds`, in `colour` if any.
     """
 
     text: str
@@ -356,6 +353,9 @@ class Query:
     unknown: tuple[str, ...] = ()
     unsure: tuple[str, ...] = ()
     lasting: int = 0
+    kinds: tuple[str, ...] = ()
+    colour: str = ""
+    least: int = 1
 
     def probability(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
         """Calibrated probabilities, float32, of inner products of any shape."""

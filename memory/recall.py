@@ -23,6 +23,7 @@ from ingest.records import (
     StreamId,
 )
 from memory.detail import Detail
+from memory.followed import as_followed
 from memory.index.protocol import VectorIndex
 from memory.spans import Track, best_apart, clipped, continuous, matches
 from memory.store.rows import ChapterRow, chapter_of
@@ -65,12 +66,13 @@ class Recall:
         self._detail = detail
 
     def find(self, query: Query, scope: Scope, *, threshold: float, limit: int = 20) -> list[Hit]:
-        """Spans whose probability reaches `threshold` for as long as the query asks, best first, not overlapping within
-        a stream."""
+        """Spans whose probability reaches `threshold`, and in which what was found was followed, for as long as the
+        query asks, best first, not overlapping within a stream."""
         chosen = self._candidates(query, scope, limit)
         hits: list[Hit] = []
         for stream in scope.streams or tuple(row.id for row in self._store.streams.all()):
-            hits += self._hits(stream, chosen.get(stream, []), query, threshold)
+            found = self._hits(stream, chosen.get(stream, []), query, threshold)
+            hits += as_followed(found, query, self._store.timeline)
         inside = (clipped(hit, scope.span) for hit in hits if hit.span.duration >= query.lasting)
         return best_apart([hit for hit in inside if hit is not None], limit)
 

@@ -6,6 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Connection, Table, delete, select
 
 from ingest.records import (
@@ -90,6 +92,15 @@ class Timeline:
             wanted = wanted.where(table.c.kind.in_(kinds))
         with self._database.read() as connection:
             return tuple(_observation(row) for row in connection.execute(wanted))
+
+    def followed(self, scope: Scope, labels: Sequence[str], colour: str = "") -> NDArray[np.int64]:
+        """Starts and ends, int64 [N, 2], of the things of `labels`, and of `colour` if any, that overlap the scope."""
+        table = schema.observations
+        named = [table.c.kind == "thing", table.c.label.in_(labels), *([table.c.colour == colour] if colour else [])]
+        wanted = select(table.c.start, table.c.end).where(*within(table, scope), *named)
+        with self._database.read() as connection:
+            times = (moment for row in connection.execute(wanted) for moment in (row.start, row.end))
+            return np.fromiter(times, np.int64).reshape(-1, 2)
 
     def record(self, connection: Connection, record: Segment | Coverage | Gap) -> None:
         """Write one journal record; of the same key, a later one replaces or extends the earlier."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from models.embedded.claims import Clause
-from models.embedded.kinds import FACE, row_of
+from models.embedded.kinds import FACE, GROUPS, row_of
 from models.embedded.nouns import plural
 from models.embedded.sentences import Mention, Reading
 from models.embedded.space import (
@@ -43,6 +43,20 @@ def mentioned(reading: Reading) -> Iterator[Clause]:
             yield _absent(mention)
         else:
             yield from _claims(mention)
+
+
+def presence(reading: Reading) -> tuple[tuple[str, ...], str, int]:
+    """Labels, colour and number of the things that a sentence is about, when all it says is that they are there; no
+    labels when it says more."""
+    besides = [*reading.words, *reading.aside, *reading.shouted, *reading.quoted, *({*reading.found} - {"picture"})]
+    if len(reading.mentions) != 1 or besides:
+        return (), "", 1
+    [mention] = reading.mentions
+    more = mention.place or mention.actions or len(set(mention.colours)) > 1
+    if more or mention.kind == FACE or mention.count == "only one":
+        return (), "", 1
+    colour = mention.colours[0] if mention.colours else ""
+    return (mention.kind, *sorted(GROUPS.get(mention.kind, ()))), colour, _NUMBERS.get(mention.count, 1)
 
 
 def phrase(mention: Mention) -> str:

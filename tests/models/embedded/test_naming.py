@@ -159,6 +159,34 @@ def test_how_long_something_must_last(sentence: str, seconds: int) -> None:
     assert query(sentence).lasting == seconds * SECOND
 
 
+@pytest.mark.parametrize(
+    ("sentence", "kinds", "colour", "least"),
+    [
+        ("a red car", ("car",), "red", 1), ("When was the red car there?", ("car",), "red", 1),
+        ("two cars at the same time", ("car",), "", 2), ("several dogs", ("dog",), "", 2),
+        ("someone stays longer than 30 s", ("person",), "", 1), ("a person in black", ("person",), "black", 1),
+        ("a bag in the picture", ("bag", "backpack", "handbag", "suitcase"), "", 1), ("a woman", ("person",), "", 1),
+    ],
+)  # fmt: skip
+def test_what_has_only_to_be_there(sentence: str, kinds: tuple[str, ...], colour: str, least: int) -> None:
+    asked = query(sentence)
+    assert (asked.kinds, asked.colour, asked.least) == (kinds, colour, least)
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "a car passes", "a car stays", "a red car on the left", "no dog", "only one bottle is left", "a woman plays",
+        "a person on a bed", "a car and a dog", "a face", "something red", "a red and blue car", "the road is empty",
+        "a big car", "a car with a zeppelin", "a car STOP", 'someone says "hello"', "the text CAR", "a balloon",
+    ],
+)  # fmt: skip
+def test_more_than_being_there_is_asked(sentence: str) -> None:
+    for asked in (query(sentence), query(sentence, Tower())):
+        assert (asked.kinds, asked.colour, asked.least) == ((), "", 1)
+    assert query("a person and a balloon", Tower()).kinds == ()
+
+
 def test_a_place_helps_and_does_not_veto() -> None:
     person, bed = ("person", 0.99, "", ""), ("bed", 0.9, "", "")
     assert read("a person on a bed").mentions[1].place

@@ -1,0 +1,70 @@
+"""What was followed was there for as long as it was followed, also in frames that did not know it yet.
+
+A frame's vector is made when the frame comes and never again. What is in it may get its name seconds later; then the
+observation of it is written again, with its name, from where it was first seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingest.records import Hit, Moment, Query, Scope, Span
+from memory.store.timeline import Timeline
+
+_Spans = NDArray[np.int64]
+"""Starts and ends, int64 [N, 2]."""
+
+
+def as_followed(hits: Sequence[Hit], query: Query, timeline: Timeline) -> list[Hit]:
+    """Hits of one stream, each begun when those came that are there at its first moment, and ended when those went that
+    are there at its last; never over a gap or what was erased. What falls together is one.
+
+    A hit is never made shorter, and stays as it is where nothing was followed or the query asks for more than presence.
+    """
+    if not query.kinds or not hits:
+        return list(hits)
+    stream = hits[0].stream
+    reach = Span(min(hit.span.start for hit in hits), Moment(max(_last(hit) for hit in hits) + 1))
+    followed = timeline.followed(Scope((stream,), reach), query.kinds, query.colour)
+    if not len(followed):
+        return list(hits)
+    reach = reach.hull(Span(Moment(int(followed[:, 0].min())), Moment(int(followed[:, 1].max()))))
+    gaps = [(gap.span.start, gap.span.end) for gap in timeline.gaps(stream, reach)]
+    blind = np.array(gaps, np.int64).reshape(-1, 2)
+    return _joined(replace(hit, span=_whole(hit, followed, blind, query.least)) for hit in hits)
+
+
+def _whole(hit: Hit, followed: _Spans, blind: _Spans, least: int) -> Span:
+    """From when on, and until when, there were always `least` of those that are there at the first and last moment."""
+    first, last = hit.span.start, _last(hit)
+    came = np.sort(_holding(followed, first)[:, 0])
+    gone = np.sort(_holding(followed, last)[:, 1])
+    seen_from = np.minimum(blind[blind[:, 0] <= first, 1], first).max(initial=0)
+    seen_until = np.maximum(blind[blind[:, 1] > last, 0], last + 1).min(initial=np.iinfo(np.int64).max)
+    start = max(int(came[least - 1]), int(seen_from)) if len(came) >= least else first
+    end = min(int(gone[-least]), int(seen_until)) if len(gone) >= least else hit.span.end
+    return Span(Moment(start), Moment(end))
+
+
+def _joined(hits: Iterable[Hit]) -> list[Hit]:
+    """Hits that overlap are one, as good as the best of them."""
+    joined: list[Hit] = []
+    for hit in sorted(hits, key=lambda hit: hit.span):
+        if joined and joined[-1].span.overlaps(hit.span):
+            before = joined.pop()
+            hit = replace(max(before, hit, key=lambda one: one.score), span=before.span.hull(hit.span))  # noqa: PLW2901
+        joined.append(hit)
+    return joined
+
+
+def _holding(spans: _Spans, moment: int) -> _Spans:
+    return spans[(spans[:, 0] <= moment) & (moment < spans[:, 1])]
+
+
+def _last(hit: Hit) -> int:
+    """The last moment of a hit; that of an instant is its first."""
+    return max(hit.span.start, hit.span.end - 1)
