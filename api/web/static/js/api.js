@@ -93,6 +93,21 @@ export async function clip(stream, from, to, signal) {
   return { url, start: Date.parse(start), end: Date.parse(end), gaps };
 }
 
+/** From `from` on the first moment of which there is video, and why there is none before it; null when none comes until
+ *  `to`. Asked for in stretches that grow: a year need not be told to pass over an hour. */
+export async function onwards(stream, from, to, signal) {
+  let reason = "";
+  for (let ahead = 120_000; ; ahead *= 10) {
+    const end = Math.min(to, from + ahead);
+    const asked = { from: new Date(from).toISOString(), to: new Date(end).toISOString() };
+    const { covered, gaps } = await get(streamPath(stream, "/coverage"), asked, { signal });
+    reason ||= gaps[0]?.reason ?? "";
+    const first = covered.find((span) => Date.parse(span.end) > from + 200);
+    if (first) return { ms: Math.max(from, Date.parse(first.start)), reason };
+    if (end >= to) return null;
+  }
+}
+
 /** Posts and yields the server-sent events of the response as {event, data}. */
 export async function* events(path, body, signal) {
   const response = await send(`/v1${path}`, {

@@ -1,14 +1,15 @@
 // The player: the newest picture of a running stream, or past footage as clips that follow one another.
 
-import { clip, newest, streamPath } from "./api.js";
+import { clip, newest, onwards, streamPath } from "./api.js";
 import { el, icon, iconButton, setIcon } from "./dom.js";
 import { openAdd } from "./add.js";
 import { currentStream, jump, on, set, state } from "./state.js";
-import { iso, label, originOf, parse } from "./time.js";
+import { duration, iso, label, originOf, parse } from "./time.js";
 
 const BEFORE_MS = 10_000;
 const AFTER_MS = 110_000;
 const PICTURE_MS = 100;
+const SAID_MS = 5000; // how long it is said that something was passed over
 const LIVE_EVERY_MS = 1000;
 const SPEEDS = [1, 2, 4, 8, 0.5];
 const NOTHING = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw==";
@@ -26,8 +27,9 @@ class Player {
   constructor(root) {
     this.root = root;
     this.loaded = null; // {stream, start, end} of the clip in the video element
-    this.wanted = null; // {stream, ms, play}: where a jump that is under way leads
+    this.wanted = null; // {stream, ms, play, note}: where a jump that is under way leads, and what is said there
     this.loading = null;
+    this.saidUntil = null;
     this.shownStream = null;
     this.build();
     setInterval(() => this.tickLive(), LIVE_EVERY_MS);
@@ -149,17 +151,17 @@ class Player {
   }
 
   /** Shows the picture at `ms` of a stream, and plays from there. */
-  async jump(stream, ms, play) {
-    this.wanted = { stream, ms, play };
+  async jump(stream, ms, play, note = "") {
+    this.wanted = { stream, ms, play, note };
     set({ live: false, playhead: ms });
     if (state.current !== stream) set({ current: stream });
     this.liveFlag.hidden = true;
     this.clock.textContent = label(ms, originOf(currentStream()));
+    this.loading?.abort();
     if (this.loaded?.stream === stream && ms >= this.loaded.start && ms < this.loaded.end) {
       this.arrive();
       return;
     }
-    this.loading?.abort();
     const loading = (this.loading = new AbortController());
     this.showStill(`/v1${streamPath(stream, "/thumbnail")}?at=${encodeURIComponent(iso(ms))}`);
     this.say("Loading…");
@@ -171,7 +173,9 @@ class Player {
       this.save.href = found.url;
       this.video.addEventListener("loadedmetadata", () => this.arrive(), { once: true, signal: loading.signal });
     } catch (error) {
-      if (error.name !== "AbortError") this.rememberOnly(stream, ms, error);
+      if (error.name === "AbortError") return;
+      this.rememberOnly(stream, ms, error);
+      if (play && error.status === 404) this.passOver(stream, ms);
     }
   }
 
@@ -184,8 +188,9 @@ class Player {
   }
 
   arrive() {
-    const { ms, play } = this.wanted ?? { ms: this.loaded.start, play: false };
-    this.say("");
+    const { ms, play, note } = this.wanted ?? { ms: this.loaded.start, play: false, note: "" };
+    this.say(note);
+    this.saidUntil = note ? ms + SAID_MS : null;
     this.gap = null;
     this.screen.classList.remove("showing-still");
     this.loaded.end = this.loaded.start + this.video.duration * 1000;
@@ -208,6 +213,10 @@ class Player {
     if (!this.loaded || state.live || this.wanted) return;
     const ms = this.loaded.start + this.video.currentTime * 1000;
     this.at(ms);
+    if (this.saidUntil !== null && ms > this.saidUntil) {
+      this.saidUntil = null;
+      this.say("");
+    }
     this.missing(ms);
   }
 
@@ -232,8 +241,26 @@ class Player {
   next() {
     const stream = currentStream();
     const end = stream?.span ? parse(stream.span.end) : 0;
-    if (this.loaded && this.loaded.end + 500 < end) this.jump(stream.id, this.loaded.end + 50, true);
+    if (this.loaded && this.loaded.end + 500 < end) this.passOver(stream.id, this.loaded.end + 50);
     else if (stream && RUNNING.has(stream.state)) this.goLive();
+  }
+
+  /** Plays on at `ms`, or where there is video again: what is missing, however long, is told and not waited for. */
+  async passOver(id, ms) {
+    const stream = currentStream();
+    if (stream?.id !== id) return;
+    this.loading?.abort();
+    const { signal } = (this.loading = new AbortController());
+    try {
+      const found = await onwards(id, ms, parse(stream.span.end), signal);
+      const missed = found ? found.ms - ms : 0;
+      if (missed > 500) this.jump(id, found.ms, true, `No video for ${duration(missed)}${found.reason && `: ${found.reason}`}. Passed over.`);
+      else if (found && this.loaded) this.jump(id, found.ms, true);
+      else if (!found && RUNNING.has(stream.state)) this.goLive();
+      else if (!found) this.say("No more video.");
+    } catch (error) {
+      if (error.name !== "AbortError") this.say(error.message, error.advice);
+    }
   }
 
   toggle() {
