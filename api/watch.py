@@ -162,7 +162,7 @@ class Watch:
             machine.seen |= {seen.key: seen for seen in feature.observations}
         for change in changes:
             if change.what != "ended":  # it was stored as it grew
-                observed = [seen for seen in machine.seen.values() if seen.span.overlaps(change.span)]
+                observed = [seen for seen in machine.seen.values() if seen.label and seen.span.overlaps(change.span)]
                 yield self._alert(armed, feature.stream, change, feature.origin, observed)
 
     def _machine(self, rule: Rule, stream: StreamId, origin: Origin) -> _Machine:

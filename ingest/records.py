@@ -258,7 +258,8 @@ class Observation:
     heard   "speech", "subtitle"                      text as heard or written, actions (its language,)
     scene   "cut", "dark", "bright", "still"
 
-    `track` names the same thing over time: a later observation with the same key replaces an earlier one.
+    `track` names the same thing over time: a later observation with the same key replaces an earlier one, and one
+    without a label withdraws it.
     """
 
     stream: StreamId

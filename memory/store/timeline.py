@@ -121,9 +121,13 @@ class Timeline:
                 self._cover(connection, record)
 
     def observe(self, connection: Connection, observations: Sequence[Observation]) -> None:
-        """Write observations; a later version of the same track replaces the earlier."""
-        columns = [column.name for column in schema.observations.columns if column.name != "key"]
-        self._database.upsert(connection, schema.observations, [_flat(o) for o in observations], update=columns)
+        """Write observations; a later version of the same track replaces the earlier, or withdraws it."""
+        table = schema.observations
+        columns = [column.name for column in table.columns if column.name != "key"]
+        latest = {one.key: one for one in observations}
+        self._database.upsert(connection, table, [_flat(one) for one in latest.values() if one.label], update=columns)
+        if withdrawn := [key for key, one in latest.items() if not one.label]:
+            connection.execute(delete(table).where(table.c.key.in_(withdrawn)))
 
     def _cover(self, connection: Connection, record: Coverage) -> None:
         table = schema.coverage

@@ -103,6 +103,7 @@ class EmbeddedEncoder:
         named = NamedThings(present, stream.arrivals.recent(arrivals, frame.moment), seen.faces)
         concepts = concepts_of(motion, look, bool(shown), passages, named)
         observations = (
+            *_withdrawn(frame, stream.things.withdrawn(), span),
             *_moving(frame, unnamed, span),
             *_named(frame, present, motion, span),
             *_events(frame, arrivals),
@@ -171,6 +172,12 @@ def _moving(frame: Frame, tracks: Sequence[Track], span: Span) -> Iterator[Obser
             frame.stream, frame.epoch, track.id, "thing", "something", Span(track.first, span.end),
             min(0.95, 0.6 + 0.1 * track.sightings), track.colour, actions, box=Box(*_inside(track.box)),
         )  # fmt: skip
+
+
+def _withdrawn(frame: Frame, ids: Sequence[str], span: Span) -> Iterator[Observation]:
+    """What was told without a name and is told by name under another key."""
+    for one in ids:
+        yield Observation(frame.stream, frame.epoch, one, "thing", "", span, 0.0)
 
 
 def _named(frame: Frame, things: Sequence[Thing], motion: Motion, span: Span) -> Iterator[Observation]:

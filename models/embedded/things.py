@@ -173,6 +173,7 @@ class Joiner:
         self._passages: deque[tuple[Moment, Passage, str]] = deque()
         self._told: set[str] = set()
         """Moving things that were told without a name."""
+        self._withdrawn: list[str] = []
         self._glimpsed: dict[str, Moment] = {}
         """Moving things in which a vehicle was glimpsed, and when last."""
 
@@ -280,8 +281,7 @@ class Joiner:
             owner = vehicle or _owner(track, present)
             if owner is None or owner not in present:
                 continue
-            if track.id in self._told and not owner.told and not owner.tracks:
-                owner.id = track.id
+            self._take_over(owner, track)
             owner.tracks[track.id] = owner.tracks.get(track.id, 0) + 1
             if _is_itself(owner, track):
                 owner.since = track.first if owner.since is None else min(owner.since, track.first)
@@ -296,6 +296,21 @@ class Joiner:
             still = thing.moving is None or thing.moving.rests_since is not None
             if still and thing.visit.span.end == motion.moment:
                 thing.crossing = thing.rigid = False
+
+    def _take_over(self, owner: Thing, track: Track) -> None:
+        """What was told without a name is told on as the thing it turned out to be, or no more: it is told already."""
+        if track.id not in self._told or owner.id == track.id:
+            return
+        if not owner.told and owner.id not in self._told:
+            owner.id = track.id
+        elif owner.told and _is_itself(owner, track):
+            self._told.discard(track.id)
+            self._withdrawn.append(track.id)
+
+    def withdrawn(self) -> list[str]:
+        """Moving things that were told without a name, and are known now to be things that have been told by name."""
+        over, self._withdrawn = self._withdrawn, []
+        return over
 
     def unnamed(self, motion: Motion) -> Iterator[Track]:
         """The moving things that no thing with a name accounts for."""

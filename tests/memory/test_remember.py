@@ -18,6 +18,7 @@ from ingest.records import (
     Gap,
     Heard,
     Moment,
+    Observation,
     Scope,
     Segment,
     StateChange,
@@ -194,3 +195,18 @@ except HindsightError as error:
         [sys.executable, "-c", another, str(memory.folder)], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == Busy.code
+
+
+def test_what_was_told_is_rewritten_and_can_be_withdrawn(memory: Memory) -> None:
+    def told() -> list[tuple[str, str]]:
+        return [(one.track, one.label) for one in memory.store.timeline.observations(Scope())]
+
+    def observe(*observations: Observation) -> None:
+        with memory.store.database.write() as connection:
+            memory.store.timeline.observe(connection, observations)
+
+    observe(seen(0, 1, "a", label="something"), seen(0, 2, "b", label="something"))
+    observe(seen(0, 3, "a", label="car"), seen(0, 3, "b", label="cat"), seen(0, 3, "b", label=""))
+    assert told() == [("a", "car")]
+    observe(seen(1, 2, "c", label=""), seen(0, 3, "a", label=""), seen(0, 4, "a", label="bus"))
+    assert told() == [("a", "bus")]

@@ -94,6 +94,18 @@ def test_without_a_name_it_is_still_something() -> None:
     assert seen.spans("a car", threshold=0.1) == []
 
 
+def test_what_was_something_before_its_name_came_back_is_not_told_twice() -> None:
+    stands = Mover("blue", 0.0, 5.0, (0.3, 0.5), (0.3, 0.5), (0.1, 0.4))
+    walks = Mover("blue", 5.0, 9.0, (0.3, 0.5), (0.8, 0.5), (0.1, 0.4))
+    seer = ByColour({"blue": ("person", 0.9)}, misses={4, 5, 6})
+    seen = watch([stands, walks], seer, 9.0)
+    told = {one.label for feature in seen.features for one in feature.observations if one.kind == "thing"}
+    assert "something" in told
+    (person,) = seen.observations("thing")
+    assert person.label == "person"
+    assert seconds(person.span) == pytest.approx((0.0, 9.0), abs=0.8)
+
+
 def test_what_stands_still_is_seen_and_is_no_event() -> None:
     seen = watch([PERSON], ByColour({"blue": ("person", 0.9)}))
     (person,) = seen.observations("thing")

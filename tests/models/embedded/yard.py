@@ -78,7 +78,8 @@ class Watched:
     def observations(self, kind: str, label: str = "") -> list[Observation]:
         """The last state of each observation, in order of time."""
         latest = {one.key: one for feature in self.features for one in feature.observations}
-        chosen = [one for one in latest.values() if one.kind == kind and label in ("", one.label)]
+        kept = [one for one in latest.values() if one.label]  # the others were withdrawn
+        chosen = [one for one in kept if one.kind == kind and label in ("", one.label)]
         return sorted(chosen, key=lambda one: one.span)
 
     def chances(self, sentence: str) -> np.ndarray:
