@@ -258,8 +258,7 @@ class Observation:
     heard   "speech", "subtitle"                      text as heard or written, actions (its language,)
     scene   "cut", "dark", "bright", "still"
 
-    `track` names the same thing over time: a later observation with the same key replaces an earlier one, and one
-    without a label withdraws it.
+    `track` names a thing over time: a later observation of its key replaces the earlier, without a label withdraws it.
     """
 
     stream: StreamId
