@@ -72,6 +72,8 @@ class Thing:
     """It went through the picture with nobody who carried it."""
     rigid: bool = False
     """It kept its shape as it did."""
+    parted: Moment | None = None
+    """Since when it is this thing that nano sees in a visit that was another's before."""
     moved: Moment | None = None
     did: tuple[str, ...] = ()
     """When it last moved, and which way."""
@@ -83,7 +85,8 @@ class Thing:
     @property
     def first(self) -> Moment:
         """Since when it is here, as far as either way of seeing it tells."""
-        return self.visit.span.start if self.since is None else min(self.since, self.visit.span.start)
+        seen = self.visit.span.start if self.parted is None else self.parted
+        return seen if self.since is None else min(self.since, seen)
 
     @property
     def colour(self) -> str:
@@ -184,7 +187,7 @@ class Joiner:
             if thing is not None and _jumped(thing, visit, motion):
                 self._parted += 1
                 self._things[-self._parted] = self._things.pop(visit.number)
-                thing = Thing(f"{birth}-n{visit.number}.{self._parted}", visit, _no_colours())
+                thing = Thing(f"{birth}-n{visit.number}.{self._parted}", visit, _no_colours(), parted=motion.moment)
                 self._things[visit.number] = thing
             if thing is None:
                 thing = self._again(visit, motion) or Thing(f"{birth}-n{visit.number}", visit, _no_colours())
