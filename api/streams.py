@@ -214,6 +214,7 @@ class Streams:
             sampling=self._sampling(row),
             recording=Recording(settings.folder / "recordings" / row.id) if records else None,
             resume=self._store.streams.mark(row.id),
+            known=self._store.timeline.known(row.id),
             heard=self._store.streams.mark(row.id, "sound"),
             listened=self._capturing.listened,
             audio=settings.audio,

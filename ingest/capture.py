@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 from ingest.backoff import Turnstile
 from ingest.bus import Bus
@@ -11,7 +12,7 @@ from ingest.errors import Conflict
 from ingest.guard import Guard
 from ingest.ledger import Ledger
 from ingest.limits import Limits
-from ingest.plan import CapturePlan, CaptureStatus
+from ingest.plan import CapturePlan, CaptureStatus, Known
 from ingest.recording import Recording
 from ingest.records import GapReason, StreamId
 from ingest.supervise import Supervisor, Surroundings
@@ -19,7 +20,7 @@ from ingest.supervise_file import FileSupervisor
 from ingest.supervise_folder import FolderSupervisor
 from ingest.supervise_live import LiveSupervisor
 
-__all__ = ["CapturePlan", "CaptureStatus", "Fleet", "Recording"]
+__all__ = ["CapturePlan", "CaptureStatus", "Fleet", "Known", "Recording"]
 
 
 class Fleet:
@@ -30,6 +31,8 @@ class Fleet:
         self._around = Surroundings(bus, guard, ledger, clock, limits, Turnstile(limits, clock))
         self._lock = threading.Lock()
         self._running: dict[StreamId, Supervisor] = {}
+        self._known: dict[StreamId, Known] = {}
+        """What those that were stopped had told: it may still be on its way to the store."""
 
     def start(self, plan: CapturePlan) -> None:
         """Begin to capture. Raises `Conflict` when the stream runs already."""
@@ -38,6 +41,7 @@ class Fleet:
             before = self._running.get(plan.stream)
             if before is not None and before.running:
                 raise Conflict("This stream is being captured already.", advice="Stop it first.")
+            plan = replace(plan, known=plan.known.later(self._known.get(plan.stream, Known())))
             self._running[plan.stream] = supervisor = kind(plan, self._around)
             supervisor.start()
 
@@ -47,6 +51,13 @@ class Fleet:
             supervisor = self._running.pop(stream, None)
         if supervisor is not None:
             supervisor.stop(reason)
+            with self._lock:
+                self._known[stream] = supervisor.known
+
+    def known(self, stream: StreamId) -> Known:
+        """What is told of a stream that was stopped here."""
+        with self._lock:
+            return self._known.get(stream, Known())
 
     def status(self, stream: StreamId) -> CaptureStatus | None:
         """None when the stream is not being captured."""

@@ -6,9 +6,28 @@ from dataclasses import dataclass, field
 
 from ingest.load import Shedding
 from ingest.recording import Recording
-from ingest.records import GapReason, Mark, Moment, Segment, StreamId, StreamState
+from ingest.records import Gap, GapReason, Mark, Moment, Segment, StreamId, StreamState
 from ingest.sampling import Sampling
 from ingest.sources import SourceSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is told of a live stream. `epoch`: the newest that anything was told of, -1 for none; `end`: up to when it
+    is told what was seen and what was not; `gap`: the gap that ends there, if one does."""
+
+    epoch: int = -1
+    end: Moment | None = None
+    gap: Gap | None = None
+
+    def later(self, other: Known) -> Known:
+        """What is known when both are."""
+        further = max((self, other), key=lambda known: -1 if known.end is None else known.end)
+        return Known(max(self.epoch, other.epoch), further.end, further.gap)
+
+    def blind_since(self, reason: GapReason) -> Moment | None:
+        """Where a gap for `reason` that follows on what is known begins: it goes on with one that has the same."""
+        return self.gap.span.start if self.gap is not None and self.gap.reason == reason else self.end
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +36,9 @@ class CapturePlan:
 
     `starts_at`: moment of a file's first picture (None: now). `recording`: for live streams and remote files.
     `resume`: how far the stream's pictures are remembered; `heard`: how far its sound was listened to. `listened`:
-    whether anyone listens, so that a file has ended only when its sound has, too. `blind_because`: why nothing was
-    seen between `resume` and now. `taken`: the files of a watched folder that were begun before.
+    whether anyone listens, so that a file has ended only when its sound has, too. `known`: what is told of a live
+    stream, and `blind_because`: why nothing was seen of it since. `taken`: the files of a watched folder that were
+    begun before.
     """
 
     stream: StreamId
@@ -30,6 +50,7 @@ class CapturePlan:
     heard: Mark | None = None
     listened: bool = True
     audio: bool = True
+    known: Known = field(default_factory=Known)
     blind_because: GapReason = "service stopped"
     taken: tuple[Segment, ...] = ()
 

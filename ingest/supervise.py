@@ -17,7 +17,7 @@ from ingest.errors import Busy, HindsightError
 from ingest.guard import Guard
 from ingest.ledger import Ledger
 from ingest.limits import Limits
-from ingest.plan import CapturePlan, CaptureStatus
+from ingest.plan import CapturePlan, CaptureStatus, Known
 from ingest.probe import MediaInfo, checked
 from ingest.records import Ended, Frame, GapReason, Mark, Moment, Record, Segment, Sound, StateChange, StreamState
 
@@ -84,6 +84,11 @@ class Supervisor(ABC):
     @property
     def status(self) -> CaptureStatus:
         return self._status
+
+    @property
+    def known(self) -> Known:
+        """What was told of a live stream, also where it is still on its way to the store."""
+        return Known()
 
     def ask_to_stop(self, reason: GapReason) -> None:
         """Begin to stop: a file is read again, so its child is killed; a live one may say what it still holds."""

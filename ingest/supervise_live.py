@@ -9,7 +9,7 @@ from ingest.backoff import Backoff
 from ingest.bus import Policy
 from ingest.child import Decoder, Message
 from ingest.errors import DeadlineExceeded, Denied, HindsightError, NotFound, NotVideo
-from ingest.plan import CapturePlan
+from ingest.plan import CapturePlan, Known
 from ingest.probe import MediaInfo
 from ingest.records import Coverage, Frame, Gap, GapReason, Moment, Segment, Span, StreamState, seconds
 from ingest.sight import Blindness
@@ -32,13 +32,16 @@ class LiveSupervisor(Supervisor):
 
     def __init__(self, plan: CapturePlan, around: Surroundings) -> None:
         super().__init__(plan, around, Policy.DROP_OLDEST)
-        resume = plan.resume
-        self._epoch = resume.epoch if resume is not None else -1
-        self._seen: Moment = resume.moment if resume is not None else self._clock.now()
-        """Up to where we have seen, or have said why not."""
-        self._why: GapReason = plan.blind_because if resume is not None else "offline"
-        self._blind = resume is not None
+        known = plan.known
+        self._epoch = known.epoch
+        """The newest that was used: none is ever used twice, or what lies between would pass for watched."""
+        self._blind = known.end is not None
         """Whether there is a gap to tell of before the next picture: not before a new stream's first."""
+        self._why: GapReason = plan.blind_because if self._blind else "offline"
+        self._seen: Moment = known.blind_since(self._why) or self._clock.now()
+        """Up to where we have seen, or have said why not."""
+        self._gap: Gap | None = known.gap
+        """The newest that was told."""
         self._detail = ""
         self._backoff = Backoff(self._limits)
         self._interval_s, self._burst_s = 0.2, 0.0
@@ -50,7 +53,13 @@ class LiveSupervisor(Supervisor):
         """What makes the pictures that come worth nothing."""
         self._told: Moment = self._seen
 
+    @property
+    def known(self) -> Known:
+        gap = self._gap if self._gap is not None and self._gap.span.end >= self._seen else None
+        return Known(self._epoch, self._seen if gap is None else gap.span.end, gap)
+
     def _run(self) -> None:
+        self._catch_up()
         self._rescue()
         self._say("connecting")
         while True:
@@ -69,6 +78,12 @@ class LiveSupervisor(Supervisor):
                 self._lost(None)
             self._wait(self._backoff.next())
             self._set(reconnects=self._status.reconnects + 1)
+
+    def _catch_up(self) -> None:
+        """What is remembered was watched, though a process that was killed did not come to say so."""
+        mark = self.plan.resume
+        if mark is not None:
+            self._journal(Coverage(self.plan.stream, mark.epoch, Span(mark.moment, mark.moment)))
 
     def _task(self) -> dict[str, Any]:
         self._epoch += 1
@@ -139,7 +154,7 @@ class LiveSupervisor(Supervisor):
         self._epoch, self._detail, self._blind = beat.epoch, "", False
         self._seen = max(self._seen, beat.moment)
         self._covered = Span(beat.moment, beat.moment)
-        self._told = beat.moment
+        self._tell_coverage()
         self._say("live")
 
     def _tell_coverage(self) -> None:
@@ -155,7 +170,8 @@ class LiveSupervisor(Supervisor):
 
     def _tell_gap(self, until: Moment) -> None:
         if until > self._seen:
-            self._journal(Gap(self.plan.stream, Span(self._seen, until), self._why, self._detail))
+            self._gap = Gap(self.plan.stream, Span(self._seen, until), self._why, self._detail)
+            self._journal(self._gap)
 
     # --- what goes wrong ---------------------------------------------------------------------------------------
 
@@ -215,4 +231,5 @@ class LiveSupervisor(Supervisor):
 
     def _rescued(self, message: Any) -> None:
         if isinstance(message, Segment):
+            self._epoch = max(self._epoch, message.epoch)
             self._journal(message)

@@ -8,9 +8,11 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Connection, Table, delete, select
+from sqlalchemy import ColumnElement, Connection, Table, delete, func, select
 
+from ingest.plan import Known
 from ingest.records import (
+    UNSEEING,
     Box,
     Coverage,
     Gap,
@@ -25,6 +27,7 @@ from ingest.records import (
 )
 from memory.store import schema
 from memory.store.database import Database
+from memory.store.streams import read_mark
 
 _MOST_VALUES = 500
 """A database takes so many in one statement."""
@@ -58,6 +61,24 @@ class Timeline:
         blind = [Gap(stream, Span(row.start, row.end), row.reason, row.detail) for row in rows]
         forgotten = [Gap(stream, gone, "erased") for gone in self.erased(stream, span)]
         return tuple(sorted([*blind, *forgotten], key=lambda gap: gap.span))
+
+    def known(self, stream: StreamId) -> Known:
+        """What is told of a live stream: its newest epoch, up to when, and the gap that ends there."""
+        tables = (schema.coverage, schema.segments)
+        covered, gaps = schema.coverage, schema.gaps
+        newest = select(gaps).where(gaps.c.stream == stream).order_by(gaps.c.end.desc()).limit(1)
+        with self._database.read() as connection:
+            wanted = (select(func.max(table.c.epoch)).where(table.c.stream == stream) for table in tables)
+            epochs = [epoch for one in wanted if (epoch := connection.scalar(one)) is not None]
+            end = connection.scalar(select(func.max(covered.c.end)).where(covered.c.stream == stream))
+            mark, row = read_mark(connection, stream, "frame"), connection.execute(newest).one_or_none()
+        marked = [] if mark is None else [mark]
+        seen = [Moment(end) for end in [end, *(one.moment for one in marked)] if end is not None]
+        epoch = max([-1, *epochs, *(one.epoch for one in marked)])
+        if row is not None and row.end >= max(seen, default=row.end):
+            gap = Gap(stream, Span(row.start, row.end), row.reason, row.detail)
+            return Known(epoch, gap.span.end, None if gap.reason in UNSEEING else gap)
+        return Known(epoch, max(seen, default=None))
 
     def segments(self, stream: StreamId, span: Span | None = None) -> tuple[Segment, ...]:
         """Recordings that overlap `span`, oldest first."""

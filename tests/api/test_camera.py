@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import httpx
 import pytest
 
 from api.profile import Models
@@ -69,6 +72,60 @@ def test_a_camera_that_goes_and_comes_back(
         counters = state()["counters"]
         lost = sum(counters["dropped"].values()) + sum(counters["parked"].values())
         assert counters["captured"] == counters["stored"] + lost + counters["in_flight"]
+
+
+def test_every_moment_of_an_outage_has_one_reason_whatever_is_done_meanwhile(
+    settings: Settings,
+    rtsp: Callable[..., RtspServer],  # the fixture
+) -> None:
+    """Paused, resumed and restarted while the camera is away: what was watched and why not meet and do not overlap."""
+    camera = rtsp()
+    with running(settings) as (_, http):
+        assert http.post("/v1/streams", json={"name": "door", "source": camera.url("silent")}).status_code == 201
+        entered(http, "live")
+        wait_for(lambda: http.get("/v1/streams/door").json()["counters"]["stored"] > 8)
+        camera.kill()
+        entered(http, "offline", "stalled")
+        time.sleep(3)
+        http.post("/v1/streams/door/pause")
+        time.sleep(2)
+        http.post("/v1/streams/door/resume")
+        entered(http, "offline")
+        before = told(http)
+    time.sleep(1)
+    with running(settings) as (_, http):
+        entered(http, "offline")
+        camera.start()
+        entered(http, "live")
+        wait_for(lambda: len([one for one in told(http) if one.reason is None]) == 2)
+        after = told(http)
+    reasons = [one.reason for one in after]
+    assert reasons[:4] == [None, before[1].reason, "paused", "offline"]
+    assert reasons[4:] in (["service stopped", None], ["service stopped", "offline", None])
+    assert after[:2] == before[:2], "what was told stays told"
+    for earlier, later in itertools.pairwise(after):
+        assert earlier.end <= later.start, (earlier, later)
+        assert later.start - earlier.end < timedelta(seconds=1.5), (earlier, later)
+
+
+@dataclass(frozen=True)
+class Told:
+    """A stretch of the timeline: watched, or not and why."""
+
+    start: datetime
+    end: datetime
+    reason: str | None
+
+
+def told(http: httpx.Client) -> list[Told]:
+    found = http.get("/v1/streams/door/coverage", params={"from": "1 hour ago", "to": "now"}).json()
+    spans = [(span, None) for span in found["covered"]] + [(gap["span"], gap["reason"]) for gap in found["gaps"]]
+    edges = [(*(datetime.fromisoformat(span[edge]) for edge in ("start", "end")), why) for span, why in spans]
+    return [Told(*one) for one in sorted(edges)]
+
+
+def entered(http: httpx.Client, *states: str) -> None:
+    wait_for(lambda: http.get("/v1/streams/door").json()["state"] in states, within_s=60)
 
 
 def test_how_far_listening_lags_is_told(

@@ -16,7 +16,7 @@ from pathlib import Path
 import av
 import pytest
 
-from ingest.capture import CapturePlan, Recording
+from ingest.capture import CapturePlan, Known, Recording
 from ingest.clips import cut, still
 from ingest.clock import SystemClock
 from ingest.errors import DeadlineExceeded, SourceRefused, SourceUnavailable, Unauthorised
@@ -172,16 +172,46 @@ def test_a_camera_whose_sound_alone_goes_on_is_stalled(
 def test_time_while_the_service_was_down_is_a_gap(
     rtsp: Callable[..., RtspServer], harvest: Callable[..., Harvest]
 ) -> None:
+    """From where anything is told of, in an epoch that nothing was told of: more may be told than remembered."""
     server, made = rtsp(), harvest(QUICK)
     now = SystemClock().now()
-    mark = Mark(7, 123, Moment(now - seconds(90)))
-    made.fleet.start(plan(server.url("silent"), resume=mark))
+    mark, known = Mark(7, 123, Moment(now - seconds(90))), Known(8, Moment(now - seconds(80)))
+    made.fleet.start(plan(server.url("silent"), resume=mark, known=known))
     made.wait(lambda: made.of(Frame) and made.of(Gap))
     (gap,) = made.of(Gap)
     assert gap.reason == "service stopped"
-    assert gap.span.start == mark.moment
+    assert gap.span.start == known.end
     assert gap.span.end == pytest.approx(made.of(Frame)[0].moment, abs=seconds(0.1))
-    assert made.of(Frame)[0].epoch == 8
+    assert made.of(Frame)[0].epoch == 9
+    assert made.of(Coverage)[0].span == Span(mark.moment, mark.moment), "what is remembered was watched"
+
+
+def test_one_that_is_stopped_and_started_at_once_goes_on_where_it_stopped(
+    rtsp: Callable[..., RtspServer], harvest: Callable[..., Harvest]
+) -> None:
+    """Nothing of it need have been stored by then: what was told is known all the same."""
+    server, made = rtsp(), harvest(QUICK)
+    for turn in range(3):
+        made.fleet.start(plan(server.url("silent"), blind_because="paused"))
+        made.wait(lambda turn=turn: len({frame.epoch for frame in made.of(Frame)}) == turn + 1)
+        made.fleet.stop(STREAM, reason="paused")
+    made.wait(lambda: not any(made.bus.depth().values()))
+    watched = {coverage.epoch: coverage.span for coverage in made.of(Coverage)}
+    gaps = {gap.span.start: gap.span for gap in made.of(Gap)}
+    assert {gap.reason for gap in made.of(Gap)} == {"paused"}
+    told = sorted([*watched.values(), *gaps.values()])
+    assert len(told) == 6, "three times watched, and blind after each"
+    assert all(before.end == after.start for before, after in itertools.pairwise(told))
+
+
+def test_a_gap_goes_on_over_a_restart_only_with_one_of_its_own_reason(harvest: Callable[..., Harvest]) -> None:
+    now = SystemClock().now()
+    away = Gap(STREAM, Span(Moment(now - seconds(60)), Moment(now - seconds(40))), "offline", "no answer")
+    for reason, start in (("offline", away.span.start), ("service stopped", away.span.end)):
+        made = harvest(QUICK)
+        made.fleet.start(plan("rtsp://127.0.0.1:1/x", known=Known(3, away.span.end, away), blind_because=reason))
+        made.wait(lambda made=made: made.of(Gap))
+        assert (made.of(Gap)[0].reason, made.of(Gap)[0].span.start) == (reason, start)
 
 
 def test_a_wrong_password_fails_and_says_so(rtsp: Callable[..., RtspServer], harvest: Callable[..., Harvest]) -> None:
@@ -206,7 +236,7 @@ def test_recordings_left_by_a_killed_process_are_rescued(
     server, made, folder = rtsp(), harvest(QUICK), tmp_path / "recorded"
     long = CapturePlan(STREAM, parse(server.url()), recording=Recording(folder, 60.0))
     made.fleet.start(long)
-    made.wait(lambda: made.of(Coverage), 15)
+    made.wait(lambda: any(one.span.duration for one in made.of(Coverage)), 15)
     (part,) = folder.glob("*.part")
     copy = tmp_path / "left"
     copy.mkdir()

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ingest.capture import Known
 from ingest.clock import FakeClock
 from ingest.errors import Busy, Conflict
 from ingest.ledger import Ledger
@@ -142,6 +143,21 @@ def test_a_gap_that_holds_an_earlier_one_of_its_reason_is_told_once(memory: Memo
     whole = Gap(DOOR, span(19.8, 30), "paused")
     memory.remember.handle([Gap(DOOR, span(20, 20.1), "paused"), other, whole])
     assert memory.store.timeline.gaps(DOOR) == (whole, other)
+
+
+def test_what_is_told_of_a_stream_is_more_than_is_remembered(memory: Memory) -> None:
+    """A kill costs what lay between: the next epoch and the next gap begin behind all that anyone was told."""
+    known = memory.store.timeline.known
+    assert known(DOOR) == Known()
+    memory.remember.handle([feature(1), Coverage(DOOR, 0, span(0, 5)), Coverage(DOOR, 1, span(40, 50))])
+    assert known(DOOR) == Known(1, Moment(START + seconds(50)))
+    memory.remember.handle([Segment(DOOR, 2, span(52, 53), "/r/2.mp4", 100), feature(55, epoch=1)])
+    assert known(DOOR) == Known(2, Moment(START + seconds(55)))
+    away = Gap(DOOR, span(55, 60), "offline", "no answer")
+    memory.remember.handle([away, Gap(DOOR, span(5, 40), "paused")])
+    assert known(DOOR) == Known(2, away.span.end, away)
+    memory.remember.handle([Coverage(DOOR, 4, span(60, 70)), Gap(DOOR, span(61, 70), "frozen")])
+    assert known(DOOR) == Known(4, Moment(START + seconds(70)))
 
 
 def test_a_later_version_of_an_observation_replaces_the_earlier(memory: Memory) -> None:
