@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from api.schemas import GapOut, SearchedOut
-from ingest.records import UNSEEING
+from ingest.records import PARTLY, UNSEEING
 
 LISTED = 3
 """Gaps told one by one; of more, the rest is counted."""
@@ -38,11 +38,13 @@ def where(searched: SearchedOut) -> str:
 
 
 def _blindness(gaps: Sequence[GapOut]) -> list[str]:
-    """A sentence on when no pictures came, and one on when those that came showed nothing."""
-    absent = [gap for gap in gaps if gap.reason not in UNSEEING]
+    """A sentence each: when no pictures came, those that came showed nothing, or were not all looked at."""
+    absent = [gap for gap in gaps if gap.reason not in UNSEEING | PARTLY]
     unseeing = [gap for gap in gaps if gap.reason in UNSEEING]
+    partly = [gap for gap in gaps if gap.reason in PARTLY]
     told = [f"There is no video {_gaps(absent)}."] if absent else []
-    return told + ([f"Nothing could be seen {_gaps(unseeing)}."] if unseeing else [])
+    told += [f"Nothing could be seen {_gaps(unseeing)}."] if unseeing else []
+    return told + ([f"Only part could be looked at of {_gaps(partly)}."] if partly else [])
 
 
 def _gaps(gaps: Sequence[GapOut]) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from api.settings import Settings
 from ingest.clips import cut, still
 from ingest.errors import Busy, Invalid, NotFound, TooLarge
-from ingest.records import Gap, Moment, Picture, Segment, Span, StreamId, seconds
+from ingest.records import PARTLY, Gap, Moment, Picture, Segment, Span, StreamId, seconds
 from memory.recordings import Recordings
 from memory.store import StreamRow
 from memory.store.timeline import without
@@ -119,7 +119,8 @@ class Footage:
         return bool(self._store.timeline.erased(stream, span))
 
     def _gaps(self, stream: StreamId, span: Span) -> tuple[Gap, ...]:
-        found = self._store.timeline.gaps(stream, span)
+        """What a recording of `span` lacks: it has what came and was not looked at."""
+        found = [gap for gap in self._store.timeline.gaps(stream, span) if gap.reason not in PARTLY]
         return tuple(replace(gap, span=part) for gap in found if (part := gap.span.intersection(span)) is not None)
 
     def _kept(self, stream: StreamId, key: str) -> Clip | None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
+from typing import Final
 
 from api.profile import Models
 from api.schemas import CheckOut, HealthOut, StreamOut
 from api.settings import Settings
 from api.workers import Workers
 from ingest.errors import HindsightError
+from ingest.load import Shedding
 from ingest.records import Query, Scope
 from memory.memory import Memory
 
@@ -19,6 +21,7 @@ RESERVE = 256 * 1024 * 1024
 """Bytes that must be free on the data folder's disk."""
 BLIND = ("stalled", "offline", "failed", "frozen", "dark")
 """States in which a stream should see, and does not."""
+_GIVEN_UP: Final[Mapping[Shedding, str]] = {"rate": "at the lower rate", "pictures": "key frames only"}
 
 
 class Health:
@@ -96,8 +99,11 @@ class Health:
 
     def _streams(self) -> str:
         """A camera that is blind is told here and no fault of the service: restarting it would not help."""
-        blind = [f"{one.name} ({one.state})" for one in self._all() if one.state in BLIND]
-        return f"Blind: {', '.join(blind)}." if blind else "None is blind."
+        streams = list(self._all())
+        blind = [f"{one.name} ({one.state})" for one in streams if one.state in BLIND]
+        told = f"Blind: {', '.join(blind)}." if blind else "None is blind."
+        shed = [f"{one.name} ({_GIVEN_UP[one.shedding]})" for one in streams if one.shedding != "nothing"]
+        return f"{told} More comes than can be looked at: {', '.join(shed)}." if shed else told
 
     def _listening(self) -> str:
         """Being behind is told and no fault: what is heard late is found late, and the queue is bounded."""

@@ -12,12 +12,12 @@ from api.settings import Settings
 from ingest.bus import JOURNAL
 from ingest.clock import Clock
 from ingest.errors import NotFound
-from ingest.records import UNSEEING, Alert, Gap, GapReason, Record, seconds
+from ingest.records import PARTLY, UNSEEING, Alert, Gap, GapReason, Record, seconds
 from memory.store import Store
 
 RULE: Final = "blindness"
 """What such alerts have for a rule."""
-_UNWANTED: Final[frozenset[GapReason]] = frozenset({"offline", "stalled", *UNSEEING})
+_UNWANTED: Final[frozenset[GapReason]] = frozenset({"offline", "stalled", *UNSEEING, *PARTLY})
 """Reasons that nobody chose."""
 
 
@@ -53,4 +53,5 @@ class Lookout:
 
 def told(name: str, gap: Gap) -> str:
     """The alert in words: "door-cam sees nothing: offline. The camera does not answer." """
-    return f"{name} sees nothing: {gap.reason}. {gap.detail}".rstrip()
+    sees = "is only partly looked at" if gap.reason in PARTLY else "sees nothing"
+    return f"{name} {sees}: {gap.reason}. {gap.detail}".rstrip()

@@ -38,10 +38,22 @@ class Delivery:
     attempt: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How it stands with a stream's queue once a record was put on it."""
+
+    filled: float = 0.0
+    """Of the fullest group's queue, 0..1."""
+    dropped: tuple[Record, ...] = ()
+    """What had to make room for it, oldest first."""
+    oldest: Record | None = None
+    """The oldest that waits still."""
+
+
 class Bus(Protocol):
     """Topics of records. Every group of a topic gets every record; within a stream, in order. At least once."""
 
-    def publish(self, topic: str, record: Record, policy: Policy = Policy.BLOCK) -> None:
+    def publish(self, topic: str, record: Record, policy: Policy = Policy.BLOCK) -> Room:
         """Put a record on `topic` for every group, or raise `Busy`: no room for a while, or the bus is closed.
 
         After `Busy` no group has the record; the publisher may see whether it should go on, and try again.

@@ -7,7 +7,7 @@ from collections import OrderedDict, deque
 from collections.abc import Mapping
 from typing import Final
 
-from ingest.bus import Delivery, Policy
+from ingest.bus import Delivery, Policy, Room
 from ingest.clock import Clock, SystemClock
 from ingest.errors import Busy
 from ingest.ledger import Ledger
@@ -48,7 +48,7 @@ class MemoryBus:
         self._held: dict[int, Delivery] = {}
         self._parked: deque[tuple[Delivery, str]] = deque(maxlen=_PARKED)
 
-    def publish(self, topic: str, record: Record, policy: Policy = Policy.BLOCK) -> None:
+    def publish(self, topic: str, record: Record, policy: Policy = Policy.BLOCK) -> Room:
         """See `Bus`. All groups get the record at once, or `Busy` is raised and none has."""
         end = self._clock.monotonic() + PATIENCE_S
         with self._changed:
@@ -59,12 +59,9 @@ class MemoryBus:
                 self._changed.wait(left)
             if self._closed:
                 raise Busy("The bus is closed.", advice="The service is stopping.")
-            for position, group in enumerate(self._groups.get(topic, ())):
-                queue = self._queues[topic, group].setdefault(record.stream, deque())
-                if len(queue) >= self._capacity:
-                    self._make_room(queue, account=position == 0)
-                queue.append(record)
+            room = self._put(topic, record)
             self._changed.notify_all()
+            return room
 
     def receive(self, topics: tuple[str, ...], group: str, *, limit: int, wait_s: float) -> list[Delivery]:
         """See `Bus`: up to `limit` records, streams in turn, each stream's in order."""
@@ -116,10 +113,24 @@ class MemoryBus:
         groups = self._groups.get(topic, ())
         return any(len(self._queues[topic, group].get(stream, ())) >= self._capacity for group in groups)
 
-    def _make_room(self, queue: _Queue, *, account: bool) -> None:
-        """Drop the oldest frame or sound; the first group of a topic keeps the account."""
-        dropped = queue.popleft()
-        if not account or self._ledger is None:
+    def _put(self, topic: str, record: Record) -> Room:
+        """On every group's queue, in the place of the oldest where there is none left; the first group of a topic
+        keeps the account."""
+        filled, dropped, oldest = 0.0, list[Record](), None
+        for position, group in enumerate(self._groups.get(topic, ())):
+            queue = self._queues[topic, group].setdefault(record.stream, deque())
+            if len(queue) >= self._capacity:
+                gone = queue.popleft()
+                if position == 0:
+                    self._account(gone)
+                    dropped.append(gone)
+            queue.append(record)
+            filled = max(filled, len(queue) / self._capacity)
+            oldest = queue[0] if position == 0 else oldest
+        return Room(filled, tuple(dropped), oldest)
+
+    def _account(self, dropped: Record) -> None:
+        if self._ledger is None:
             return
         if isinstance(dropped, Frame):
             self._ledger.dropped(dropped.stream, "overload", epoch=dropped.epoch)

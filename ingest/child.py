@@ -11,6 +11,7 @@ import select
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, BinaryIO, Final, NoReturn, cast
 
@@ -87,6 +88,12 @@ class Decoder:
                 return message[1]
             if on_message is not None:
                 on_message(message)
+
+    def press(self, filled: float) -> None:
+        """Tell the child of a live stream how full the queue of its pictures is, 0..1."""
+        if self._process.stdin is not None:
+            with suppress(OSError, ValueError):  # it is ending, or was asked to
+                self._process.stdin.write(bytes([round(100 * filled)]))
 
     def finish(self) -> None:
         """Ask the child to end in good order: to say what it still holds, then that it is done."""

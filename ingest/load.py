@@ -5,6 +5,9 @@ is told by the distance between when a packet is taken and its own time, above t
 clocks that are wrong or drift cancel out, and so does waiting for the next segment of HLS. First fewer pictures are
 looked at, then only key frames are decoded, and what is older than `STALE` is not decoded at all, so that the newest
 is seen. Each step is taken back when it has been calm for a while, later each time it had to be taken again.
+
+What encodes pictures may be too slow, too: then their queue fills. It is treated like being late, one step when it is
+half full and one more when that was not enough.
 """
 
 from __future__ import annotations
@@ -27,6 +30,10 @@ SETTLE: Final = seconds(2)
 CALM: Final = seconds(10)
 CALM_MOST: Final = seconds(160)
 WINDOW: Final = seconds(60)
+FULL: Final = (0.5, 0.75)
+"""How much of the queue of pictures is filled when the first and the second step are taken."""
+EMPTY: Final = 0.25
+"""How much of it is filled at most when a step is taken back."""
 _JUMP: Final = seconds(10)
 
 
@@ -38,6 +45,8 @@ class Load:
         self.step = 0
         self.behind = 0
         """Microseconds behind the camera."""
+        self.filled = 0.0
+        """How full the queue is that pictures wait in until they are encoded, 0..1."""
         self._least: tuple[int, int] | None = None
         """The least distance of this window and of the one before it."""
         self._window = 0
@@ -61,16 +70,21 @@ class Load:
     def observe(self, dts: int, now: int) -> None:
         """`dts`: the packet's own time, `now`: the monotonic clock, both in microseconds."""
         self.behind = self._measured(dts, now)
-        if self.behind > LATE:
+        if self.behind > LATE or self._fills:
             self._late_at = now
             if self.step < len(STEPS) - 1 and now - self._changed >= SETTLE:
                 relapse = self._relieved is not None and now - self._relieved < 4 * self._calm
                 self._calm = min(2 * self._calm, CALM_MOST) if relapse else self._calm if self.step else CALM
                 self.step, self._changed, self._relieved = self.step + 1, now, None
-        elif self.behind > CAUGHT_UP:
+        elif self.behind > CAUGHT_UP or self.filled > EMPTY:
             self._late_at = max(self._late_at, now - self._calm // 2)
         elif self.step and now - max(self._changed, self._late_at) >= self._calm:
             self.step, self._changed, self._relieved = self.step - 1, now, now
+
+    @property
+    def _fills(self) -> bool:
+        """Whether more pictures wait to be encoded than this step was to bring."""
+        return self.filled > FULL[min(self.step, len(FULL) - 1)]
 
     def _measured(self, dts: int, now: int) -> int:
         distance = now - dts

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -24,6 +23,7 @@ from ingest.frugal import Frugal, copied
 from ingest.libav_errors import translate
 from ingest.limits import Limits
 from ingest.opening import Opened, open_source
+from ingest.orders import Orders
 from ingest.probe import describe
 from ingest.recording import Recorder
 from ingest.records import MICROSECONDS, SAMPLE_RATE, Frame, Mark, Moment, Segment, Sound, StreamId, Utterance, seconds
@@ -111,6 +111,7 @@ class Reader:
         self._beat_at = 0.0
         self._newest: Stamp | None = None
         self._frugal = self._make_frugal()
+        self._orders = Orders()
         self._sparing = False
         self._told: tuple[str, int, bool] = ("nothing", 0, False)
 
@@ -129,7 +130,7 @@ class Reader:
                 self._decode(packet)
             if self._recorder is not None:
                 self._record(packet)
-            if self._task.live and _asked_to_end():
+            if self._task.live and self._orders.end():
                 break
         self._flush_sound()
         if self._recorder is not None:
@@ -230,6 +231,7 @@ class Reader:
         """Decode of the video what there is reason and time for; of the rest, say that it came."""
         newest = self._newest
         still = newest is not None and newest.epoch == self._line.epoch and self._sampler.still(newest.pts)
+        frugal.load.filled = self._orders.filled
         decoded = frugal.admit(packet, self._clock.monotonic(), still=still)
         for one in decoded:
             self._spare(one, video, frugal)
@@ -482,11 +484,6 @@ class Reader:
         else:
             end = (container.start_time or 0) + (container.duration or 0)
         return int(max(0, end - reached))
-
-
-def _asked_to_end() -> bool:
-    """Whether the parent has closed our standard input."""
-    return bool(select.select([0], [], [], 0)[0])
 
 
 def _date_back(packets: list[Packet]) -> None:

@@ -18,7 +18,6 @@ Moment = NewType("Moment", int)
 """An instant on a stream's timeline: microseconds since 1970-01-01 UTC."""
 
 MICROSECONDS = 1_000_000
-"""Microseconds in a second."""
 
 SAMPLE_RATE = 16_000
 """Samples per second of every `Sound`."""
@@ -36,7 +35,8 @@ StreamState = Literal[
 GapReason = Literal["offline", "stalled", "service stopped", "paused", "broken video", "clock jump", "overload",
                     "erased", "frozen", "dark"]  # fmt: skip
 UNSEEING: Final[frozenset[GapReason]] = frozenset({"frozen", "dark"})
-"""Why pictures that came showed nothing: in all other gaps none came."""
+PARTLY: Final[frozenset[GapReason]] = frozenset({"overload"})
+"""Why pictures that came showed nothing, and why only some of them were looked at: in all other gaps none came."""
 ObservationKind = Literal["thing", "event", "read", "heard", "scene"]
 
 
@@ -183,7 +183,7 @@ class Coverage:
 class Gap:
     """We were blind throughout `span`, and why. An open gap is re-sent with the same start as it grows.
 
-    While a picture is frozen or dark there is coverage, too: pictures came, and showed nothing.
+    While a picture is frozen or dark, and in overload, there is coverage, too: pictures came.
     """
 
     stream: StreamId

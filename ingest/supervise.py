@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from ingest.backoff import Backoff, Turnstile
-from ingest.bus import FRAMES, JOURNAL, SOUNDS, Bus, Policy
+from ingest.bus import FRAMES, JOURNAL, SOUNDS, Bus, Policy, Room
 from ingest.child import Decoder, Message, source_details
 from ingest.clock import Clock
 from ingest.errors import Busy, HindsightError
@@ -23,7 +23,8 @@ from ingest.records import Ended, Frame, GapReason, Mark, Moment, Record, Segmen
 
 _LOG = logging.getLogger(__name__)
 _JOIN_S: Final = 15.0
-_UNRECORDED: Final = "Not being recorded:"
+_SEEING: Final[frozenset[StreamState]] = frozenset({"live", "reading", "frozen", "dark"})
+"""States in which pictures come, and notes are told."""
 _FAREWELL_S: Final = 1.0
 """Silence after which a live child that was asked to end is ended."""
 
@@ -69,7 +70,10 @@ class Supervisor(ABC):
         self._thread = threading.Thread(target=self._live, daemon=True, name=f"capture {plan.stream}")
         self._skipped = 0
         """Pictures that earlier children did not decode because of overload."""
+        self._entered: tuple[StreamState, str] = "connecting", ""
         self._said: tuple[StreamState, str] | None = None
+        self._notes: dict[str, str] = {}
+        """What is to be told beside the state for as long as it holds, by what it is about."""
         self._status = CaptureStatus("connecting", "", self._clock.now(), None, None, 0)
 
     # --- from other threads ------------------------------------------------------------------------------------
@@ -171,6 +175,7 @@ class Supervisor(ABC):
         }
         self._skipped = self._status.skipped
         self._set(shedding="nothing", resting=False)
+        self._notes.clear()
         with Decoder("capture", {"source": source, "task": task}, self._limits, self._clock) as decoder:
             self._decoder = decoder
             try:
@@ -195,18 +200,18 @@ class Supervisor(ABC):
         match message:
             case Frame():
                 self._around.ledger.captured(message.stream, epoch=message.epoch)
-                if not self._publish(FRAMES, message, self._policy):
+                if self._publish(FRAMES, message, self._policy) is None:
                     self._around.ledger.dropped(message.stream, "stopped", epoch=message.epoch)
                 self._reached = Mark(message.epoch, message.pts, message.moment)
                 self._set(last_frame=message.moment)
             case Sound():
-                if not self._publish(SOUNDS, message, self._policy) and self._policy is not Policy.BLOCK:
+                lost = self._publish(SOUNDS, message, self._policy) is None
+                if lost and self._policy is not Policy.BLOCK:
                     self._around.ledger.unheard(message.stream, "stopped", message.span.duration, epoch=message.epoch)
                 self._heard_to = message.last
             case Segment():
                 self._journal(message)
-                if self._status.detail.startswith(_UNRECORDED):
-                    self._say(self._status.state)
+                self._note("recording", "")
             case ("open", info):
                 self._opened(MediaInfo(**info))
             case ("beat", epoch, pts, moment):
@@ -215,7 +220,7 @@ class Supervisor(ABC):
             case ("frugal", shedding, skipped, resting):
                 self._set(shedding=shedding, skipped=self._skipped + skipped, resting=resting)
             case ("unrecorded", why):
-                self._say(self._status.state, f"{_UNRECORDED} {why}")
+                self._note("recording", f"Not being recorded: {why}")
 
     def _go_on(self) -> None:
         if self._stopping.is_set():
@@ -226,16 +231,14 @@ class Supervisor(ABC):
         self._stopping.wait(seconds)
         self._go_on()
 
-    def _publish(self, topic: str, record: Record, policy: Policy) -> bool:
-        """Whether it was published: a full queue is waited for until the stream is told to stop."""
+    def _publish(self, topic: str, record: Record, policy: Policy) -> Room | None:
+        """None if it was not published: a full queue is waited for until the stream is told to stop."""
         while True:
             try:
-                self._around.bus.publish(topic, record, policy)
+                return self._around.bus.publish(topic, record, policy)
             except Busy:
                 if self._stopping.wait(0.01):
-                    return False
-            else:
-                return True
+                    return None
 
     def _ended(self, epoch: int, moment: Moment, detail: str = "") -> None:
         """Behind the last picture and the last sound: the stream is finished once both are remembered."""
@@ -251,12 +254,21 @@ class Supervisor(ABC):
 
     def _say(self, state: StreamState, detail: str = "") -> None:
         """Enter `state`, and tell everyone when that is news."""
+        self._entered = state, detail
+        if state in _SEEING:
+            detail = " ".join(filter(None, [detail, *self._notes.values()]))
         if (state, detail) == self._said:
             return
         self._said = state, detail
         now = self._clock.now()
         self._set(state=state, detail=detail, since=now)
         self._journal(StateChange(self.plan.stream, state, now, detail))
+
+    def _note(self, about: str, text: str) -> None:
+        """What is to be told about something beside the state from now on; nothing if there is no `text`."""
+        if text != self._notes.get(about, ""):
+            self._notes[about] = text
+            self._say(*self._entered)
 
     def _set(self, **changes: Any) -> None:
         self._status = replace(self._status, **changes)

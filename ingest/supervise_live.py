@@ -6,14 +6,15 @@ from dataclasses import replace
 from typing import Any, Final
 
 from ingest.backoff import Backoff
-from ingest.bus import Policy
+from ingest.bus import FRAMES, Policy, Room
 from ingest.child import Decoder, Message
 from ingest.errors import DeadlineExceeded, Denied, HindsightError, NotFound, NotVideo
 from ingest.plan import CapturePlan, Known
 from ingest.probe import MediaInfo
-from ingest.records import Coverage, Frame, Gap, GapReason, Moment, Segment, Span, StreamState, seconds
+from ingest.records import Coverage, Frame, Gap, GapReason, Moment, Record, Segment, Span, StreamState, seconds
 from ingest.sight import Blindness
 from ingest.supervise import Beat, Supervisor, Surroundings
+from ingest.unlooked import NOTE, Attention
 
 _STEADY_S: Final = 10.0
 """A connection that lasted so long was a good one: the next attempt comes soon again."""
@@ -23,6 +24,8 @@ _GROW_S: Final = 15.0
 """How far an open gap grows before it is told again."""
 _HOLE: Final = seconds(1)
 """The least distance between two epochs of one connection that counts as a gap."""
+_FINE: Final = 20
+"""In how many steps the child is told how full the queue is."""
 _HOPELESS: Final = (Denied, NotFound, NotVideo)
 """What a person has to put right; it is tried again all the same, for cameras say strange things while they start."""
 
@@ -52,6 +55,9 @@ class LiveSupervisor(Supervisor):
         self._dim: Gap | None = None
         """What makes the pictures that come worth nothing."""
         self._told: Moment = self._seen
+        self._attention = Attention(plan.stream, seconds(1 / plan.sampling.floor_hz))
+        self._filled = 0.0
+        """How full the child was told that the queue of pictures is."""
 
     @property
     def known(self) -> Known:
@@ -63,7 +69,7 @@ class LiveSupervisor(Supervisor):
         self._rescue()
         self._say("connecting")
         while True:
-            self._connected, self._covered, self._dim = None, None, None
+            self._connected, self._covered, self._dim, self._filled = None, None, None, 0.0
             self._pause(self._around.turnstile.turn())
             try:
                 outcome = self._read(self._task(), self._patience)
@@ -119,8 +125,29 @@ class LiveSupervisor(Supervisor):
         match message:
             case Frame():
                 self._beaten(Beat(message.epoch, message.pts, message.moment))
+                self._unlooked(self._attention.sampled(message.moment))
             case ("look", blind, since, detail):
                 self._looked(blind, since, detail)
+
+    def _publish(self, topic: str, record: Record, policy: Policy) -> Room | None:
+        room = super()._publish(topic, record, policy)
+        if topic == FRAMES and room is not None:
+            self._crowded(room)
+        return room
+
+    def _crowded(self, room: Room) -> None:
+        """The child gives up some pictures before the queue has to; of what is dropped all the same, tell."""
+        filled = round(room.filled * _FINE) / _FINE
+        if filled != self._filled and self._decoder is not None:
+            self._filled = filled
+            self._decoder.press(filled)
+        for gone in room.dropped:
+            self._unlooked(self._attention.dropped(gone, room.oldest, self._seen))
+
+    def _unlooked(self, gaps: list[Gap]) -> None:
+        for gap in gaps:
+            self._journal(gap)
+        self._note("overload", "" if self._attention.complete else NOTE)
 
     def _looked(self, blind: Blindness | None, since: Moment, detail: str) -> None:
         """Pictures come; from here on they show nothing, or something again."""
@@ -144,6 +171,7 @@ class LiveSupervisor(Supervisor):
         assert self._covered is not None
         self._covered = self._covered.hull(Span(beat.moment, beat.moment))
         self._seen = max(self._seen, beat.moment)
+        self._unlooked(self._attention.came(beat.moment, self._status.shedding))
         if beat.moment - self._told >= _TELL_EVERY:
             self._tell_coverage()
 
@@ -151,6 +179,7 @@ class LiveSupervisor(Supervisor):
         """The first picture of an epoch: the gap before it is complete."""
         if self._blind and (self._why != "clock jump" or beat.moment - self._seen > _HOLE):
             self._tell_gap(beat.moment)
+        self._unlooked(self._attention.begin())
         self._epoch, self._detail, self._blind = beat.epoch, "", False
         self._seen = max(self._seen, beat.moment)
         self._covered = Span(beat.moment, beat.moment)
@@ -211,6 +240,7 @@ class LiveSupervisor(Supervisor):
 
     def _stopped(self) -> None:
         self._tell_coverage()
+        self._unlooked(self._attention.begin())
         self._rescue()
         if not self._blind:
             self._why, self._detail = self._reason, ""

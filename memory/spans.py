@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.records import Gap, Hit, Moment, Span, StreamId, seconds
+from ingest.records import PARTLY, Gap, Hit, Moment, Span, StreamId, seconds
 
 Times = NDArray[np.int64]
 
@@ -36,7 +36,7 @@ class Track:
 
 def continuous(starts: Times, ends: Times, epochs: Times, gaps: Sequence[Gap], until: Moment | None = None) -> Track:
     """Let every frame last until the next, as far as sampling explains it; never over a gap, into another epoch, or
-    beyond `until`, where the stream ends."""
+    beyond `until`, where the stream ends. In a gap of which part was looked at, only that part is continuous."""
     if len(starts) == 0:
         return Track(starts, ends, np.empty(0, np.bool_), 0)
     after, same = starts[1:], epochs[1:] == epochs[:-1]
@@ -47,7 +47,8 @@ def continuous(starts: Times, ends: Times, epochs: Times, gaps: Sequence[Gap], u
     joined = same & (apart <= reach)
     last = np.maximum(ends, starts + step)
     for gap in gaps:
-        joined &= ~((starts[:-1] < gap.span.end) & (after > gap.span.start))
+        over = (starts[:-1] < gap.span.end) & (after > gap.span.start)
+        joined &= ~(over & (apart > _LEAST_REACH)) if gap.reason in PARTLY else ~over
         within = (starts < gap.span.start) & (last > gap.span.start)
         last[within] = gap.span.start
     if until is not None:

@@ -13,6 +13,9 @@ from ingest.errors import HindsightError
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+_BLINDNESS = {"frozen": "Nothing to be seen of", "dark": "Nothing to be seen of", "overload": "Only partly looked at:"}
+"""What a gap is told as, by its reason; without one of these, that no pictures came."""
+
 
 def say(text: str = "") -> None:
     from rich.console import Console
@@ -90,7 +93,7 @@ def hits(found: Sequence[dict[str, Any]]) -> None:
 
 def gaps(found: Sequence[dict[str, Any]]) -> None:
     for gap in found[:5]:
-        what = "Nothing to be seen" if gap["reason"] in ("frozen", "dark") else "No video"
-        say(f"{what} of {gap['stream']} {gap['span']['label']} ({gap['reason']}).")
+        what = _BLINDNESS.get(gap["reason"], "No video of")
+        say(f"{what} {gap['stream']} {gap['span']['label']} ({gap['reason']}).")
     if len(found) > 5:
         say(f"… and {len(found) - 5} more gaps.")

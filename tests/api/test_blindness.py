@@ -8,10 +8,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
 from pydantic import SecretStr
 
 from api.settings import Settings
 from ingest.bus import JOURNAL
+from ingest.capture import CaptureStatus, Fleet
 from ingest.records import Evidence, Gap, GapReason, Moment, Span, StateChange, StreamId, seconds
 from models.language.extractive import ExtractiveSystem
 from tests.api.conftest import add, ask, running, wait_for
@@ -62,6 +64,38 @@ def test_a_frozen_picture_is_told_in_coverage_and_in_answers_and_raises_one_aler
         assert received.wait(10), "it goes out like any other alert"
 
 
+def test_what_was_only_partly_looked_at_is_told_so_and_is_no_hole_in_the_recording(
+    settings: Settings, films: Path
+) -> None:
+    with running(settings.model_copy(update={"blind_alert_s": 2.0})) as (service, http):
+        stream = add(http, "door", films / "plain.mp4")
+        service.bus.publish(JOURNAL, blind(stream, "overload", 0.5, 3.5))
+        [gap] = wait_for(lambda: http.get("/v1/streams/door/coverage").json()["gaps"])
+        assert gap["reason"] == "overload"
+        assert http.get("/v1/streams/door/timeline").json()["gaps"] == [gap]
+        said = ask(http, "was there a red car?", streams=["door"])
+        assert "Only part could be looked at of 00:00:00.5–00:00:03.5" in said["text"]
+        assert "no video" not in said["text"]
+        assert said["gaps"] == [gap]
+        [alert] = wait_for(lambda: http.get("/v1/alerts").json())
+        assert alert["why"].startswith("door is only partly looked at: overload.")
+        clip = http.get("/v1/streams/door/clip", params={"from": "00:00", "to": "00:04"})
+        assert clip.status_code == 200
+        assert "overload" not in str(clip.headers)
+
+
+def test_health_names_the_streams_of_which_more_comes_than_can_be_looked_at(
+    settings: Settings, films: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(settings) as (service, http):
+        add(http, "door", films / "plain.mp4")
+        status = CaptureStatus("live", "", service.clock.now(), None, None, 0, shedding="pictures")
+        monkeypatch.setattr(Fleet, "status", lambda _self, _stream: status)
+        checks = {check["name"]: check for check in http.get("/v1/health").json()["checks"]}
+        told = "None is blind. More comes than can be looked at: door (key frames only)."
+        assert checks["streams"] == {"name": "streams", "ok": True, "detail": told}
+
+
 def test_blind_streams_are_named_in_health_and_in_metrics(settings: Settings, films: Path) -> None:
     with running(settings) as (service, http):
         stream = add(http, "door", films / "plain.mp4")
@@ -85,8 +119,10 @@ def test_without_a_model_the_answer_says_when_the_picture_was_frozen() -> None:
     gaps = (
         Gap(cam, Span(start, Moment(start + seconds(600))), "frozen"),
         Gap(cam, Span(Moment(start + seconds(900)), Moment(start + seconds(960))), "offline"),
+        Gap(cam, Span(Moment(start + seconds(1200)), Moment(start + seconds(1260))), "overload"),
     )
     searched = ((cam, Span(start, Moment(start + seconds(3600)))),)
     said = "".join(ExtractiveSystem().answer("what happened?", Evidence((), searched=searched, gaps=gaps)))
     assert "The picture was frozen 1970-01-01 14:00:00–14:10:00 UTC." in said
     assert "There was no video 1970-01-01 14:15:00–14:16:00 UTC (offline)." in said
+    assert "Only part could be looked at of 1970-01-01 14:20:00–14:21:00 UTC (overload)." in said

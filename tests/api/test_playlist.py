@@ -19,6 +19,7 @@ from api.settings import Settings
 from ingest import reading
 from ingest.child import source_details
 from ingest.limits import Limits
+from ingest.orders import Orders
 from ingest.records import Coverage, Moment, Segment, Span, StreamId, seconds
 from ingest.sampling import Sampling
 from ingest.sources import parse
@@ -49,7 +50,7 @@ def record(film: Path, folder: Path, stream: str, start: Moment, monkeypatch: py
         "stream": stream, "live": True, "epoch": 0, "starts_at": start, "sampling": asdict(Sampling()), "audio": True,
         "resume": None, "heard": None, "skip": None, "folder": str(folder), "segment_s": 10.0,
     }  # fmt: skip
-    monkeypatch.setattr(reading, "_asked_to_end", lambda: False)
+    monkeypatch.setattr(Orders, "end", lambda _self: False)
     reading.job({"source": source_details(parse(str(film)), ()), "task": task}, Limits(), said.append)
     return [message for message in said if isinstance(message, Segment)]
 

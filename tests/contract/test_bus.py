@@ -95,6 +95,15 @@ def test_dropping_the_oldest_is_counted(bus: MemoryBus, ledger: Ledger) -> None:
     assert ledger.counts(CAM).dropped == {"overload": 3}
 
 
+def test_a_publisher_is_told_how_full_it_is_and_what_made_room(bus: MemoryBus) -> None:
+    rooms = [bus.publish(FRAMES, frame(number), Policy.DROP_OLDEST) for number in range(6)]
+    assert [room.filled for room in rooms] == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
+    assert [[gone.key for gone in room.dropped] for room in rooms[3:]] == [[], [frame(0).key], [frame(1).key]]
+    oldest = rooms[-1].oldest
+    assert oldest is not None
+    assert oldest.key == frame(2).key
+
+
 def test_sound_that_makes_room_is_counted_by_its_length(bus: MemoryBus, ledger: Ledger) -> None:
     """A listener that is too slow has a bounded queue, and what is lost of a live stream's sound is told."""
     for number in range(7):

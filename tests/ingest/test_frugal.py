@@ -13,6 +13,7 @@ from ingest import reading
 from ingest.child import source_details
 from ingest.errors import Invalid
 from ingest.limits import Limits
+from ingest.orders import Orders
 from ingest.records import Frame
 from ingest.sampling import POLICIES, Sampling, policy
 from ingest.sources import parse
@@ -38,7 +39,7 @@ counts = {"video": 0, "pictures": 0}
 
 def read(path: Path, sampling: Sampling, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Read a file as if it were live: everything that is said."""
-    monkeypatch.setattr(reading, "_asked_to_end", lambda: False)
+    monkeypatch.setattr(Orders, "end", lambda _self: False)
     monkeypatch.setattr(reading, "Reader", Counted)
     said: list[Any] = []
     counts.update(video=0, pictures=0)

@@ -105,3 +105,46 @@ def test_a_camera_that_starts_again_is_not_overload() -> None:
     machine.run(30, cost_s=0.01)
     assert set(machine.steps) == {0}
     assert CALM > SETTLE
+
+
+class Encoder:
+    """Takes `cost_s` for a picture, of which `rates[step]` a second are brought to a queue of 64."""
+
+    def __init__(self, cost_s: float, rates: tuple[float, float, float]) -> None:
+        self.load, self.now, self.cost, self.rates = Load(), 0, cost_s, rates
+        self.queued = self.dropped = 0.0
+        self.steps: list[int] = []
+
+    def run(self, seconds_: float) -> None:
+        for _ in range(round(seconds_ * FPS)):
+            self.now += seconds(1) // FPS
+            self.load.filled = min(1.0, self.queued / 64)
+            self.load.observe(self.now, self.now)
+            self.queued = max(0.0, self.queued + (self.rates[self.load.step] - 1 / self.cost) / FPS)
+            self.dropped, self.queued = self.dropped + max(0.0, self.queued - 64), min(self.queued, 64.0)
+            self.steps.append(self.load.step)
+
+
+def test_an_encoder_that_is_too_slow_sheds_the_rate_first_and_then_all_but_key_frames() -> None:
+    encoder = Encoder(1.0, (12, 12, 0.5))
+    encoder.run(60)
+    changes = [step for n, step in enumerate(encoder.steps) if not n or step != encoder.steps[n - 1]]
+    assert changes[:3] == [0, 1, 2]
+    assert encoder.dropped == 0, "the queue drops nothing where the policy is enough"
+
+
+def test_where_the_lower_rate_is_enough_for_the_encoder_no_more_is_given_up() -> None:
+    encoder = Encoder(1.0, (4, 0.5, 0.5))
+    encoder.run(1800)
+    assert set(encoder.steps) == {0, 1}
+    assert encoder.dropped == 0
+    encoder.rates = (0.4, 0.4, 0.4)
+    encoder.run(300)
+    assert encoder.steps[-1] == 0, "it is taken back"
+
+
+def test_an_encoder_that_keeps_up_with_a_burst_in_its_queue_sheds_nothing() -> None:
+    encoder = Encoder(0.1, (4, 0.5, 0.5))
+    encoder.queued = 30
+    encoder.run(60)
+    assert set(encoder.steps) == {0}

@@ -14,10 +14,11 @@ import pytest
 from ingest.capture import CapturePlan, CaptureStatus, Recording
 from ingest.clock import SystemClock
 from ingest.limits import Limits
-from ingest.records import Frame, Segment, StreamId, seconds
+from ingest.records import Frame, Gap, Segment, StateChange, StreamId, seconds
 from ingest.sampling import Sampling
 from ingest.sources import parse
-from tests.ingest.conftest import Harvest, RtspServer, decoders
+from ingest.unlooked import NOTE
+from tests.ingest.conftest import STREAM, Harvest, RtspServer, decoders
 
 STREAMS = (StreamId("one"), StreamId("two"))
 RUNNING_S, STOPPED_S = 0.01, 0.49
@@ -99,3 +100,36 @@ def test_what_cannot_be_decoded_is_shed_step_by_step_and_told(
         made.wait(lambda stream=stream: SystemClock().now() - frames(stream)[-1].moment < seconds(3), 60)
     made.fleet.close()
     assert {segment.stream for segment in made.of(Segment)} == set(STREAMS), "recording goes on all the same"
+
+
+@pytest.mark.timeout(120)
+def test_what_cannot_be_encoded_is_shed_by_the_child_and_what_is_dropped_all_the_same_is_a_gap(
+    rtsp: Callable[..., RtspServer], harvest: Callable[..., Harvest]
+) -> None:
+    """A model that takes a second and a half for a picture, and a camera of which twelve a second are wanted."""
+    made = harvest(capacity=8, pace_s=1.5)
+    sampling = Sampling(floor_hz=12, ceiling_hz=12, motion=False, scene_cuts=False)
+    made.fleet.start(CapturePlan(STREAM, parse(rtsp().url()), sampling=sampling))
+    shed = list[str]()
+
+    def shedding() -> str:
+        status = made.fleet.status(STREAM)
+        assert status is not None
+        shed.extend([status.shedding] if shed[-1:] != [status.shedding] else [])
+        return status.shedding
+
+    made.wait(lambda: shedding() == "pictures", 30)
+    assert shed[-3:] == ["nothing", "rate", "pictures"]
+    made.wait(lambda: any(change.detail == NOTE for change in made.of(StateChange)), 30)
+    assert all(change.state == "live" for change in made.of(StateChange) if change.detail == NOTE)
+    made.pace_s = 0.0
+    made.halt()
+    gaps = [gap for gap in made.of(Gap) if gap.reason == "overload"]
+    dropped = made.ledger.counts(STREAM).dropped["overload"]
+    assert dropped > 0
+    assert gaps
+    looked = [frame.moment for frame in made.of(Frame)]
+    for gap in {gap.span.start: gap for gap in gaps}.values():
+        assert gap.span.duration > seconds(3)
+        assert not any(gap.span.start <= moment < gap.span.start + seconds(1) for moment in looked)
+    assert len(gaps) < 0.5 * dropped, "not a row for every picture"

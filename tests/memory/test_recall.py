@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -168,6 +169,16 @@ def test_spans_hold_their_matches_and_do_not_overlap(steps: list[int], scores: s
         assert probability[np.searchsorted(starts, peak)] == score
         assert probability[inside][0] >= 0.5
         assert (probability[inside] == 0).sum() <= inside.sum() // 2 + 1
+
+
+def test_where_only_part_was_looked_at_that_part_is_continuous_and_the_rest_is_not() -> None:
+    starts = np.array([0, 1, 2, 14, 15, 16, 40, 41]) * 1_000_000
+    partly = Gap(DOOR, Span(Moment(2_500_000), Moment(39_000_000)), "overload")
+    track = continuous(starts, starts, np.zeros_like(starts), [partly])
+    assert track.broken.tolist() == [False, False, True, False, False, True, False, True]
+    blind = continuous(starts, starts, np.zeros_like(starts), [replace(partly, reason="offline")])
+    assert blind.broken.tolist() == [False, False, True, True, True, True, False, True]
+    assert track.ends[2] == partly.span.start
 
 
 def test_the_best_of_overlapping_hits_is_kept() -> None:

@@ -100,6 +100,7 @@ export function drawTracks(width) {
 }
 
 function gapTitle(reason) {
+  if (reason === "overload") return "Only partly looked at: overload";
   return ["frozen", "dark"].includes(reason) ? `Nothing to be seen: ${reason}` : `No video: ${reason}`;
 }
 

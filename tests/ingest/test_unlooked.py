@@ -1,0 +1,117 @@
+"""What is told of pictures that came and were not looked at: enough, and never a row for every picture."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ingest.load import Shedding
+from ingest.records import Frame, Gap, Moment, StreamId, seconds
+from ingest.unlooked import APART, LEAST, Attention
+
+CAM = StreamId("cam")
+PIXELS = np.zeros((2, 2, 3), np.uint8)
+
+
+def frame(at_s: float, epoch: int = 0) -> Frame:
+    return Frame(CAM, epoch, seconds(at_s), Moment(seconds(at_s)), PIXELS)
+
+
+def stretches(told: list[Gap]) -> list[tuple[float, float]]:
+    """As the store keeps them: of one start, the last that was told."""
+    kept = {gap.span.start: gap.span for gap in told}
+    return [(round(span.start / 1e6, 1), round(span.end / 1e6, 1)) for span in kept.values()]
+
+
+def drop(attention: Attention, begin_s: float, end_s: float, step_s: float = 0.25) -> list[Gap]:
+    """Every picture from `begin_s` to `end_s` is dropped, one after the other."""
+    times = np.arange(begin_s, end_s, step_s)
+    told: list[Gap] = []
+    for at in times:
+        told += attention.dropped(frame(at), frame(at + step_s), Moment(seconds(at + 16)))
+    return told
+
+
+def test_pictures_dropped_one_after_the_other_are_one_gap_to_the_next_that_was_kept() -> None:
+    attention = Attention(CAM, seconds(0.5))
+    told = drop(attention, 100, 120)
+    assert not attention.complete
+    told += attention.begin()
+    assert stretches(told) == [(100.0, 120.0)]
+    assert {gap.reason for gap in told} == {"overload"}
+    assert len(told) <= 6, "it is told as it grows, not with every picture"
+    assert attention.complete
+
+
+def test_single_pictures_are_no_gap() -> None:
+    attention = Attention(CAM, seconds(2))
+    told = [gap for at in range(100, 200, 4) for gap in drop(attention, at, at + 2, 2.0)]
+    assert told + attention.begin() == []
+
+
+def test_holes_beside_each_other_are_one_stretch_and_holes_far_apart_are_two() -> None:
+    attention = Attention(CAM, seconds(0.5))
+    told = [gap for at in (100, 110, 125, 200) for gap in drop(attention, at, at + 5)]
+    assert stretches(told + attention.begin()) == [(100.0, 130.0), (200.0, 205.0)]
+
+
+def test_a_stretch_is_over_when_it_has_not_grown_for_long() -> None:
+    attention = Attention(CAM, seconds(0.5))
+    drop(attention, 100, 107)
+    [last] = [gap for at in range(122, 200) for gap in attention.came(Moment(seconds(at)), "nothing")]
+    assert last.span.end == seconds(107)
+    assert attention.complete
+
+
+def test_what_is_dropped_before_another_epoch_ends_with_its_own() -> None:
+    attention = Attention(CAM, seconds(0.5))
+    drop(attention, 100, 106)
+    [gap] = [*attention.dropped(frame(106), frame(900, epoch=1), Moment(seconds(900))), *attention.begin()]
+    assert gap.span.end == seconds(106)
+
+
+def look(attention: Attention, times: list[float], shedding: Shedding) -> list[Gap]:
+    """A camera whose pictures come all the time, of which those at `times` are decoded."""
+    told: list[Gap] = []
+    for before, at in pairwise(times):
+        for came in np.arange(before, at, 0.5):
+            told += attention.came(Moment(seconds(came)), shedding)
+        told += attention.sampled(Moment(seconds(at)))
+    return told
+
+
+def test_what_is_not_decoded_because_it_came_too_late_is_a_gap_as_it_grows() -> None:
+    attention = Attention(CAM, seconds(0.5))
+    assert look(attention, [10, 10.5, 11, 11.5], "nothing") == []
+    told = look(attention, [12, 40], "pictures")
+    assert len(told) > 3
+    assert stretches(told + attention.begin()) == [(11.5, 40.0)]
+
+
+def test_key_frames_that_are_far_apart_by_themselves_are_no_gap() -> None:
+    attention = Attention(CAM, seconds(0.5))
+    keys = [float(at) for at in range(0, 80, 8)]
+    assert look(attention, keys, "nothing") == []
+    assert look(attention, [at + 80 for at in keys], "pictures") + attention.begin() == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.floats(0.1, 60), st.floats(0.1, 60)), max_size=30))
+def test_every_hole_is_told_and_rows_are_few(runs: list[tuple[float, float]]) -> None:
+    """Pictures are kept for a while and dropped for a while, over and over."""
+    attention, now, told, holes = Attention(CAM, seconds(0.5)), 0.0, list[Gap](), list[tuple[float, float]]()
+    for kept, dropped in runs:
+        now = round(now + kept, 2)
+        told += drop(attention, now, now + dropped)
+        end = now + 0.25 * len(np.arange(now, now + dropped, 0.25))
+        holes.append((now, end))
+        now = end
+    told += attention.begin()
+    spans = sorted({gap.span.start: gap.span for gap in told}.values())
+    assert all(later.start - earlier.end > APART for earlier, later in pairwise(spans))
+    for start, end in holes:
+        if end - start >= LEAST / 1e6 + 0.01:
+            assert any(span.start <= seconds(start) and seconds(end) <= span.end for span in spans)
