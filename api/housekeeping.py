@@ -19,9 +19,10 @@ class Housekeeping:
         self._uploads = uploads
 
     def tidy(self) -> None:
-        self._memory.enforce()
+        trusted = self._memory.enforce()
         self._footage.trim()
-        self._uploads.sweep({row.source for row in self._memory.store.streams.all()})
+        if trusted:
+            self._uploads.sweep({row.source for row in self._memory.store.streams.all()})
 
     def budgets(self) -> list[BudgetOut]:
         """What each stream's memory takes of the disk."""

@@ -164,7 +164,7 @@ class Uploads:
         return True
 
     def sweep(self, sources: set[str]) -> None:
-        """Deletes uploads that nobody continued for a day and that are no stream."""
+        """Deletes uploads that nobody continued for a day and that are no stream. Only when the clock is trusted."""
         for folder in self._folder.glob("u*"):
             age = self._clock.now() - seconds(max(path.stat().st_mtime for path in (folder, *folder.iterdir())))
             if age > ABANDONED and not any(Path(source).parent == folder for source in sources):

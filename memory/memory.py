@@ -189,8 +189,9 @@ class Memory:
                 advice=f"Release it first (`hindsight release {held[0].id}`), or force it.",
             )
 
-    def enforce(self) -> None:
-        """Keep every stream within its age and its budget; called periodically."""
+    def enforce(self) -> bool:
+        """Keep every stream within its age and its budget; called periodically. Whether the wall clock can be trusted
+        with removing things for their age alone."""
         with self._lock:
             trusted = self._retention.trusted()
             for stream in self.store.streams.all():
@@ -200,6 +201,7 @@ class Memory:
                     self._indexing.refresh()
             self._indexing.save_if_due()
             durable.reserve(*self._reserve)
+            return trusted
 
     def budget(self, stream: StreamId) -> BudgetReport:
         """Where a stream's bytes are, and how far back each level of detail reaches."""

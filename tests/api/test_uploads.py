@@ -11,6 +11,8 @@ from typing import cast
 import httpx
 import pytest
 
+from api.footage import Footage
+from api.housekeeping import Housekeeping
 from api.profile import Models
 from api.settings import Settings
 from api.streams import Streams
@@ -18,6 +20,8 @@ from api.uploads import Uploads, safe_filename
 from ingest.captions import LARGEST, MOST_TRACKS
 from ingest.clock import FakeClock
 from ingest.errors import Invalid
+from ingest.ledger import Ledger
+from memory.memory import Memory
 from models.embedded.encoder import EmbeddedEncoder
 from models.fake import FakeSystem, FakeTranscriber
 from tests.api.conftest import FILMED, running, wait_for
@@ -113,6 +117,29 @@ def test_what_nobody_continued_is_swept_and_a_stream_s_film_stays(tmp_path: Path
     clock.advance(2 * 86_400)
     sweeper.sweep({str(kept)})
     assert list(uploads.iterdir()) == [kept.parent]
+
+
+def test_a_clock_that_jumped_sweeps_nothing(tmp_path: Path) -> None:
+    """A wall clock alone never deletes what somebody is still sending."""
+    begun = tmp_path / "data" / "uploads" / f"u{'a' * 16}" / "film.mp4"
+    begun.parent.mkdir(parents=True)
+    begun.touch()
+    clock, ledger = FakeClock(time.time_ns() // 1000), Ledger()
+    memory = Memory.open(tmp_path / "memory", encoder="fake", dim=4, ledger=ledger, clock=clock)
+    uploads = Uploads(cast(Streams, SimpleNamespace()), clock, Settings(data=tmp_path / "data"))
+    footage = cast(Footage, SimpleNamespace(trim=lambda: None))
+    keeping = Housekeeping(memory, footage, uploads)
+    keeping.tidy()
+    clock.jump(25 * 3600)
+    for _ in range(3):
+        keeping.tidy()
+        clock.advance(3600)
+    assert begun.exists()
+    for _ in range(30):
+        clock.advance(3600)
+        keeping.tidy()
+    assert not begun.exists(), "a day later the clock is believed"
+    memory.close()
 
 
 SAID = """1
