@@ -119,6 +119,8 @@ class Reader:
         opened = self._opened
         self._prepare()
         self._emit(("open", asdict(describe(opened))))
+        if self._recorder is not None and self._recorder.refused:
+            self._emit(("unrecorded", self._recorder.refused))
         for packet in self._unless_broken(self._packets):
             if packet.stream in self._written:
                 self._caption(packet)

@@ -102,6 +102,14 @@ class Recorder:
         self.encodes_sound = audio is not None and self._audio is None
         """Whether sound has to be told as it is decoded."""
 
+    @property
+    def refused(self) -> str:
+        """Why nothing of this source is recorded, if so."""
+        video = self._opened.video
+        if video is None:
+            return "It has no pictures, and sound alone is not recorded."
+        return f"Its pictures are {video.codec_context.name}, which is not recorded." if self._video is None else ""
+
     def add(self, packet: Packet, line: Timeline) -> Iterator[Segment]:
         """Write a packet that has been decoded already; yields the segment that it completed."""
         if packet.pts is None or packet.dts is None or self._video is None or line.offset is None:

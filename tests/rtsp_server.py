@@ -3,7 +3,7 @@
     /usr/bin/python3 rtsp_server.py PORT [--login USER:PASSWORD] [--size 1920x1080] [--rate 25] [--moods 4,8,8]
         [--tls CERT.pem]
 
-Serves /cam (H.264 with AAC), /mulaw (H.264 with 8 kHz mu-law sound) and /silent (H.264 alone), each a moving test
+Serves /cam (H.264 with AAC), /mulaw (H.264 with 8 kHz mu-law sound), /silent (H.264 alone) and /vp8, each a moving test
 picture at 25 fps, or at `--rate`, with a key frame every second. With moods there are /moody, too, alive for the first
 number of seconds, then frozen, then black, then alive again, and /sound, which has no more pictures after the first
 number of seconds while its sound goes on. Prints "ready" when it listens.
@@ -32,6 +32,10 @@ MOODY = (
     "input-selector name=sel "
     "! x264enc speed-preset=ultrafast tune=zerolatency key-int-max=25 bitrate=1500 ! rtph264pay name=pay0 pt=96"
 )
+VP8 = (
+    "videotestsrc is-live=true pattern=ball ! video/x-raw,width={width},height={height},framerate={rate}/1 "
+    "! vp8enc deadline=1 keyframe-max-dist={rate} ! rtpvp8pay name=pay0 pt=96"
+)
 MULAW = "audiotestsrc is-live=true ! audio/x-raw,rate=8000,channels=1 ! mulawenc ! rtppcmupay name=pay1 pt=0"
 
 
@@ -56,6 +60,7 @@ def main() -> None:
     )
     video = VIDEO.format(pattern="ball", width=width, height=height, rate=options.rate)
     paths = {"/cam": f"{video} {sound}", "/mulaw": f"{video} {MULAW}", "/silent": video}
+    paths["/vp8"] = VP8.format(width=width, height=height, rate=options.rate)
     if options.moods:
         paths["/moody"] = MOODY.format(raw=f"video/x-raw,width={width},height={height},framerate=25/1")
         paths["/sound"] = f"{video.replace('! x264enc', '! valve name=valve ! x264enc')} {sound}"

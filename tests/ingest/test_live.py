@@ -308,6 +308,22 @@ def test_where_nothing_can_be_written_the_camera_is_still_seen(
     made.wait(lambda: made.of(StateChange)[-1].detail == "")
 
 
+def test_a_codec_that_is_not_recorded_is_told_once_for_as_long_as_it_is_watched(
+    rtsp: Callable[..., RtspServer], harvest: Callable[..., Harvest], tmp_path: Path
+) -> None:
+    server, made = rtsp(), harvest(QUICK)
+    made.fleet.start(plan(server.url("vp8"), tmp_path / "recorded"))
+    made.wait(lambda: len(made.of(Frame)) > 6)
+    made.halt()
+    told = [(one.state, one.detail) for one in made.of(StateChange)]
+    assert told[:2] == [
+        ("connecting", ""),
+        ("live", "Not being recorded: Its pictures are vp8, which is not recorded."),
+    ]
+    assert [state for state, _ in told] == ["connecting", "live", "paused"]
+    assert made.of(Segment) == []
+
+
 def test_a_live_consumer_that_sleeps_costs_frames_and_each_is_counted(
     rtsp: Callable[..., RtspServer], harvest: Callable[..., Harvest]
 ) -> None:
