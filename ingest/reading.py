@@ -57,9 +57,9 @@ _SHORT: Final = seconds(2)
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What the supervisor asks for. `starts_at`: moment of a file's first picture, and the
-    earliest moment that a live one may have. `resume`: the frame that reading goes on from; `heard`: the end of the
-    sound that was listened to. `skip`: nothing up to this pts, it kills its decoder."""
+    """What the supervisor asks for. `starts_at`: moment of a file's first picture, and the earliest that a live one may
+    have; `ahead`: microseconds that its time is ahead of our clock. `resume`: the frame that reading goes on from;
+    `heard`: the end of the sound that was listened to. `skip`: nothing up to this pts, it kills its decoder."""
 
     stream: str
     live: bool
@@ -72,6 +72,7 @@ class Task:
     skip: int | None
     folder: str | None
     segment_s: float
+    ahead: int = 0
 
 
 def job(details: Mapping[str, Any], limits: Limits, emit: Emit) -> dict[str, Any]:
@@ -174,7 +175,8 @@ class Reader:
             now = self._clock.monotonic()
             early.append(packet)
             if packet.stream is lead and packet.dts is not None and packet.time_base is not None:
-                offset = self._clock.now() - round(packet.dts * packet.time_base * MICROSECONDS)
+                now_there = self._clock.now() + self._task.ahead
+                offset = now_there - round(packet.dts * packet.time_base * MICROSECONDS)
                 least = offset if least is None else min(least, offset)
                 waits += now - before > _WAITED_S
             before = now
@@ -311,7 +313,8 @@ class Reader:
     def _lead(self, pts: int | None) -> Stamp | None:
         """Move the timeline on by the leading track."""
         arrival = Arrival(self._clock.now(), seconds(self._clock.monotonic())) if self._task.live else None
-        first = Moment(self._task.starts_at if arrival is None else max(arrival.moment, self._task.starts_at))
+        came = 0 if arrival is None else arrival.moment + self._task.ahead
+        first = Moment(max(came, self._task.starts_at))
         line, stamp = advance(self._line, pts, first=first, arrival=arrival)
         if line.epoch != self._line.epoch:
             self._flush_sound()

@@ -26,6 +26,8 @@ _HOLE: Final = seconds(1)
 """The least distance between two epochs of one connection that counts as a gap."""
 _FINE: Final = 20
 """In how many steps the child is told how full the queue is."""
+_AHEAD: Final = seconds(2)
+"""How far the time of a stream must be ahead of this machine's clock for that to have been put back: less is chance."""
 _HOPELESS: Final = (Denied, NotFound, NotVideo)
 """What a person has to put right; it is tried again all the same, for cameras say strange things while they start."""
 
@@ -45,6 +47,8 @@ class LiveSupervisor(Supervisor):
         """Up to where we have seen, or have said why not."""
         self._gap: Gap | None = known.gap
         """The newest that was told."""
+        self._latest = known.end or self._seen, self._clock.monotonic()
+        """How far the stream's time had come, and when that was on the monotonic clock."""
         self._detail = ""
         self._backoff = Backoff(self._limits)
         self._interval_s, self._burst_s = 0.2, 0.0
@@ -94,7 +98,18 @@ class LiveSupervisor(Supervisor):
     def _task(self) -> dict[str, Any]:
         self._epoch += 1
         anew = dict.fromkeys(("resume", "heard", "skip"))
-        return {"live": True, "epoch": self._epoch, "starts_at": self._seen, **anew}
+        ahead = max(0, self._now() - self._clock.now())
+        return {"live": True, "epoch": self._epoch, "starts_at": self._latest[0], "ahead": ahead, **anew}
+
+    def _now(self) -> Moment:
+        """The present in the time of the stream, which goes on where this machine's clock is put back."""
+        now, (latest, since) = self._clock.now(), self._latest
+        gone_on = Moment(latest + seconds(self._clock.monotonic() - since))
+        return gone_on if gone_on - now > _AHEAD else max(now, latest)
+
+    def _come_to(self, moment: Moment) -> None:
+        self._seen = max(self._seen, moment)
+        self._latest = self._seen, self._clock.monotonic()
 
     def _patience(self) -> float:
         """Seconds that are left for the next picture, whatever else comes; for the first, longer."""
@@ -111,7 +126,7 @@ class LiveSupervisor(Supervisor):
         end = self._clock.monotonic() + seconds
         while (left := end - self._clock.monotonic()) > 0:
             self._pause(min(left, _GROW_S))
-            self._tell_gap(Moment(max(self._clock.now(), self._seen)))
+            self._tell_gap(self._now())
 
     # --- what comes --------------------------------------------------------------------------------------------
 
@@ -170,7 +185,7 @@ class LiveSupervisor(Supervisor):
             self._see_again(beat)
         assert self._covered is not None
         self._covered = self._covered.hull(Span(beat.moment, beat.moment))
-        self._seen = max(self._seen, beat.moment)
+        self._come_to(beat.moment)
         self._unlooked(self._attention.came(beat.moment, self._status.shedding))
         if beat.moment - self._told >= _TELL_EVERY:
             self._tell_coverage()
@@ -181,7 +196,7 @@ class LiveSupervisor(Supervisor):
             self._tell_gap(beat.moment)
         self._unlooked(self._attention.begin())
         self._epoch, self._detail, self._blind = beat.epoch, "", False
-        self._seen = max(self._seen, beat.moment)
+        self._come_to(beat.moment)
         self._covered = Span(beat.moment, beat.moment)
         self._tell_coverage()
         self._say("live")
@@ -217,11 +232,12 @@ class LiveSupervisor(Supervisor):
             state = "stalled" if stalled else state
             if self._clock.monotonic() - self._connected >= _STEADY_S:
                 self._backoff.reset()
-        now = Moment(max(self._clock.now(), self._seen))
+        now = self._now()
         self._blind = True
         self._tell_gap(now)
         if self._connected is None and self._why not in ("offline", "stalled"):
-            self._seen, self._why = now, "offline"
+            self._come_to(now)
+            self._why = "offline"
         self._say(state, self._detail)
         self._rescue()
 
@@ -230,7 +246,7 @@ class LiveSupervisor(Supervisor):
         self._tell_coverage()
         self._why = "offline" if self._connected is not None else self._why
         self._detail, self._blind = why, True
-        self._tell_gap(Moment(max(self._clock.now(), self._seen)))
+        self._tell_gap(self._now())
         self._say("failed", why)
 
     def _finished(self) -> None:
@@ -244,7 +260,7 @@ class LiveSupervisor(Supervisor):
         self._rescue()
         if not self._blind:
             self._why, self._detail = self._reason, ""
-        self._tell_gap(Moment(max(self._clock.now(), self._seen)))
+        self._tell_gap(self._now())
         self._say("paused" if self._reason == "paused" else "offline", "")
 
     def _rescue(self) -> None:

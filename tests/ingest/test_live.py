@@ -204,6 +204,26 @@ def test_one_that_is_stopped_and_started_at_once_goes_on_where_it_stopped(
     assert all(before.end == after.start for before, after in itertools.pairwise(told))
 
 
+def test_a_clock_that_is_put_back_while_the_camera_is_away_hides_no_gap(
+    rtsp: Callable[..., RtspServer], harvest: Callable[..., Harvest]
+) -> None:
+    """What was seen lies an hour ahead of this machine's clock: the time that goes by is added to that."""
+    server, made = rtsp(), harvest(QUICK)
+    server.kill()
+    known, begun = Known(0, Moment(SystemClock().now() + seconds(3600))), time.monotonic()
+    assert known.end is not None
+    made.fleet.start(plan(server.url("silent"), known=known, blind_because="offline"))
+    time.sleep(4)
+    assert made.of(Gap)[-1].span.duration > seconds(2), "it grows"
+    server.start()
+    made.wait(lambda: made.of(Frame))
+    gone = seconds(time.monotonic() - begun)
+    assert {gap.span.start for gap in made.of(Gap)} == {known.end}
+    assert made.of(Gap)[-1].span.end == made.of(Coverage)[0].span.start
+    assert seconds(4) < made.of(Gap)[-1].span.duration < gone
+    assert made.of(Frame)[0].moment >= made.of(Gap)[-1].span.end
+
+
 def test_a_gap_goes_on_over_a_restart_only_with_one_of_its_own_reason(harvest: Callable[..., Harvest]) -> None:
     now = SystemClock().now()
     away = Gap(STREAM, Span(Moment(now - seconds(60)), Moment(now - seconds(40))), "offline", "no answer")
