@@ -5,31 +5,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from api.schemas import GapOut, SearchedOut
+from api.views import Blind
 from ingest.records import PARTLY, UNSEEING
 
 LISTED = 3
-"""Gaps told one by one; of more, the rest is counted."""
+"""Gaps told one by one; of more, the longest, and the rest is counted."""
 
 
-def no_footage(searched: SearchedOut, gaps: Sequence[GapOut]) -> str:
+def no_footage(searched: SearchedOut, unseen: Blind) -> str:
     """For a place that was never watched."""
     if not searched.streams:
         return "There is no stream yet, so there is no video to look in. Add one first."
-    reasons = f" ({_reasons(gaps)})" if gaps else ""
+    reasons = f" ({_reasons(unseen.gaps)})" if unseen.gaps else ""
     return f"There is no video of {where(searched)}{reasons}."
 
 
-def not_found(searched: SearchedOut, gaps: Sequence[GapOut], unknown: Sequence[str]) -> str:
+def not_found(searched: SearchedOut, unseen: Blind, unknown: Sequence[str]) -> str:
     """For a place that was watched, where nothing passed the threshold."""
     parts = [f"Not found in the footage of {where(searched)}."]
     if unknown:
         parts.append(f"This profile cannot look for {_listed([f'“{word}”' for word in unknown])}.")
-    return " ".join([*parts, *_blindness(gaps)])
+    return " ".join([*parts, *_blindness(unseen)])
 
 
-def nothing_of_note(searched: SearchedOut, gaps: Sequence[GapOut]) -> str:
+def nothing_of_note(searched: SearchedOut, unseen: Blind) -> str:
     """For an open question about a place that was watched, where nothing happened that has a name."""
-    return " ".join([f"I noticed nothing in the footage of {where(searched)}.", *_blindness(gaps)])
+    return " ".join([f"I noticed nothing in the footage of {where(searched)}.", *_blindness(unseen)])
 
 
 def where(searched: SearchedOut) -> str:
@@ -37,18 +38,21 @@ def where(searched: SearchedOut) -> str:
     return f"{streams}, {searched.span.label}" if searched.span else streams
 
 
-def _blindness(gaps: Sequence[GapOut]) -> list[str]:
-    """A sentence each: when no pictures came, those that came showed nothing, or were not all looked at."""
-    absent = [gap for gap in gaps if gap.reason not in UNSEEING | PARTLY]
-    unseeing = [gap for gap in gaps if gap.reason in UNSEEING]
-    partly = [gap for gap in gaps if gap.reason in PARTLY]
+def _blindness(unseen: Blind) -> list[str]:
+    """A sentence each: when no pictures came, those that came showed nothing, or were not all looked at, and how often
+    besides."""
+    absent = [gap for gap in unseen.gaps if gap.reason not in UNSEEING | PARTLY]
+    unseeing = [gap for gap in unseen.gaps if gap.reason in UNSEEING]
+    partly = [gap for gap in unseen.gaps if gap.reason in PARTLY]
     told = [f"There is no video {_gaps(absent)}."] if absent else []
     told += [f"Nothing could be seen {_gaps(unseeing)}."] if unseeing else []
-    return told + ([f"Only part could be looked at of {_gaps(partly)}."] if partly else [])
+    told += [f"Only part could be looked at of {_gaps(partly)}."] if partly else []
+    return told + ([f"So it was {unseen.more} more times, for less long."] if unseen.more else [])
 
 
 def _gaps(gaps: Sequence[GapOut]) -> str:
-    told = [f"{gap.span.label} ({gap.reason})" for gap in gaps[:LISTED]]
+    longest = sorted(gaps, key=lambda gap: gap.span.start - gap.span.end)[:LISTED]
+    told = [f"{gap.span.label} ({gap.reason})" for gap in gaps if gap in longest]
     more = len(gaps) - len(told)
     return _listed(told + ([f"{more} more times"] if more else []))
 

@@ -15,7 +15,7 @@ from api.schemas import AnswerOut, AskIn, SearchedOut
 from api.scope import Place, Scopes
 from api.settings import Settings
 from api.telling import telling
-from api.views import Views
+from api.views import Blind, Views
 from ingest.clock import Clock
 from ingest.records import Evidence, Hit
 from memory.memory import Memory
@@ -49,6 +49,7 @@ class _Written:
 
     text: str
     evidence: Evidence
+    unseen: Blind
     found: bool = False
     cited: tuple[int, ...] = ()
     citations_removed: int = 0
@@ -83,9 +84,10 @@ class Asker:
         wanted, place = self._memories.scopes.understand(request.question, request)
         store = self._memories.memory.store
         if not watched(store, place):
-            text = no_footage(self._searched(place), self._memories.views.gaps(blind(store, place)))
+            unseen = self._memories.views.blind(blind(store, place))
+            text = no_footage(self._searched(place), unseen)
             yield text
-            yield self._answer(request, place, _Written(text, Evidence((), gaps=blind(store, place))), timings)
+            yield self._answer(request, place, _Written(text, Evidence(()), unseen), timings)
             return
         found = self._memories.finder.look(wanted or request.question, place, limit=EXHIBITS)
         timings.done("recall")
@@ -94,14 +96,14 @@ class Asker:
         if found.hits and take_apart(request.question).aim == "when":
             evidence = self._refiner.evidence(found.query.text, evidence)
             timings.done("refining")
+        unseen = self._memories.views.blind(evidence.gaps)
         if not evidence.exhibits:
-            gaps = self._memories.views.gaps(evidence.gaps)
             if found.query.understood or found.query.unknown:
-                text = not_found(self._searched(place), gaps, found.query.unknown)
+                text = not_found(self._searched(place), unseen, found.query.unknown)
             else:
-                text = nothing_of_note(self._searched(place), gaps)
+                text = nothing_of_note(self._searched(place), unseen)
             yield text
-            yield self._answer(request, place, _Written(text, evidence), timings)
+            yield self._answer(request, place, _Written(text, evidence, unseen), timings)
             return
         evidence = with_recollection(evidence, self._system, self._memories.memory)
         checked = Checked({exhibit.number for exhibit in evidence.exhibits})
@@ -115,7 +117,9 @@ class Asker:
         timings.done("answer")
         kept = supported(checked.text)
         matched = bool(kept.cited) and (bool(found.hits) or not (found.query.understood or found.query.unknown))
-        written = _Written(kept.text or UNSUPPORTED, evidence, matched, kept.cited, checked.removed, kept.removed)
+        written = _Written(
+            kept.text or UNSUPPORTED, evidence, unseen, matched, kept.cited, checked.removed, kept.removed
+        )
         yield self._answer(request, place, written, timings)
 
     def _evidence(self, found: Found, place: Place) -> Evidence:
@@ -147,7 +151,8 @@ class Asker:
             citations_removed=written.citations_removed,
             sentences_removed=written.sentences_removed,
             searched=self._searched(place),
-            gaps=views.gaps(evidence.gaps),
+            gaps=written.unseen.gaps,
+            more_gaps=written.unseen.more,
             unknown=list(evidence.unknown),
             model=self._system.id,
             profile=self._profile,

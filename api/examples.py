@@ -100,6 +100,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "span": _HOUR,
         "covered": [_HOUR],
         "gaps": [_GAP],
+        "more_gaps": 0,
         "observations": [_OBSERVATION],
         "alerts": [],
         "truncated": False,

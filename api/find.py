@@ -16,6 +16,7 @@ from api.views import Views
 from ingest.errors import Invalid, NotVideo, TooLarge
 from ingest.records import Gap, Hit, Moment, Pixels, Query, Span, StreamId
 from memory.memory import Memory
+from memory.spans import flapping
 from memory.store import Store
 from models.protocols import FrameEncoder
 
@@ -32,7 +33,6 @@ class Found:
 
     query: Query
     hits: tuple[Hit, ...]
-    gaps: tuple[Gap, ...]
     watched: bool
     """False when there is no footage at all in the place."""
     likeliest: Hit | None = None
@@ -88,9 +88,7 @@ class Finder:
         store = self._memory.store
         hits = self._memory.recall.find(query, place.scope, threshold=least, limit=limit)
         hits = [hit for hit in with_quoted(hits, query, store, place.scope, limit) if hit.score >= least]
-        return Found(
-            query, tuple(hits), blind(store, place), watched(store, place), self._likeliest(query, place, hits)
-        )
+        return Found(query, tuple(hits), watched(store, place), self._likeliest(query, place, hits))
 
     def _likeliest(self, query: Query, place: Place, hits: Sequence[Hit]) -> Hit | None:
         """Of words that can only be guessed at and were not found: where they would be, if anywhere."""
@@ -99,11 +97,13 @@ class Finder:
         return next(iter(self._memory.recall.find(query, place.scope, threshold=LIKELIEST, limit=1)), None)
 
     def _shown(self, event: str, place: Place, found: Found) -> FindOut:
+        unseen = self._views.blind(blind(self._memory.store, place))
         return FindOut(
             event=event,
             hits=[self._views.hit(hit, telling(self._memory.store, hit, asked=found.query.text)) for hit in found.hits],
             searched=self._views.searched(place.rows, place.scope.span),
-            gaps=self._views.gaps(found.gaps),
+            gaps=unseen.gaps,
+            more_gaps=unseen.more,
             understood=list(found.query.understood),
             unknown=list(found.query.unknown),
             unsure=list(found.query.unsure),
@@ -145,8 +145,9 @@ def watched(store: Store, place: Place) -> bool:
 
 
 def blind(store: Store, place: Place) -> tuple[Gap, ...]:
-    """The gaps in the place."""
-    return tuple(gap for stream, span in searched_spans(store, place) for gap in store.timeline.gaps(stream, span))
+    """The gaps in the place, as they are told."""
+    spans = searched_spans(store, place)
+    return tuple(gap for stream, span in spans for gap in flapping(store.timeline.gaps(stream, span)))
 
 
 def decode_picture(data: bytes) -> Pixels:

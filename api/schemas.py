@@ -193,11 +193,12 @@ class TimelineOut(Model):
 
     stream: str
     span: SpanOut
-    covered: list[SpanOut]
+    covered: list[SpanOut] = Field(description="Of very many stretches, those with the least between them are one.")
     gaps: list[GapOut]
+    more_gaps: int = Field(0, description="Gaps beside these, which are the longest.")
     observations: list[ObservationOut]
     alerts: list[AlertOut]
-    truncated: bool = Field(False, description="More observations exist than were returned.")
+    truncated: bool = Field(False, description="More exists than was returned: ask for a shorter span.")
 
 
 # --- asking and finding ----------------------------------------------------------------------------------------
@@ -246,6 +247,7 @@ class FindOut(Model):
     hits: list[HitOut]
     searched: SearchedOut
     gaps: list[GapOut]
+    more_gaps: int = Field(0, description="Gaps beside these, which are the longest.")
     understood: list[str]
     unknown: list[str] = Field(description="Words that this profile cannot look for.")
     unsure: list[str] = Field([], description="Words that it can only guess at.")
@@ -253,6 +255,8 @@ class FindOut(Model):
 
 
 class AnswerOut(Model):
+    """What was found, where was looked, and when nothing could be seen there."""
+
     question: str
     text: str
     found: bool = Field(description="False when nothing in the footage passed the threshold.")
@@ -261,6 +265,7 @@ class AnswerOut(Model):
     sentences_removed: int = Field(0, description="Sentences about the footage that cited nothing, removed.")
     searched: SearchedOut
     gaps: list[GapOut]
+    more_gaps: int = Field(0, description="Gaps beside these, which are the longest.")
     unknown: list[str]
     model: str
     profile: str
@@ -273,6 +278,7 @@ class SummaryOut(Model):
     streams: list[str]
     highlights: list[HitOut]
     gaps: list[GapOut]
+    more_gaps: int = Field(0, description="Gaps beside these, which are the longest.")
 
 
 # --- rules and alerts ------------------------------------------------------------------------------------------

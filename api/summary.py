@@ -29,13 +29,20 @@ class Summariser:
         views, store = self._memories.views, self._memories.memory.store
         place = self._memories.scopes.resolve(request)
         searched = views.searched(place.rows, place.scope.span)
-        gaps = views.gaps(blind(store, place))
+        unseen = views.blind(blind(store, place))
         hits = [views.hit(hit, telling(store, hit)) for hit in highlights(store, place.scope, limit=limit)]
         if not watched(store, place):
-            text = no_footage(searched, gaps)
+            text = no_footage(searched, unseen)
         else:
             text = _told(hits, self._counts(place)) or f"Nothing of note in the footage of {where(searched)}."
-        return SummaryOut(text=text, span=searched.span, streams=searched.streams, highlights=hits, gaps=gaps)
+        return SummaryOut(
+            text=text,
+            span=searched.span,
+            streams=searched.streams,
+            highlights=hits,
+            gaps=unseen.gaps,
+            more_gaps=unseen.more,
+        )
 
     def _counts(self, place: Place) -> Counter[tuple[str, str]]:
         """How often what entered and left, as the thing and what it did."""

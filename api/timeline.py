@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 from api.rules import Rules
 from api.schemas import AlertOut, TimelineOut
 from api.scope import Scopes, extent
@@ -11,6 +14,8 @@ from memory.store import Store, StreamRow
 
 OBSERVATIONS = 2000
 ALERTS = 500
+STRETCHES = 500
+"""Of those watched and of those not: more than can be told apart where they are drawn."""
 
 
 class Timelines:
@@ -27,11 +32,12 @@ class Timelines:
         span = self._asked(row, start, end)
         scope = Scope((row.id,), span)
         seen = self._store.timeline.observations(scope, limit=OBSERVATIONS + 1)
-        return self._drawn(row, span).model_copy(
+        drawn = self._drawn(row, span)
+        return drawn.model_copy(
             update={
                 "observations": [self._views.observation(observation, row) for observation in seen[:OBSERVATIONS]],
                 "alerts": self.alerts(scope, limit=ALERTS),
-                "truncated": len(seen) > OBSERVATIONS,
+                "truncated": drawn.truncated or len(seen) > OBSERVATIONS,
             }
         )
 
@@ -63,11 +69,25 @@ class Timelines:
         return Span(max(asked.start, min(whole.start, asked.end)), Moment(asked.end))
 
     def _drawn(self, row: StreamRow, span: Span) -> TimelineOut:
+        covered = self._store.timeline.coverage(row.id, span)
+        unseen = self._views.blind(self._store.timeline.gaps(row.id, span), STRETCHES)
         return TimelineOut(
             stream=row.name,
             span=self._views.span(span, row),
-            covered=[self._views.span(covered, row) for covered in self._store.timeline.coverage(row.id, span)],
-            gaps=[self._views.gap(gap, row) for gap in self._store.timeline.gaps(row.id, span)],
+            covered=[self._views.span(stretch, row) for stretch in fewer(covered, STRETCHES)],
+            gaps=unseen.gaps,
+            more_gaps=unseen.more,
             observations=[],
             alerts=[],
+            truncated=unseen.more > 0 or len(covered) > STRETCHES,
         )
+
+
+def fewer(spans: Sequence[Span], most: int) -> list[Span]:
+    """At most so many, for spans in order of time: those with the least between them are one."""
+    between = [(other.start - one.end, at) for at, (one, other) in enumerate(pairwise(spans), start=1)]
+    begins = {0, *(at for _, at in sorted(between, reverse=True)[: most - 1])}
+    joined: list[Span] = []
+    for at, span in enumerate(spans):
+        joined.append(span if at in begins else joined.pop().hull(span))
+    return joined

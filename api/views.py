@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from urllib.parse import quote
 
 from api import schemas
@@ -18,6 +19,16 @@ from memory.store import Store, StreamRow
 AROUND_CLIP = seconds(1)
 """Shown before and after a hit, so that a clip of an instant is watchable."""
 STILL_OPEN = seconds(15)
+MOST_GAPS = 100
+"""Shown with an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blind:
+    """Gaps as they are shown: the longest of them in order of time, and how many there are beside them."""
+
+    gaps: list[schemas.GapOut]
+    more: int = 0
 
 
 class Views:
@@ -82,8 +93,13 @@ class Views:
     def gap(self, gap: Gap, row: StreamRow) -> schemas.GapOut:
         return schemas.GapOut(stream=row.name, span=self.span(gap.span, row), reason=gap.reason, detail=gap.detail)
 
-    def gaps(self, gaps: Iterable[Gap]) -> list[schemas.GapOut]:
-        return [self.gap(gap, self._store.streams.get(gap.stream)) for gap in gaps]
+    def blind(self, gaps: Sequence[Gap], most: int = MOST_GAPS) -> Blind:
+        """The longest `most` of them, those of streams that are no more left out."""
+        rows = {row.id: row for row in self._store.streams.all()} if gaps else {}
+        longest = sorted(gaps, key=lambda gap: -gap.span.duration)[:most]
+        in_time = sorted(longest, key=lambda gap: gap.span)
+        shown = [self.gap(gap, rows[gap.stream]) for gap in in_time if gap.stream in rows]
+        return Blind(shown, len(gaps) - len(longest))
 
     def observation(self, observation: Observation, row: StreamRow) -> schemas.ObservationOut:
         return schemas.ObservationOut(

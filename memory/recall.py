@@ -25,7 +25,7 @@ from ingest.records import (
 from memory.detail import Detail
 from memory.followed import as_followed
 from memory.index.protocol import VectorIndex
-from memory.spans import Track, best_apart, clipped, continuous, matches
+from memory.spans import Track, best_apart, clipped, continuous, flapping, matches
 from memory.store.rows import ChapterRow, chapter_of
 from memory.store.store import Store
 from memory.store.streams import Origin
@@ -86,7 +86,7 @@ class Recall:
             span = extent if scope.span is None else scope.span
             if span is not None:
                 searched.append((row.id, span))
-                gaps += self._store.timeline.gaps(row.id, span)
+                gaps += flapping(self._store.timeline.gaps(row.id, span))
         return Evidence(
             exhibits=tuple(self._exhibit(number, hit) for number, hit in enumerate(hits, start=1)),
             observations=self._store.timeline.observations(scope, limit=_OBSERVATIONS),

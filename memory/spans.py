@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ _LONE = seconds(1)
 """How long a frame without neighbours is taken to last."""
 _BRIDGE = 2
 """Two matches with a dip of at most this many sampling intervals between them are one."""
+_NEVER = np.iinfo(np.int64).max
+_FLAPPING = seconds(5)
+"""Gaps with less than this between them are one when they are told."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,15 +49,36 @@ def continuous(starts: Times, ends: Times, epochs: Times, gaps: Sequence[Gap], u
     reach = min(max(_REACH * step, _LEAST_REACH), _MOST_REACH)
     joined = same & (apart <= reach)
     last = np.maximum(ends, starts + step)
-    for gap in gaps:
-        over = (starts[:-1] < gap.span.end) & (after > gap.span.start)
-        joined &= ~(over & (apart > _LEAST_REACH)) if gap.reason in PARTLY else ~over
-        within = (starts < gap.span.start) & (last > gap.span.start)
-        last[within] = gap.span.start
+    partly, blind = ([gap.span for gap in gaps if (gap.reason in PARTLY) == part] for part in (True, False))
+    joined &= ~_between(starts[:-1], after, blind)
+    joined &= ~_between(starts[:-1], after, partly) | (apart <= _LEAST_REACH)
+    begins = np.array([*sorted(gap.span.start for gap in gaps), _NEVER], np.int64)
+    last = np.minimum(last, begins[np.searchsorted(begins, starts, side="right")])
     if until is not None:
         last[(starts < until) & (last > until)] = until
     last[:-1] = np.where(joined, after, np.minimum(last[:-1], np.maximum(after, starts[:-1])))
     return Track(starts, np.maximum(last, starts), np.append(~joined, True), step)
+
+
+def _between(starts: Times, after: Times, gaps: Sequence[Span]) -> NDArray[np.bool_]:
+    """Whether any of `gaps` touches what lies between, for each pair of starts and what comes after."""
+    if not gaps:
+        return np.zeros(len(starts), np.bool_)
+    begins, ends = np.array(sorted((gap.start, gap.end) for gap in gaps), np.int64).T
+    begun = np.searchsorted(begins, after)
+    return (begun > 0) & (np.maximum.accumulate(ends)[begun - 1] > starts)
+
+
+def flapping(gaps: Iterable[Gap]) -> list[Gap]:
+    """Gaps of one stream in order of time, as they are told: those of one reason with little between are one."""
+    told: list[Gap] = []
+    for gap in gaps:
+        before = told[-1] if told else gap
+        if before.reason == gap.reason and gap.span.start - before.span.end < _FLAPPING:
+            told[-1:] = [replace(before, span=before.span.hull(gap.span))]
+        else:
+            told.append(gap)
+    return told
 
 
 def matches(track: Track, probability: NDArray[np.float32], threshold: float) -> list[tuple[Span, float, Moment]]:

@@ -91,9 +91,10 @@ def hits(found: Sequence[dict[str, Any]]) -> None:
     table(("stream", "when", "score", "seen"), rows)
 
 
-def gaps(found: Sequence[dict[str, Any]]) -> None:
+def gaps(answer: dict[str, Any]) -> None:
+    found, more = answer["gaps"], answer["more_gaps"]
     for gap in found[:5]:
         what = _BLINDNESS.get(gap["reason"], "No video of")
         say(f"{what} {gap['stream']} {gap['span']['label']} ({gap['reason']}).")
-    if len(found) > 5:
-        say(f"… and {len(found) - 5} more gaps.")
+    if len(found) + more > 5:
+        say(f"… and {len(found) + more - 5} more gaps.")

@@ -91,7 +91,7 @@ def summary(stream: Streams = None, start: From = None, end: To = None, json: Js
         output.as_json(found)
     else:
         output.say(found["text"])
-        output.gaps(found["gaps"])
+        output.gaps(found)
     raise typer.Exit(0 if found["highlights"] else 1)
 
 
@@ -102,7 +102,7 @@ def _rest_of(answer: dict[str, Any], written: str) -> None:
         output.say(f"\nAfter checking its citations:\n{answer['text']}")
     for citation in answer["citations"]:
         output.say(f"  [{citation['number']}] {citation['stream_name']} {citation['span']['label']}")
-    output.gaps(answer["gaps"])
+    output.gaps(answer)
 
 
 def _shown(found: dict[str, Any], json: bool) -> None:
@@ -113,5 +113,5 @@ def _shown(found: dict[str, Any], json: bool) -> None:
             output.hits(found["hits"])
         if found["note"]:
             output.say(found["note"])
-        output.gaps(found["gaps"])
+        output.gaps(found)
     raise typer.Exit(0 if found["hits"] else 1)

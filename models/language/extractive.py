@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from ingest.records import PARTLY, UNSEEING, Evidence, Observation, Span, StreamId
+from ingest.records import Evidence, Observation, Span, StreamId
 from models.embedded.nouns import plural
 from models.language.questions import Aim, Question, mentions, take_apart
 from models.language.telling import Teller, a, at_once, duration, join, merged, some, thing
@@ -59,15 +59,13 @@ def _sentences(asked: Question, evidence: Evidence, teller: Teller) -> Iterator[
         yield f"I cannot be sure of {join([_quoted(word) for word in evidence.unsure])}."
     yield from _quote(known_by_word, teller)
     yield from _PARTS[asked.aim](asked, evidence, teller)
-    absent = [teller.gap(gap) for gap in evidence.gaps if gap.reason not in UNSEEING | PARTLY]
-    unseeing = [teller.unseeing(gap) for gap in evidence.gaps if gap.reason in UNSEEING]
-    partly = [teller.gap(gap) for gap in evidence.gaps if gap.reason in PARTLY]
+    absent, unseeing, partly = teller.blind(evidence, _MOST_LISTED)
     if absent:
-        yield f"There was no video {some(absent, _MOST_LISTED)}."
+        yield f"There was no video {'; '.join(absent)}."
     if unseeing:
-        yield f"The picture was {some(unseeing, _MOST_LISTED)}."
+        yield f"The picture was {'; '.join(unseeing)}."
     if partly:
-        yield f"Only part could be looked at of {some(partly, _MOST_LISTED)}."
+        yield f"Only part could be looked at of {'; '.join(partly)}."
     if not evidence.gaps and not evidence.searched and not evidence.observations:
         yield "There is no footage in that time."
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
-from ingest.records import MICROSECONDS, Evidence, Gap, Moment, Observation, Span, StreamId
+from ingest.records import MICROSECONDS, PARTLY, UNSEEING, Evidence, Gap, Moment, Observation, Span, StreamId
 
 
 class Teller:
@@ -60,11 +60,25 @@ class Teller:
         ]
         return f" [{-max(shared)[1]}]" if shared else ""
 
-    def gap(self, gap: Gap) -> str:
+    def blind(self, evidence: Evidence, limit: int) -> tuple[list[str], list[str], list[str]]:
+        """When no pictures came, those that came showed nothing, or were not all looked at: the `limit` longest of
+        each, and how many more there were."""
+        absent = [gap for gap in evidence.gaps if gap.reason not in UNSEEING | PARTLY]
+        unseeing = [gap for gap in evidence.gaps if gap.reason in UNSEEING]
+        partly = [gap for gap in evidence.gaps if gap.reason in PARTLY]
+        told = self._longest(unseeing, limit, self._unseeing)
+        return self._longest(absent, limit, self._gap), told, self._longest(partly, limit, self._gap)
+
+    def _longest(self, gaps: Sequence[Gap], limit: int, tell: Callable[[Gap], str]) -> list[str]:
+        longest = sorted(range(len(gaps)), key=lambda at: -gaps[at].span.duration)[:limit]
+        more = [f"and {len(gaps) - limit} more times"] if len(gaps) > limit else []
+        return [tell(gaps[at]) for at in sorted(longest)] + more
+
+    def _gap(self, gap: Gap) -> str:
         return f"{self.span(gap.stream, gap.span)}{self.where(gap.stream)} ({gap.reason})"
 
-    def unseeing(self, gap: Gap) -> str:
-        """ "frozen 14:00:00–14:10:00": when pictures came and showed nothing."""
+    def _unseeing(self, gap: Gap) -> str:
+        """ "frozen 14:00:00–14:10:00"."""
         return f"{gap.reason} {self.span(gap.stream, gap.span)}{self.where(gap.stream)}"
 
     def searched(self, evidence: Evidence) -> str:

@@ -14,6 +14,7 @@ from api.schemas import GapOut, SearchedOut, Where
 from api.scope import Scopes
 from api.settings import Settings
 from api.telling import telling
+from api.views import Blind
 from ingest.clock import FakeClock, SystemClock
 from ingest.errors import Invalid, NotFound
 from ingest.ledger import Ledger
@@ -64,13 +65,13 @@ def gap(label: str) -> GapOut:
 def test_absence_is_told_with_what_was_searched_and_when_we_were_blind() -> None:
     whole = {"start": "2026-11-23T14:00:00Z", "end": "2026-11-23T15:00:00Z", "label": "Mon 14:00–15:00"}
     searched = SearchedOut.model_validate({"streams": ["door", "yard"], "span": whole})
-    assert not_found(searched, [gap("14:10–14:14")], ["dog"]) == (
+    assert not_found(searched, Blind([gap("14:10–14:14")]), ["dog"]) == (
         "Not found in the footage of door and yard, Mon 14:00–15:00. This profile cannot look for “dog”. "
         "There is no video 14:10–14:14 (offline)."
     )
-    assert "and 2 more times" in not_found(searched, [gap(str(n)) for n in range(5)], [])
-    assert no_footage(searched, [gap("x")]) == "There is no video of door and yard, Mon 14:00–15:00 (offline)."
-    assert "no stream yet" in no_footage(SearchedOut(streams=[], span=None), [])
+    assert "and 2 more times" in not_found(searched, Blind([gap(str(n)) for n in range(5)]), [])
+    assert no_footage(searched, Blind([gap("x")])) == "There is no video of door and yard, Mon 14:00–15:00 (offline)."
+    assert "no stream yet" in no_footage(SearchedOut(streams=[], span=None), Blind([]))
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.records import Ended, Gap, Hit, Moment, Query, Scope, Span, StreamId, seconds
+from ingest.records import Ended, Gap, GapReason, Hit, Moment, Query, Scope, Span, StreamId, seconds
 from memory import recall
 from memory.memory import Memory
-from memory.spans import best_apart, continuous, matches
+from memory.spans import best_apart, continuous, flapping, matches
 from tests.memory.conftest import DOOR, START, OpenMemory, direction, feature, query, seen, span, stream_row
 
 
@@ -193,3 +193,36 @@ def test_the_end_of_a_file_is_covered(memory: Memory) -> None:
     film(memory, {(90, 100): 3}, until=100)
     memory.remember.handle([Ended(DOOR, 0, Moment(START + seconds(100)))])
     assert [hit.span for hit in memory.recall.find(query(3), Scope(), threshold=0.5)] == [span(90, 100)]
+
+
+@given(steps=st.lists(st.integers(1, 30), min_size=1, max_size=30), data=st.data())
+def test_no_frame_lasts_into_a_gap_however_many_there_are(steps: list[int], data: st.DataObject) -> None:
+    """Against the gaps one by one, which takes as long as there are gaps."""
+    starts = np.cumsum(steps) * 500_000
+    edges = st.tuples(st.integers(0, 400), st.integers(0, 40)).map(lambda pair: (pair[0], sum(pair)))
+    reasons: st.SearchStrategy[GapReason] = st.sampled_from(["offline", "overload"])
+    gaps = [
+        Gap(DOOR, Span(Moment(start * 100_000), Moment(end * 100_000)), reason)
+        for (start, end), reason in data.draw(st.lists(st.tuples(edges, reasons), max_size=12))
+    ]
+    track = continuous(starts, starts, np.zeros_like(starts), gaps)
+    alone = continuous(starts, starts, np.zeros_like(starts), [])
+    for at, start in enumerate(starts):
+        after = starts[at + 1] if at + 1 < len(starts) else None
+        between = after is not None and any(
+            gap.span.start < after and gap.span.end > start
+            for gap in gaps
+            if gap.reason == "offline" or after - start > seconds(4)
+        )
+        assert track.broken[at] == (alone.broken[at] or between)
+        cut = min((gap.span.start for gap in gaps if gap.span.start > start), default=track.ends[at])
+        assert track.ends[at] <= max(cut, start) or not track.broken[at]
+
+
+def test_a_camera_that_flaps_is_told_in_one_stretch() -> None:
+    gaps = [Gap(DOOR, span(start, start + 2), "offline") for start in (0, 4, 8, 60)]
+    frozen = Gap(DOOR, span(11, 12), "frozen")
+    told = flapping(sorted([*gaps, frozen], key=lambda gap: gap.span))
+    assert [(gap.span, gap.reason) for gap in told] == [
+        (span(0, 10), "offline"), (span(11, 12), "frozen"), (span(60, 62), "offline")
+    ]  # fmt: skip

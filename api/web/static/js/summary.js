@@ -33,7 +33,7 @@ export function mountSummary(root) {
     result.replaceChildren(
       el("div", { class: "answer" }, summary.text.split("\n").filter(Boolean).map((line) => el("p", { class: "answer-text" }, line))),
       el("div", { class: "hits" }, summary.highlights.map((hit, at) => hitCard(hit, { number: at + 1 }))),
-      finePrint({ searched: { streams: summary.streams, span: summary.span }, gaps: summary.gaps }));
+      finePrint({ searched: { streams: summary.streams, span: summary.span }, gaps: summary.gaps, more_gaps: summary.more_gaps }));
   }
 
   root.replaceChildren(el("form", { class: "ask-form", onsubmit: summarise }, where.element, make), result);
