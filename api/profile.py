@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal
 
 from api.settings import Settings
@@ -49,7 +50,9 @@ def chosen(settings: Settings, guard: Guard) -> Models:
         checks = {"encoder": encoder.check}
         transcriber = None
         if settings.audio and profile.transcriber is not None:
-            transcriber = RemoteTranscriber(ModelProcess(_spec("transcriber", profile.transcriber, profile)))
+            said = {"language": settings.language} if settings.language else {}
+            spec = _spec("transcriber", profile.transcriber, profile, said)
+            transcriber = RemoteTranscriber(ModelProcess(spec))
             starting.callback(transcriber.close)
             checks["speech"] = transcriber.check
         system = _system(settings, profile, guard)
@@ -74,8 +77,11 @@ def local_system(name: str, settings: Settings, options: registry.Options) -> Re
         raise
 
 
-def _spec(kind: Literal["encoder", "transcriber"], name: str, profile: Profile) -> ModelSpec:
-    return ModelSpec(kind, name, profile.options.get(name, {}))
+def _spec(
+    kind: Literal["encoder", "transcriber"], name: str, profile: Profile, said: registry.Options = MappingProxyType({})
+) -> ModelSpec:
+    """`said`: options from the settings, beyond the profile's own."""
+    return ModelSpec(kind, name, {**profile.options.get(name, {}), **said})
 
 
 def _system(settings: Settings, profile: Profile, guard: Guard) -> VideoSystem:

@@ -50,6 +50,9 @@ class Settings(BaseSettings):
     sample_ceiling_hz: float = Field(4.0, gt=0, le=60, description="Frames per second looked at while things move.")
     sample_side: int = Field(640, ge=64, le=4096, description="Longest side, in pixels, of frames looked at.")
     audio: bool = Field(True, description="Listen to the sound track.")
+    language: str = Field(
+        "", pattern="^([a-z]{2,3})?$", description="Language that is spoken, such as de. Detected by Whisper if empty."
+    )
     blind_alert_s: float | None = Field(
         None,
         gt=0,

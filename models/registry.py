@@ -108,23 +108,33 @@ def _fake_encoder(**options: Any) -> FrameEncoder:
     return FakeEncoder(**options)
 
 
-def _pocketsphinx() -> Transcriber:
+def _pocketsphinx(language: str = "") -> Transcriber:
     from models.speech import PocketSphinxTranscriber
 
+    _only_english("PocketSphinx", language)
     return PocketSphinxTranscriber()
 
 
-def _moonshine(**options: Any) -> Transcriber:
+def _moonshine(language: str = "", **options: Any) -> Transcriber:
     from models.moonshine import MoonshineTranscriber
 
+    _only_english("Moonshine", language)
     return MoonshineTranscriber(**options)
 
 
-def _spoken() -> Transcriber:
+def _only_english(name: str, language: str) -> None:
+    if language not in ("", "en"):
+        raise Invalid(
+            f"{name} understands English alone, and not {language!r}.",
+            advice="Leave the language empty, or take a profile that listens with Whisper, such as `standard`.",
+        )
+
+
+def _spoken(language: str = "") -> Transcriber:
     """The best that needs no download: Moonshine where there is a wheel of it, PocketSphinx everywhere."""
     from models.moonshine import installed
 
-    return _pocketsphinx() if installed() is None else _moonshine()
+    return _pocketsphinx(language) if installed() is None else _moonshine(language)
 
 
 def _whisper(**options: Any) -> Transcriber:
@@ -133,9 +143,10 @@ def _whisper(**options: Any) -> Transcriber:
     return WhisperTranscriber(**options)
 
 
-def _fake_transcriber() -> Transcriber:
+def _fake_transcriber(language: str = "") -> Transcriber:
     from models.fake import FakeTranscriber
 
+    _only_english("The fake", language)
     return FakeTranscriber()
 
 

@@ -18,6 +18,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ingest.errors import Invalid
 from ingest.records import MICROSECONDS, SAMPLE_RATE, Moment, Sound, Span, Utterance, Word
 
 _FRAME_US: Final = 10_000
@@ -195,16 +196,26 @@ def _filled(words: Sequence[str], placed: Mapping[int, tuple[int, int]], length:
 
 
 class WhisperTranscriber:
-    """Any Whisper checkpoint through transformers; `checkpoint` is a folder or a name on the model hub."""
+    """Any Whisper checkpoint through transformers; `checkpoint` is a folder or a name on the model hub.
 
-    def __init__(self, checkpoint: str | Path, *, language: str = "en", device: str = "cpu") -> None:
+    `language`, as in ISO 639, is what it takes all speech for; without it a checkpoint that knows several detects which
+    it is, stretch by stretch. Raises `Invalid` for one that the checkpoint does not know.
+    """
+
+    def __init__(self, checkpoint: str | Path, *, language: str = "", device: str = "cpu") -> None:
         from transformers import WhisperForConditionalGeneration, WhisperProcessor
 
         self.id = f"whisper:{checkpoint}"
-        self._language = language
         self._device = device
         self._processor = WhisperProcessor.from_pretrained(checkpoint)
         self._model = WhisperForConditionalGeneration.from_pretrained(checkpoint).to(device).eval()
+        known = self._known()
+        if language and language not in known.values():
+            raise Invalid(
+                f"{checkpoint} does not understand the language {language!r}.",
+                advice=f"It knows {', '.join(sorted(known.values()))}, and detects which it is if none is given.",
+            )
+        self._language = language
 
     def transcribe(self, sounds: Sequence[Sound]) -> list[Utterance]:
         return [utterance for sound in sounds for utterance in self._transcribe(sound)]
@@ -223,11 +234,12 @@ class WhisperTranscriber:
         inputs = self._processor(samples, sampling_rate=SAMPLE_RATE, return_tensors="pt", return_attention_mask=True)
         with torch.inference_mode():
             heard = inputs.input_features.to(self._device, self._model.dtype)
+            language = self._language or self._detected(heard)
             tokens = self._model.generate(
                 heard,
                 attention_mask=inputs.attention_mask.to(self._device),
                 return_timestamps=True,
-                **({"language": self._language, "task": "transcribe"} if self._multilingual else {}),
+                **({"language": language, "task": "transcribe"} if self._multilingual else {}),
             )
             confidence = self._confidence(heard, tokens)
         length = len(stretch.samples) * MICROSECONDS // SAMPLE_RATE
@@ -243,9 +255,18 @@ class WhisperTranscriber:
                 moment = Moment(sound.moment + stretch.offset_us + start)
                 span = Span(moment, Moment(moment + end - start))
                 pts = sound.pts + (moment - sound.moment)
-                yield Utterance(
-                    sound.stream, sound.epoch, pts, span, text, confidence, language=self._language
-                )  # fmt: skip
+                yield Utterance(sound.stream, sound.epoch, pts, span, text, confidence, language=language)
+
+    def _known(self) -> Mapping[int, str]:
+        """The languages it was trained for, by their tokens; of one that knows English alone there are none."""
+        if not self._multilingual:
+            return {-1: "en"}
+        return {token: name.strip("<|>") for name, token in self._model.generation_config.lang_to_id.items()}
+
+    def _detected(self, heard: Any) -> str:
+        """The language it takes `heard`, features float [1, mels, T], for."""
+        known = self._known()
+        return known[int(self._model.detect_language(heard)[0])] if self._multilingual else known[-1]
 
     @property
     def _multilingual(self) -> bool:

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from api.compose import Service
 from api.profile import chosen
 from api.settings import Settings
-from ingest.errors import Conflict, NotFound
+from ingest.errors import Conflict, Invalid, NotFound
 from ingest.guard import Guard
 from models.fake import FakeEncoder
 from tests.api.conftest import add, ask, fake_models, running
@@ -23,6 +23,13 @@ from tests.api.conftest import add, ask, fake_models, running
 
 class OtherEncoder(FakeEncoder):
     id = "other-1"
+
+
+def test_the_language_of_the_settings_reaches_the_recogniser(tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path, profile="fake", language="de")
+    with pytest.raises(Invalid, match="understands English alone, and not 'de'"):
+        chosen(settings, Guard([], ()))
+    chosen(settings.model_copy(update={"language": "en"}), Guard([], ())).close()
 
 
 PIECES = ["Something red", " came in [1", "]. It stole the", " painting. A dog", " followed [7]", " [1]."]

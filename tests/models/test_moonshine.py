@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from ingest.errors import Invalid
 from ingest.records import MICROSECONDS, SAMPLE_RATE, Moment, Sound, Span, StreamId, Word
 from models import moonshine, registry, speech
 from models.moonshine import MoonshineTranscriber, Said, read_pieces
@@ -104,3 +105,9 @@ def test_word_errors_are_counted_as_they_always_are() -> None:
     assert errors(words_of("the cat sat"), words_of("a cat sat down")) == 2
     assert errors(words_of("... cat ... end"), words_of("see the big cat run to the end")) == 0
     assert errors(words_of("the cat"), []) == 2
+
+
+@pytest.mark.parametrize("name", ["pocketsphinx", "moonshine", "spoken"])
+def test_a_recogniser_of_english_alone_refuses_another_language(name: str) -> None:
+    with pytest.raises(Invalid, match="understands English alone"):
+        registry.transcriber(name, {"language": "de"})

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ingest.errors import Invalid
 from ingest.records import (
     SAMPLE_RATE,
     Evidence,
@@ -137,7 +138,7 @@ def test_two_towers_take_pictures_and_speech_too(two_towers: Path) -> None:
 
 
 WHISPER_EXTRA = (
-    "<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|translate|>", "<|notimestamps|>",
+    "<|startoftranscript|>", "<|en|>", "<|de|>", "<|transcribe|>", "<|translate|>", "<|notimestamps|>",
     *(f"<|{step / 50:.2f}|>" for step in range(1501)),
 )  # fmt: skip
 
@@ -159,7 +160,7 @@ def whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "vocab.json").write_text(json.dumps(vocabulary))
     (folder / "merges.txt").write_text("#version: 0.2\n")
     tokenizer = WhisperTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))
-    tokenizer.add_special_tokens({"extra_special_tokens": list(WHISPER_EXTRA[:5])})
+    tokenizer.add_special_tokens({"extra_special_tokens": list(WHISPER_EXTRA[:6])})
     tokenizer.save_pretrained(folder)
     WhisperFeatureExtractor(feature_size=80).save_pretrained(folder)
     end = vocabulary["<|endoftext|>"]
@@ -174,7 +175,7 @@ def whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
         decoder_start_token_id=vocabulary["<|startoftranscript|>"], eos_token_id=end, pad_token_id=end, bos_token_id=end
     )
     settings.no_timestamps_token_id = vocabulary["<|notimestamps|>"]
-    settings.lang_to_id = {"<|en|>": vocabulary["<|en|>"]}
+    settings.lang_to_id = {name: vocabulary[name] for name in ("<|en|>", "<|de|>")}
     settings.task_to_id = {"transcribe": vocabulary["<|transcribe|>"], "translate": vocabulary["<|translate|>"]}
     settings.is_multilingual, settings.max_length = True, 40
     model.save_pretrained(folder)
@@ -219,6 +220,48 @@ def test_whisper_s_timestamps_place_what_it_says(whisper: Path, monkeypatch: pyt
     assert 8_500_000 <= first.span.start <= 9_500_000
     assert 0.0 < first.confidence < 1.0
     assert (first.language, asked[0]["language"], asked[0]["return_timestamps"]) == ("en", "en", True)
+
+
+def spoken() -> Sound:
+    t = np.arange(4 * SAMPLE_RATE) / SAMPLE_RATE
+    voice = sum(np.sin(2 * np.pi * 140 * k * t) / k for k in range(1, 20)) * (0.5 + 0.5 * np.sin(2 * np.pi * 4 * t))
+    return Sound(YARD, 1, 0, Moment(8_000_000), (0.2 * voice).astype(np.float32))
+
+
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_whisper_tells_the_language_that_it_detects(
+    whisper: Path, monkeypatch: pytest.MonkeyPatch, language: str
+) -> None:
+    """Weights that make one language's token likelier are all that differs; detecting and writing are the real ones."""
+    import torch
+
+    from models.speech import WhisperTranscriber
+
+    transcriber = WhisperTranscriber(whisper)
+    model, ids = transcriber._model, transcriber._processor.tokenizer.convert_tokens_to_ids
+    forward = model.forward
+
+    def biased(*given: object, **named: object) -> object:
+        out = forward(*given, **named)
+        out.logits[..., ids(f"<|{language}|>")] += 1000.0 * (out.logits.shape[1] == 1)
+        return out
+
+    names = ["<|startoftranscript|>", f"<|{language}|>", "<|transcribe|>", "<|0.50|>", "h", "o", "<|1.50|>"]
+    asked: list[dict[str, object]] = []
+    monkeypatch.setattr(model, "forward", biased)
+    monkeypatch.setattr(model, "generate", lambda *_, **how: asked.append(how) or torch.tensor([ids(names)]))
+    said = transcriber.transcribe([spoken()])
+    assert {one.language for one in said} == {language}
+    assert asked[0]["language"] == language
+
+
+def test_whisper_takes_all_speech_for_the_language_it_is_told(whisper: Path) -> None:
+    from models.speech import WhisperTranscriber
+
+    transcriber = WhisperTranscriber(whisper, language="de")
+    assert {one.language for one in transcriber.transcribe([spoken()])} <= {"de"}
+    with pytest.raises(Invalid, match=r"does not understand the language 'fr'.*de, en"):
+        WhisperTranscriber(whisper, language="fr")
 
 
 @pytest.fixture(scope="module")
