@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -15,6 +15,7 @@ import numpy as np
 
 from ingest import pictures
 from ingest.audio import SoundCutter
+from ingest.beginning import MOST_EARLY, Task, publish_from, read_early, seek_to
 from ingest.captions import Captions, beside
 from ingest.captions import tracks as captions_of
 from ingest.clock import SystemClock
@@ -26,7 +27,7 @@ from ingest.opening import Opened, open_source
 from ingest.orders import Orders
 from ingest.probe import describe
 from ingest.recording import Recorder
-from ingest.records import MICROSECONDS, SAMPLE_RATE, Frame, Mark, Moment, Segment, Sound, StreamId, Utterance, seconds
+from ingest.records import MICROSECONDS, SAMPLE_RATE, Frame, Moment, Segment, Sound, StreamId, Utterance, seconds
 from ingest.sampling import Grey, Sampler, Sampling
 from ingest.sight import Sight
 from ingest.timeline import FORWARD, MPEGTS_WRAP, Arrival, Stamp, Ticks, Timeline, advance, follow, resumed
@@ -38,41 +39,13 @@ if TYPE_CHECKING:
 
     from ingest.decode import Emit
 
-LEAD: Final = seconds(20)
-"""Decoded again before where reading resumes: two sound chunks, and any group of pictures."""
-AGAIN: Final = seconds(4)
-"""Published again before where reading resumes, so that an encoder that looks at neighbours finds its feet."""
 _BEAT_S: Final = 0.5
-_WAITED_S: Final = 0.01
-_WAITS: Final = 3
-_ANCHOR_S: Final = 1.0
-_WAITING: Final = 500
 _TURN: Final = 16
 """Packets of sound that are decoded at once: less than a second."""
 _PATIENCE: Final = 200
 """Broken packets in a row after which a source counts as broken."""
 _SHORT: Final = seconds(2)
 """A file that ends this much before its stated duration was cut off."""
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """What the supervisor asks for. `starts_at`: moment of a file's first picture, and the earliest that a live one may
-    have; `ahead`: microseconds that its time is ahead of our clock. `resume`: the frame that reading goes on from;
-    `heard`: the end of the sound that was listened to. `skip`: nothing up to this pts, it kills its decoder."""
-
-    stream: str
-    live: bool
-    epoch: int
-    starts_at: int
-    sampling: Sampling
-    audio: bool
-    resume: Mark | None
-    heard: Mark | None
-    skip: int | None
-    folder: str | None
-    segment_s: float
-    ahead: int = 0
 
 
 def job(details: Mapping[str, Any], limits: Limits, emit: Emit) -> dict[str, Any]:
@@ -98,13 +71,14 @@ class Reader:
         self._captions = Captions(beside(film, opened.container.start_time or 0) if film is not None else ())
         self._written = captions_of(opened.container) if task.audio and not task.live else []
         self._packets = self._demuxed()
+        self._seek = seek_to(task, opened)
         self._line = self._first_line()
-        self._floor = self._publish_from()
+        self._floor = publish_from(task)
         self._tracks: dict[int, Ticks] = {}
         self._sampler = Sampler(task.sampling)
-        self._cutter = SoundCutter(from_start=self._seek_to() is None)
+        self._cutter = SoundCutter(from_start=self._seek is None)
         self._resampler = pictures.mono_resampler()
-        self._early: deque[tuple[int, Any]] = deque(maxlen=_WAITING)
+        self._early: deque[tuple[int, Any]] = deque(maxlen=MOST_EARLY)
         self._recorder = None if task.folder is None else Recorder(opened, task.folder, self._stream, task.segment_s)
         self._waiting: list[Packet] = []
         """Sound that is to be decoded."""
@@ -132,12 +106,12 @@ class Reader:
             else:
                 self._decode(packet)
             if self._recorder is not None:
-                self._record(packet)
+                self._record(self._recorder.add(packet, self._line))
             if self._task.live and self._orders.end():
                 break
         self._flush_sound()
         if self._recorder is not None:
-            self._say(self._recorder.close())
+            self._record(self._recorder.close())
         return self._outcome()
 
     def _unless_broken(self, packets: Iterator[Packet]) -> Iterator[Packet]:
@@ -155,55 +129,16 @@ class Reader:
 
     def _first_line(self) -> Timeline:
         jumps = not self._opened.one_timeline
-        if self._seek_to() is not None and self._task.resume is not None:
+        if self._seek is not None and self._task.resume is not None:
             return resumed(self._task.resume, jumps=jumps)
-        offset = self._anchor() if self._task.live else None
+        offset = None
+        if self._task.live:
+            offset, early = read_early(
+                self._packets, self._opened.video or self._opened.audio, self._clock, ahead=self._task.ahead
+            )
+            self._packets = chain(early, self._packets)
         floor = Moment(self._task.starts_at) if self._task.live else None
         return Timeline(epoch=self._task.epoch, offset=offset, jumps=jumps, floor=floor)
-
-    def _anchor(self) -> int | None:
-        """Moment minus pts for a live source: the least that any early packet shows.
-
-        What came while the source was being opened lies in a buffer and comes late in a rush; the packets behind it
-        come when they come. So read until packets have to be waited for, and keep what was read.
-        """
-        early: list[Packet] = []
-        least: int | None = None
-        waits, begun, before = 0, self._clock.monotonic(), self._clock.monotonic()
-        lead = self._opened.video or self._opened.audio
-        for packet in self._packets:
-            now = self._clock.monotonic()
-            early.append(packet)
-            if packet.stream is lead and packet.dts is not None and packet.time_base is not None:
-                now_there = self._clock.now() + self._task.ahead
-                offset = now_there - round(packet.dts * packet.time_base * MICROSECONDS)
-                least = offset if least is None else min(least, offset)
-                waits += now - before > _WAITED_S
-            before = now
-            if waits >= _WAITS or now - begun > _ANCHOR_S or len(early) >= _WAITING:
-                break
-        _date_back([packet for packet in early if packet.stream is lead])
-        self._packets = chain(early, self._packets)
-        return least
-
-    def _seek_to(self) -> int | None:
-        """Where to seek before reading on; None: read from the start, as is exact for clocks that may jump."""
-        mark = self._task.resume
-        if self._task.live or mark is None or mark.epoch or not self._opened.seekable:
-            return None
-        if self._task.skip is not None:
-            return self._task.skip
-        if self._opened.audio is None or not self._task.audio:
-            return mark.pts - LEAD
-        heard = self._task.heard
-        return min(mark.pts, heard.pts) - LEAD if heard is not None else None
-
-    def _publish_from(self) -> tuple[int, int]:
-        """(epoch, pts) of the first frame to publish."""
-        mark = self._task.resume
-        if self._task.live or mark is None:
-            return (-1, 0)
-        return (mark.epoch, mark.pts - AGAIN)
 
     def _prepare(self) -> None:
         opened, task = self._opened, self._task
@@ -211,7 +146,7 @@ class Reader:
             opened.video.codec_context.thread_count = 1 if task.live else 2
             if task.sampling.keyframes_only:
                 opened.video.codec_context.skip_frame = "NONKEY"
-        target = self._seek_to()
+        target = self._seek
         if target is not None and target > 0:
             opened.container.seek(target, backward=task.skip is None)
 
@@ -449,21 +384,17 @@ class Reader:
 
     # --- recording and the end ---------------------------------------------------------------------------------
 
-    def _record(self, packet: Packet) -> None:
+    def _record(self, segments: Iterator[Segment]) -> None:
+        """Say each segment as it is completed; what cannot be written is left, and reading goes on."""
         import av.error
 
         assert self._recorder is not None
-        if self._line.offset is None:
-            return
         try:
-            self._say(self._recorder.add(packet, self._line))
+            for segment in segments:
+                self._emit(segment)
         except (OSError, av.error.FFmpegError) as error:
             self._recorder.abandon()
             self._emit(("unrecorded", str(translate(error))))
-
-    def _say(self, records: Iterable[Segment]) -> None:
-        for record in records:
-            self._emit(record)
 
     def _outcome(self) -> dict[str, Any]:
         newest = self._newest
@@ -489,12 +420,3 @@ class Reader:
         else:
             end = (container.start_time or 0) + (container.duration or 0)
         return int(max(0, end - reached))
-
-
-def _date_back(packets: list[Packet]) -> None:
-    """RTSP sources often send the first key frame without a time: count back from the first that has one."""
-    known = next((place for place, packet in enumerate(packets) if packet.dts is not None), 0)
-    for place in range(known - 1, -1, -1):
-        after = packets[place + 1]
-        if after.dts is not None:
-            packets[place].pts = packets[place].dts = after.dts - (packets[place].duration or 1)

@@ -27,10 +27,10 @@ from typing import Any
 import av.error
 
 from ingest import decode, reading
+from ingest.beginning import Task
 from ingest.child import source_details
 from ingest.errors import HindsightError
 from ingest.limits import Limits
-from ingest.reading import Task
 from ingest.sampling import Sampling
 from ingest.sources import SourceSpec, parse
 from tests.media import Clip, make, make_sound

@@ -16,13 +16,13 @@ import av
 import av.error
 import pytest
 
+from ingest.beginning import Task
 from ingest.child import Decoder, source_details
 from ingest.errors import HindsightError
 from ingest.guard import Guard
 from ingest.limits import Limits
 from ingest.opening import open_source
 from ingest.probe import probe
-from ingest.reading import Task
 from ingest.sampling import Sampling
 from ingest.sources import SourceSpec, parse
 from tests.ingest.conftest import Trap, answer

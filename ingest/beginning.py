@@ -1,0 +1,100 @@
+"""Where the reading of a source begins: what was asked for, and what is known before the first picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from ingest.clock import Clock
+from ingest.records import MICROSECONDS, Mark, seconds
+from ingest.sampling import Sampling
+
+if TYPE_CHECKING:
+    from av import Packet
+    from av.stream import Stream
+
+    from ingest.opening import Opened
+
+LEAD: Final = seconds(20)
+"""Decoded again before where reading resumes: two sound chunks, and any group of pictures."""
+AGAIN: Final = seconds(4)
+"""Published again before where reading resumes, so that an encoder that looks at neighbours finds its feet."""
+MOST_EARLY: Final = 500
+_WAITED_S: Final = 0.01
+_WAITS: Final = 3
+_ANCHOR_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What the supervisor asks for. `starts_at`: moment of a file's first picture, and the earliest that a live one may
+    have; `ahead`: microseconds that its time is ahead of our clock. `resume`: the frame that reading goes on from;
+    `heard`: the end of the sound that was listened to. `skip`: nothing up to this pts, it kills its decoder."""
+
+    stream: str
+    live: bool
+    epoch: int
+    starts_at: int
+    sampling: Sampling
+    audio: bool
+    resume: Mark | None
+    heard: Mark | None
+    skip: int | None
+    folder: str | None
+    segment_s: float
+    ahead: int = 0
+
+
+def seek_to(task: Task, opened: Opened) -> int | None:
+    """Where to seek before reading on; None: read from the start, as is exact for clocks that may jump."""
+    mark = task.resume
+    if task.live or mark is None or mark.epoch or not opened.seekable:
+        return None
+    if task.skip is not None:
+        return task.skip
+    if opened.audio is None or not task.audio:
+        return mark.pts - LEAD
+    return min(mark.pts, task.heard.pts) - LEAD if task.heard is not None else None
+
+
+def publish_from(task: Task) -> tuple[int, int]:
+    """(epoch, pts) of the first frame to publish."""
+    mark = task.resume
+    if task.live or mark is None:
+        return (-1, 0)
+    return (mark.epoch, mark.pts - AGAIN)
+
+
+def read_early(
+    packets: Iterable[Packet], lead: Stream | None, clock: Clock, *, ahead: int
+) -> tuple[int | None, list[Packet]]:
+    """Moment minus pts for a live source: the least that any early packet shows; and those packets.
+
+    What came while the source was being opened lies in a buffer and comes late in a rush; the packets behind it
+    come when they come. So read until packets have to be waited for, and keep what was read.
+    """
+    early: list[Packet] = []
+    least: int | None = None
+    waits, begun, before = 0, clock.monotonic(), clock.monotonic()
+    for packet in packets:
+        now = clock.monotonic()
+        early.append(packet)
+        if packet.stream is lead and packet.dts is not None and packet.time_base is not None:
+            offset = clock.now() + ahead - round(packet.dts * packet.time_base * MICROSECONDS)
+            least = offset if least is None else min(least, offset)
+            waits += now - before > _WAITED_S
+        before = now
+        if waits >= _WAITS or now - begun > _ANCHOR_S or len(early) >= MOST_EARLY:
+            break
+    _date_back([packet for packet in early if packet.stream is lead])
+    return least, early
+
+
+def _date_back(packets: list[Packet]) -> None:
+    """RTSP sources often send the first key frame without a time: count back from the first that has one."""
+    known = next((place for place, packet in enumerate(packets) if packet.dts is not None), 0)
+    for place in range(known - 1, -1, -1):
+        after = packets[place + 1]
+        if after.dts is not None:
+            packets[place].pts = packets[place].dts = after.dts - (packets[place].duration or 1)
