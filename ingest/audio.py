@@ -25,7 +25,7 @@ _STEP: Final = GRID * SAMPLE_RATE // MICROSECONDS
 
 
 class SoundCutter:
-    """Feed it decoded sound in order; it yields (pts in microseconds, float32 samples [N])."""
+    """Feed it decoded sound in order; it yields (pts in microseconds, float32 samples [N] in -1..1)."""
 
     def __init__(self, *, from_start: bool = True) -> None:
         """`from_start`: False when reading begins amid the track, so that the first, partial chunk is left out."""
@@ -63,9 +63,12 @@ class SoundCutter:
         return ((self._start + REACH) // PERIOD + 1) * PERIOD
 
     def _joined(self) -> Samples:
+        """All that is held, in -1..1 whatever a broken track held: made so once for many parts, which is cheaper."""
         joined = np.concatenate(self._parts) if self._parts else np.zeros(0, np.float32)
-        self._parts = [joined]
-        return joined
+        if not np.isfinite(joined.sum()):  # looked for at once: cleaning costs more than resampling
+            joined = np.nan_to_num(joined)
+        self._parts = [np.clip(joined, -1.0, 1.0)]
+        return self._parts[0]
 
     def _quietest(self, target: int) -> int:
         """The pts on the grid with the least energy in the 100 ms around it."""

@@ -26,7 +26,12 @@ _ENVIRONMENT: Final = {
     "MALLOC_ARENA_MAX": "2",
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+    "MALLOC_MMAP_THRESHOLD_": str(16 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
 }
+"""Pictures come and go all the time: their memory is kept, in large pages where the kernel gives them, since asking the
+kernel for it again costs more than it does to make a picture small."""
 _PIPE: Final = 1 << 20
 _F_SETPIPE_SZ: Final = 1031
 

@@ -60,12 +60,9 @@ def mono_resampler() -> AudioResampler:
 
 
 def samples(resampler: AudioResampler, frame: AudioFrame | None) -> NDArray[np.float32]:
-    """float32 [N] in -1..1; None drains what the resampler holds."""
+    """float32 [N] as decoded: a broken track's may lie anywhere, or nowhere. None drains what the resampler holds."""
     parts = [np.frombuffer(part.planes[0], np.float32, part.samples) for part in resampler.resample(frame)]
-    joined: NDArray[np.float32] = parts[0] if len(parts) == 1 else np.concatenate([*parts, np.zeros(0, np.float32)])
-    if not np.isfinite(joined.sum()):  # looked for at once: cleaning costs more than resampling
-        joined = np.nan_to_num(joined)
-    return np.clip(joined, -1.0, 1.0)
+    return np.concatenate([*parts, np.zeros(0, np.float32)])
 
 
 def even(side: int) -> int:

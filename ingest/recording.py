@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -32,6 +33,8 @@ _COPIED_AUDIO: Final = ("aac", "mp3", "opus", "flac", "ac3")
 MUXING: Final = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
 _MICRO: Final = Fraction(1, MICROSECONDS)
 _NAME = re.compile(r"(\d+)-(\d+)-(\d+)\.mp4\.part")
+_TURN: Final = 16
+"""Packets that are written at once: each turn from decoding to writing and back empties the processor's caches."""
 _LONGEST: Final = 6
 """Times `segment_s` after which a segment ends even without a key frame to begin the next one."""
 
@@ -96,6 +99,7 @@ class Recorder:
         self._ticks: dict[int, Ticks] = {}
         self._open: _Open | None = None
         self._last = 0
+        self._waiting: deque[tuple[Packet, Timeline]] = deque()
         video, audio = opened.video, opened.audio
         self._video = video if video is not None and video.codec_context.name in _COPIED_VIDEO else None
         self._audio = audio if audio is not None and _is_copied(audio) else None
@@ -111,9 +115,25 @@ class Recorder:
         return f"Its pictures are {video.codec_context.name}, which is not recorded." if self._video is None else ""
 
     def add(self, packet: Packet, line: Timeline) -> Iterator[Segment]:
-        """Write a packet that has been decoded already; yields the segment that it completed."""
+        """Take a packet that has been decoded already; yields the segments that it completed.
+
+        Packets are written some at a time, a key frame at once with all before it: it is key frames that close
+        fragments, so nothing comes to the disk later for it.
+        """
         if packet.pts is None or packet.dts is None or self._video is None or line.offset is None:
             return
+        self._waiting.append((packet, line))
+        closes = packet.stream is self._video and packet.is_keyframe
+        if closes or self.encodes_sound or len(self._waiting) >= _TURN:
+            yield from self._catch_up()
+
+    def _catch_up(self) -> Iterator[Segment]:
+        while self._waiting:
+            yield from self._add(*self._waiting.popleft())
+
+    def _add(self, packet: Packet, line: Timeline) -> Iterator[Segment]:
+        assert packet.pts is not None
+        assert packet.dts is not None
         track = 0 if packet.stream is self._video else 1
         dts, base = self._read(track, packet)
         pts = dts + microseconds(packet.pts - packet.dts, base)
@@ -132,7 +152,11 @@ class Recorder:
             held.sound.add(frame, pts - held.base)
 
     def close(self) -> Iterator[Segment]:
-        """End the open segment, if any."""
+        """Write what waits, and end the open segment, if any."""
+        yield from self._catch_up()
+        yield from self._end()
+
+    def _end(self) -> Iterator[Segment]:
         held, self._open = self._open, None
         if held is None:
             return
@@ -147,6 +171,7 @@ class Recorder:
 
     def abandon(self) -> None:
         """Leave the open segment as it is (the disk is full, say) and begin anew at the next key frame."""
+        self._waiting.clear()
         held, self._open = self._open, None
         if held is not None:
             held.path.unlink(missing_ok=True)
@@ -168,9 +193,9 @@ class Recorder:
             length = pts - held.first
             if not jumped and packet.is_keyframe and self._piece(pts, held) != self._piece(held.first, held):
                 held.end = pts
-                yield from self.close()
+                yield from self._end()
             elif jumped or length >= _LONGEST * self._length:
-                yield from self.close()
+                yield from self._end()
         if self._open is None and packet.is_keyframe:
             self._open = self._begin(pts, dts, line)
 

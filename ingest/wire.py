@@ -22,6 +22,7 @@ MAX_MESSAGE = 256 * 1024 * 1024
 _TYPES = {kind.__name__: kind for kind in RECORD_TYPES}
 _DTYPES = {"uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64", "bool"}
 _LENGTHS = struct.Struct(">II")
+_Buffer = bytes | memoryview
 
 
 class WireError(Poison, ValueError):
@@ -32,45 +33,58 @@ class WireError(Poison, ValueError):
 
 def pack(value: object) -> bytes:
     """`value` (a record, or plain values, lists, tuples, dicts with string keys, arrays, bytes) as one message."""
-    buffers: list[bytes] = []
-    header = json.dumps(_flatten(value, buffers), separators=(",", ":")).encode()
-    body = b"".join([header, *buffers])
-    if len(body) > MAX_MESSAGE:
-        raise WireError(f"A message of {len(body)} bytes is over the limit of {MAX_MESSAGE}.")
-    return _LENGTHS.pack(len(body), len(header)) + body
+    return b"".join(_pieces(value))
 
 
 def unpack(message: bytes) -> Any:
     """The value that `pack` was given. Raises `WireError` on anything malformed."""
-    try:
-        total, header_size = _LENGTHS.unpack_from(message)
-        if total > MAX_MESSAGE or len(message) != _LENGTHS.size + total or header_size > total:
-            raise WireError("The message's lengths do not agree.")
-        start = _LENGTHS.size
-        header = json.loads(message[start : start + header_size])
-        reader = _Buffers(memoryview(message)[start + header_size :])
-        value = _rebuild(header, reader)
-        reader.finish()
-    except WireError:
-        raise
-    except (struct.error, ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
-        raise WireError(f"Not a message of ours: {error}.") from error
-    return value
+    if len(message) < _LENGTHS.size:
+        raise WireError("Not a message of ours: it ends within its lengths.")
+    total, header_size = _LENGTHS.unpack_from(message)
+    if total > MAX_MESSAGE or len(message) != _LENGTHS.size + total:
+        raise WireError("The message's lengths do not agree.")
+    return _value(memoryview(message)[_LENGTHS.size :], header_size)
 
 
 def write(stream: BinaryIO, value: object) -> None:
-    """Write one message and flush it."""
-    stream.write(pack(value))
+    """Write one message and flush it. Arrays go as they lie: copying a picture twice costs more than the pipe."""
+    for piece in _pieces(value):
+        stream.write(piece)
     stream.flush()
 
 
 def read(stream: BinaryIO) -> Any:
     """Read one message. Raises EOFError when the other side closed between messages or within one."""
-    head = _read_exactly(stream, _LENGTHS.size)
-    total, _ = _LENGTHS.unpack(head)
+    total, header_size = _LENGTHS.unpack(_read_exactly(stream, _LENGTHS.size))
     if total > MAX_MESSAGE:
         raise WireError(f"The other side announced {total} bytes; the limit is {MAX_MESSAGE}.")
-    return unpack(head + _read_exactly(stream, total))
+    return _value(memoryview(_read_exactly(stream, total)), header_size)
+
+
+def _pieces(value: object) -> list[_Buffer]:
+    """The lengths and the header, then every buffer."""
+    buffers: list[_Buffer] = []
+    header = json.dumps(_flatten(value, buffers), separators=(",", ":")).encode()
+    total = len(header) + sum(len(buffer) for buffer in buffers)
+    if total > MAX_MESSAGE:
+        raise WireError(f"A message of {total} bytes is over the limit of {MAX_MESSAGE}.")
+    return [_LENGTHS.pack(total, len(header)) + header, *buffers]
+
+
+def _value(body: memoryview, header_size: int) -> Any:
+    """What a header and its buffers say."""
+    if header_size > len(body):
+        raise WireError("The message's lengths do not agree.")
+    try:
+        header = json.loads(bytes(body[:header_size]))
+        reader = _Buffers(body[header_size:])
+        value = _rebuild(header, reader)
+        reader.finish()
+    except WireError:
+        raise
+    except (ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
+        raise WireError(f"Not a message of ours: {error}.") from error
+    return value
 
 
 def _read_exactly(stream: BinaryIO, size: int) -> bytes:
@@ -101,13 +115,13 @@ class _Buffers:
             raise WireError("Bytes are left over behind the last buffer.")
 
 
-def _flatten(value: object, buffers: list[bytes]) -> object:
+def _flatten(value: object, buffers: list[_Buffer]) -> object:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, np.ndarray):
         if value.dtype.name not in _DTYPES:
             raise WireError(f"Arrays of {value.dtype} do not travel.")
-        buffers.append(np.ascontiguousarray(value).tobytes())
+        buffers.append(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
         return {"a": [value.dtype.name, list(value.shape)]}
     if isinstance(value, bytes):
         buffers.append(value)

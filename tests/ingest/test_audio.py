@@ -17,7 +17,7 @@ def speech(seconds: float, seed: int = 0) -> Samples:
     for start in random.uniform(0, seconds, round(seconds / 2)):
         at = round(start * SAMPLE_RATE)
         sound[at : at + SAMPLE_RATE // 4] *= 0.001
-    return sound
+    return sound.clip(-1, 1)
 
 
 def cut(sound: Samples, sizes: list[int], *, start: int = 0, whole: bool = True) -> list[Chunk]:
@@ -74,3 +74,11 @@ def test_digital_silence_is_cut_too() -> None:
     chunks = cut(np.zeros(30 * SAMPLE_RATE, np.float32), [1000])
     assert sum(len(samples) for _, samples in chunks) == 30 * SAMPLE_RATE
     assert len(chunks) >= 3
+
+
+def test_what_a_broken_track_holds_comes_out_as_sound() -> None:
+    sound = speech(12)
+    sound[1000:1004] = (np.nan, np.inf, -np.inf, 7.0)
+    given = np.concatenate([samples for _, samples in cut(sound.copy(), [1024])])
+    assert np.array_equal(given[1000:1004], (0.0, 1.0, -1.0, 1.0))
+    assert np.array_equal(np.delete(given, range(1000, 1004)), np.delete(sound, range(1000, 1004)))
