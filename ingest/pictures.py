@@ -1,4 +1,4 @@
-"""libav's pictures and sounds -> arrays."""
+"""libav's pictures -> arrays."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import io
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ingest.records import SAMPLE_RATE, Pixels
+from ingest.records import Pixels
 from ingest.sampling import Grey, shrink
 
 if TYPE_CHECKING:
-    from av import AudioFrame, AudioResampler, VideoFrame
+    from av import VideoFrame
 
 _LUMA_FIRST: Final = ("yuv4", "yuvj", "nv12", "nv21", "gray")
 _TURNS: Final = {90: 1, 180: 2, 270: 3, -90: 3, -180: 2, -270: 1}
@@ -51,18 +50,6 @@ def jpeg(frame: VideoFrame, max_side: int) -> bytes:
     held = io.BytesIO()
     Image.fromarray(pixels(frame, max_side)).save(held, "JPEG", quality=85)
     return held.getvalue()
-
-
-def mono_resampler() -> AudioResampler:
-    import av
-
-    return av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
-
-
-def samples(resampler: AudioResampler, frame: AudioFrame | None) -> NDArray[np.float32]:
-    """float32 [N] as decoded: a broken track's may lie anywhere, or nowhere. None drains what the resampler holds."""
-    parts = [np.frombuffer(part.planes[0], np.float32, part.samples) for part in resampler.resample(frame)]
-    return np.concatenate([*parts, np.zeros(0, np.float32)])
 
 
 def even(side: int) -> int:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ingest import pictures
+from ingest import pictures, sounds
 from ingest.audio import SoundCutter
 from ingest.beginning import MOST_EARLY, Task, publish_from, read_early, seek_to
 from ingest.captions import Captions, beside
@@ -23,7 +23,7 @@ from ingest.errors import BrokenVideo
 from ingest.frugal import Frugal, copied
 from ingest.libav_errors import translate
 from ingest.limits import Limits
-from ingest.opening import Opened, open_source
+from ingest.opening import Opened, open_source, unfiltered
 from ingest.orders import Orders
 from ingest.probe import describe
 from ingest.recording import Recorder
@@ -77,11 +77,13 @@ class Reader:
         self._tracks: dict[int, Ticks] = {}
         self._sampler = Sampler(task.sampling)
         self._cutter = SoundCutter(from_start=self._seek is None)
-        self._resampler = pictures.mono_resampler()
+        self._resampler = sounds.mono_resampler()
         self._early: deque[tuple[int, Any]] = deque(maxlen=MOST_EARLY)
         self._recorder = None if task.folder is None else Recorder(opened, task.folder, self._stream, task.segment_s)
         self._waiting: list[Packet] = []
         """Sound that is to be decoded."""
+        self._heard: list[tuple[int, AudioFrame]] = []
+        """Sound that was decoded, and its time in microseconds."""
         self._broken = 0
         self._beat_at = 0.0
         self._newest: Stamp | None = None
@@ -105,6 +107,7 @@ class Reader:
                 self._ration(packet, self._frugal, opened.video)
             else:
                 self._decode(packet)
+                self._listen()
             if self._recorder is not None:
                 self._record(self._recorder.add(packet, self._line))
             if self._task.live and self._orders.end():
@@ -146,6 +149,7 @@ class Reader:
             opened.video.codec_context.thread_count = 1 if task.live else 2
             if task.sampling.keyframes_only:
                 opened.video.codec_context.skip_frame = "NONKEY"
+                unfiltered(opened.video)
         target = self._seek
         if target is not None and target > 0:
             opened.container.seek(target, backward=task.skip is None)
@@ -196,7 +200,7 @@ class Reader:
 
     def _pass_over(self, packet: Packet) -> None:
         """A picture that is not decoded, or not yet: the camera delivers all the same."""
-        if self._line.offset is None or self._line.last is None:
+        if self._line.offset is None or self._line.last is None or not self._beat_due():
             return
         pts = self._ahead(packet)
         if pts is not None and 0 <= pts - self._line.last < FORWARD:
@@ -289,10 +293,12 @@ class Reader:
         skip = self._task.skip
         return (stamp.epoch, stamp.pts) >= self._floor and (skip is None or stamp.pts > skip)
 
+    def _beat_due(self) -> bool:
+        return self._clock.monotonic() - self._beat_at >= _BEAT_S
+
     def _beat(self, stamp: Stamp) -> None:
-        now = self._clock.monotonic()
-        if now - self._beat_at >= _BEAT_S:
-            self._beat_at = now
+        if self._beat_due():
+            self._beat_at = self._clock.monotonic()
             self._emit(("beat", stamp.epoch, stamp.pts, stamp.moment))
             if self._opened.audio is None:
                 self._emit_captions(stamp.pts)
@@ -319,6 +325,7 @@ class Reader:
         waiting, self._waiting = self._waiting, []
         for packet in waiting:
             self._decode(packet, self._opened.audio)
+        self._listen()
 
     def _hear(self, frame: AudioFrame) -> None:
         pts = self._place(1, frame)
@@ -326,15 +333,21 @@ class Reader:
             return
         if self._recorder is not None:
             self._recorder.add_sound(frame, pts)
-        sound = pictures.samples(self._resampler, frame)
         if self._opened.video is None:
             stamp = self._lead(pts)
             if stamp is not None:
                 self._beat(stamp)
-        if self._line.offset is None:
-            self._early.append((pts, sound))
-        else:
-            self._sound(pts, sound)
+        self._heard.append((pts, frame))
+
+    def _listen(self) -> None:
+        """Take in what was decoded of the sound."""
+        heard, self._heard = self._heard, []
+        for pts, frame in sounds.joined(heard):
+            samples = sounds.samples(self._resampler, frame)
+            if self._line.offset is None:
+                self._early.append((pts, samples))
+            else:
+                self._sound(pts, samples)
 
     def _sound(self, pts: int, sound: Any) -> None:
         if follow(self._line, pts) is not None:

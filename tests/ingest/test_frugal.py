@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -113,6 +114,33 @@ def test_key_frames_alone_are_all_that_is_decoded(tmp_path: Path, monkeypatch: p
     assert [number_in(m.pixels) for m in said if isinstance(m, Frame)] == list(range(0, 500, 50))
     assert counts["video"] == 10
     assert sum(isinstance(m, tuple) and m[0] == "beat" for m in said) >= 1
+
+
+def grainy(path: Path) -> Path:
+    """Two seconds of slopes with a camera's noise, a key frame in every five, encoded coarsely."""
+    random, slope = np.random.default_rng(1), np.add.outer(np.arange(180), np.arange(320))[..., None] / 2
+    with av.open(str(path), "w") as film:
+        track = film.add_stream("libx264", rate=25, options={"crf": "34", "g": "5", "bf": "0"})
+        track.width, track.height = 320, 180
+        for _ in range(50):
+            noisy = (slope + random.normal(0, 5, slope.shape)).clip(0, 255).astype(np.uint8)
+            film.mux(track.encode(av.VideoFrame.from_ndarray(noisy.repeat(3, axis=2), format="rgb24")))
+        film.mux(track.encode(None))
+    return path
+
+
+def test_key_frames_alone_look_as_if_all_were_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = grainy(tmp_path / "grainy.mp4")
+
+    def pixels() -> list[Any]:
+        said = read(path, Sampling(keyframes_only=True), monkeypatch)
+        return [message.pixels.astype(float) for message in said if isinstance(message, Frame)]
+
+    quick = pixels()
+    monkeypatch.setattr(reading, "unfiltered", lambda _: None)
+    whole = pixels()
+    errors = [np.square(one - other).mean() for one, other in zip(quick, whole, strict=True)]
+    assert 0 < max(errors) < 255**2 / 10**4, "40 dB"
 
 
 def test_policies_are_read_as_they_are_written() -> None:
