@@ -1,10 +1,11 @@
 """How closely to look at something small that may be a person, on photographs that nano has never learned from:
 
-    python -m benchmarks.closely SHARED
+    python -m benchmarks.closely SHARED [--long 24]
 
-A photograph with someone in it (as the box teacher is sure) is shrunk until that person is `LONG` pixels long, and laid
-over a photograph with nobody in it, 320 x 180 altogether. Nano looks at the whole, and at parts of so many times the
-person's length around them. Beside it: the same with photographs of nobody, where every person found is made up.
+A photograph with someone in it (as the box teacher is sure) is shrunk until that person is so many pixels long, and
+laid over a photograph with nobody in it, 320 x 180 altogether. Nano looks at the whole, at parts of so many times the
+person's length around them, and at parts all over the picture, as the product does until it knows of somebody.
+Beside it: the same with photographs of nobody, where every person found is made up.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.records import Box, Pixels
+from models.embedded.closer import PARTS, crop
 from models.nano.boxes import Boxes, Floats
 from models.nano.coco import NAMES
 from models.nano.detector import Nano
@@ -27,10 +29,11 @@ from models.nano.training.pictures import Example, read
 from models.nano.training.teachers import BoxTeacher
 
 WIDTH, HEIGHT = 320, 180
-LONG = 24
 LOOKS = (0.0, 6.0, 4.0, 3.0, 2.0, 1.5)
 """Parts as multiples of the person's length; 0 is the whole picture."""
 TWO_OF_A_PHOTOGRAPH = 2
+HALVES = tuple(Box(x, y, x + 0.5, y + 0.5) for y in (0.0, 0.25, 0.5) for x in (0.0, 0.25, 0.5))
+"""What the product looked at before."""
 SAME = 0.4
 """Intersection over union from which a box is that of the person: they are a few pixels large."""
 
@@ -48,11 +51,11 @@ def people(boxes: Boxes, example: Example) -> Floats:
     return np.asarray(boxes.corners[boxes.categories == NAMES.index("person")] / scale, np.float32)
 
 
-def laid(example: Example, corners: Floats, behind: Pixels, dice: random.Random) -> Scene | None:
-    """The photograph over another one, the box in it `LONG` pixels long; None where that makes it larger."""
+def laid(example: Example, corners: Floats, behind: Pixels, long: int, dice: random.Random) -> Scene | None:
+    """The photograph over another one, the box in it `long` pixels long; None where that makes it larger."""
     import cv2
 
-    scale = LONG / float((corners[2:] - corners[:2]).max())
+    scale = long / float((corners[2:] - corners[:2]).max())
     height, width = (round(side * scale) for side in example.pixels.shape[:2])
     if scale > 1 or not (8 <= height <= HEIGHT and 8 <= width <= WIDTH):
         return None
@@ -63,23 +66,22 @@ def laid(example: Example, corners: Floats, behind: Pixels, dice: random.Random)
     return Scene(pixels, corners * np.float32(scale) + np.array([left, top, left, top], np.float32))
 
 
-def part(scene: Scene, times: float) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom of the part to look at; of the picture's shape, as the product cuts it."""
+def part(scene: Scene, times: float) -> Box:
+    """The part to look at around who is there, of the picture's shape, as the product cuts it; 0 is the whole."""
     if not times:
-        return 0, 0, WIDTH, HEIGHT
+        return Box(0.0, 0.0, 1.0, 1.0)
     long = max((scene.corners[2] - scene.corners[0]) / WIDTH, (scene.corners[3] - scene.corners[1]) / HEIGHT)
     share = min(1.0, times * float(long))
-    wide, high = round(WIDTH * share), round(HEIGHT * share)
-    x, y = (scene.corners[:2] + scene.corners[2:]) / 2
-    left, top = round(min(max(x - wide / 2, 0), WIDTH - wide)), round(min(max(y - high / 2, 0), HEIGHT - high))
-    return left, top, left + wide, top + high
+    x, y = (scene.corners[:2] + scene.corners[2:]) / 2 / (WIDTH, HEIGHT)
+    left, top = (min(max(float(side) - share / 2, 0.0), 1.0 - share) for side in (x, y))
+    return Box(left, top, left + share, top + share)
 
 
-def surest(nano: Nano, scene: Scene, times: float, *, anywhere: bool) -> float:
-    """The highest probability of a person in the scene's box, or of one that touches it."""
-    left, top, right, bottom = part(scene, times)
-    [sight] = nano.see([np.ascontiguousarray(scene.pixels[top:bottom, left:right])], floor=0.05)
-    size, origin = np.array([right - left, bottom - top] * 2), np.array([left, top] * 2)
+def surest(nano: Nano, scene: Scene, where: Box, *, anywhere: bool) -> float:
+    """The highest probability of a person in the scene's box, or of one that touches it, seen in a part."""
+    [sight] = nano.see([crop(scene.pixels, where)], floor=0.05)
+    sides = np.array([WIDTH, HEIGHT] * 2)
+    size, origin = sides * (where.right - where.left), sides * np.array([where.left, where.top] * 2)
     found = [(one.score, corners_of(one.box) * size + origin) for one in sight.detections if one.label == "person"]
     return max((score for score, box in found if shared(box, scene.corners) > (0.0 if anywhere else SAME)), default=0.0)
 
@@ -95,7 +97,9 @@ def shared(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
     return float(sides.prod()) / (sum(areas) - float(sides.prod()))
 
 
-def scenes(held: Sequence[Example], truth: Sequence[Boxes], doubt: Sequence[Boxes]) -> tuple[list[Scene], list[Scene]]:
+def scenes(
+    held: Sequence[Example], truth: Sequence[Boxes], doubt: Sequence[Boxes], long: int
+) -> tuple[list[Scene], list[Scene]]:
     """With someone in them, and with nobody. `doubt` is what the teacher thinks at all possible."""
     dice = random.Random(0)
     empty = [one for one, boxes in zip(held, doubt, strict=True) if not len(people(boxes, one))]
@@ -103,31 +107,49 @@ def scenes(held: Sequence[Example], truth: Sequence[Boxes], doubt: Sequence[Boxe
     nobody: list[Scene | None] = []
     for one, boxes in zip(held, truth, strict=True):
         few = people(boxes, one)[:TWO_OF_A_PHOTOGRAPH]
-        someone += [laid(one, corners, dice.choice(empty).pixels, dice) for corners in few]
+        someone += [laid(one, corners, dice.choice(empty).pixels, long, dice) for corners in few]
     for one in empty:
         height, width = one.pixels.shape[:2]
         middle = np.array([0.2 * width, 0.2 * height, 0.8 * width, 0.8 * height], np.float32)
-        nobody.append(laid(one, middle, dice.choice(empty).pixels, dice))
+        nobody.append(laid(one, middle, dice.choice(empty).pixels, long, dice))
     return [one for one in someone if one is not None], [one for one in nobody if one is not None]
+
+
+def row(name: str, found: Sequence[float], wrong: Sequence[float]) -> None:
+    a, b = np.array(found), np.array(wrong)
+    shares = [
+        f"{(a >= 0.5).mean():.2f}",
+        f"{(a >= 0.3).mean():.2f}",
+        f"{(b >= 0.5).mean():.2f}",
+        f"{(b >= 0.3).mean():.2f}",
+    ]
+    print(f"| {name} | {' | '.join(shares)} |", flush=True)
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser()
     arguments.add_argument("shared", type=Path, help="folder with images/ and real-models/")
-    shared_folder = arguments.parse_args().shared
-    held = [one for one in read([shared_folder / "images"], ()) if one.held and one.origin == "picture"]
-    teacher, nano = BoxTeacher(shared_folder / "real-models" / "yolox_nano.onnx"), Nano.load()
+    arguments.add_argument("--long", type=int, default=24, help="how long the people are, in pixels of 320 x 180")
+    given = arguments.parse_args()
+    held = [one for one in read([given.shared / "images"], ()) if one.held and one.origin == "picture"]
+    teacher, nano = BoxTeacher(given.shared / "real-models" / "yolox_nano.onnx"), Nano.load()
     pictures = [one.pixels for one in held]
-    someone, nobody = scenes(held, teacher_truth(teacher, pictures), teacher_truth(teacher, pictures, 0.1))
-    print(f"{nano.id}: {len(someone)} people of {LONG} pixels, and {len(nobody)} photographs of nobody\n")
-    print("| looked at | found at 0.5 | at 0.3 | mean | nobody there, claimed at 0.5 | at 0.3 |")
-    print("|---|---|---|---|---|---|")
+    truth, doubt = teacher_truth(teacher, pictures), teacher_truth(teacher, pictures, 0.1)
+    someone, nobody = scenes(held, truth, doubt, given.long)
+    print(f"{nano.id}: {len(someone)} people of {given.long} pixels, and {len(nobody)} photographs of nobody\n")
+    print("| looked at | found at 0.5 | at 0.3 | nobody there, claimed at 0.5 | at 0.3 |\n|---|---|---|---|---|")
     for times in LOOKS:
-        found = np.array([surest(nano, scene, times, anywhere=False) for scene in someone])
-        wrong = np.array([surest(nano, scene, times, anywhere=True) for scene in nobody])
-        shares = [f"{(found >= 0.5).mean():.2f}", f"{(found >= 0.3).mean():.2f}", f"{found.mean():.2f}"]
-        shares += [f"{(wrong >= 0.5).mean():.3f}", f"{(wrong >= 0.3).mean():.3f}"]
-        print(f"| {f'{times:g} times its length' if times else 'the whole'} | {' | '.join(shares)} |")
+        around = [
+            [surest(nano, each, part(each, times), anywhere=anywhere) for each in some]
+            for some, anywhere in ((someone, False), (nobody, True))
+        ]
+        row(f"{times:g} times its length" if times else "the whole", *around)
+    for name, parts in (("everywhere: nine halves", HALVES), ("everywhere: quarters, and nine of 0.375", PARTS)):
+        best = [
+            [max(surest(nano, each, where, anywhere=anywhere) for where in parts) for each in some]
+            for some, anywhere in ((someone, False), (nobody, True))
+        ]
+        row(name, *best)
 
 
 if __name__ == "__main__":

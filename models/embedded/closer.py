@@ -20,9 +20,16 @@ from models.nano.coco import NAMES, group
 from models.nano.detector import Detection
 from models.nano.tracker import SMALL, Visit
 
-_PART: Final = 0.5
+_PART, _SMALL_PART = 0.5, 0.375
 """A part's share of the picture's sides."""
-PARTS: Final = tuple(Box(x, y, x + _PART, y + _PART) for y in (0.0, 0.25, 0.5) for x in (0.0, 0.25, 0.5))
+PARTS: Final = tuple(
+    Box(x * (1 - part), y * (1 - part), x * (1 - part) + part, y * (1 - part) + part)
+    for part, places in ((_PART, (0.0, 1.0)), (_SMALL_PART, (0.0, 0.5, 1.0)))
+    for y in places
+    for x in places
+)
+"""The picture's quarters, and nine smaller parts that overlap a little: people of 40 pixels in 320 are found best in
+the ones, people of 24 in the others."""
 _EVERY_US = 700_000
 """Two close looks are at least so far apart: they cost as much as looks at the whole."""
 _CHANGED = 8.0
@@ -111,8 +118,8 @@ class CloserLook:
 
 
 def is_doubtful(visit: Visit) -> bool:
-    """Small, and neither surely there nor surely not."""
-    return _size(visit.last) <= SMALL and visit.belief < _DOUBTFUL
+    """Small, and neither surely there nor surely not; or nothing but a close look has found it yet."""
+    return _size(visit.last) <= SMALL and (visit.belief < _DOUBTFUL or visit.closely)
 
 
 def _around(box: Box) -> Box:

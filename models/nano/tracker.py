@@ -90,6 +90,8 @@ class Visit:
     """The probability that it is there and of its group, as far as all looks at it tell."""
     limb: bool = False
     """A person of whom only what may be an arm has been seen."""
+    closely: bool = False
+    """No look at a whole picture has found it yet, so that one of them misses it says nothing."""
     shares: tuple[tuple[str, float], ...] = ()
     """The names it was given, and which share of the evidence each has."""
 
@@ -130,8 +132,6 @@ class _Track:
     visit: Visit
     votes: dict[str, float] = field(default_factory=dict)
     looks: deque[float] = field(default_factory=lambda: deque(maxlen=_LOOKS))
-    closely: bool = False
-    """No look at a whole picture has found it yet, so that one of them misses it says nothing."""
     whole: bool = False
     """It was seen as more than what may be a limb."""
     best: float = 0.0
@@ -146,7 +146,7 @@ class _Track:
         seconds = (moment - self.visit.span.end) / MICROSECONDS
         return x + self.velocity[0] * seconds, y + self.velocity[1] * seconds
 
-    def see(self, moment: Moment, candidate: _Candidate) -> None:
+    def see(self, moment: Moment, candidate: _Candidate, *, closely: bool) -> None:
         detection = candidate.detection
         (x0, y0), (x1, y1) = _centre(self.visit.last), _centre(detection.box)
         seconds = max((moment - self.visit.span.end) / MICROSECONDS, 1e-3)
@@ -162,6 +162,7 @@ class _Track:
         self.visit = replace(
             self.visit, span=Span(self.visit.span.start, moment), last=detection.box,
             score=max(self.visit.score, detection.score), sightings=self.visit.sightings + 1,
+            closely=self.visit.closely and closely,
         )  # fmt: skip
         self.judge(detection.score)
 
@@ -218,15 +219,14 @@ class Tracker:
             candidates = [one for one in things if low <= one.detection.score < high]
             pairs = _assign(free, candidates, moment, how.reach)
             for track, candidate in pairs:
-                track.see(moment, candidate)
-                track.closely = track.closely and candidate.detection.box in near.boxes
+                track.see(moment, candidate, closely=candidate.detection.box in near.boxes)
             taken = {id(track) for track, _ in pairs}
             used = {id(candidate) for _, candidate in pairs}
             free = [track for track in free if id(track) not in taken]
             if low == how.start:
                 self._begin(moment, [one for one in candidates if id(one) not in used], near)
         for track in free:
-            unlooked = near.alone or track.closely
+            unlooked = near.alone or track.visit.closely
             if unlooked and any(_alike(track.visit, one) for one in still):
                 track.visit = replace(track.visit, span=Span(track.visit.span.start, moment))
             elif not unlooked or near.covers(track.visit.last):
@@ -264,8 +264,11 @@ class Tracker:
         for detection, chances in ((one.detection, one.chances) for one in candidates):
             self._count += 1
             span = Span(moment, moment)
-            visit = Visit(self._count, detection.label, span, detection.box, detection.box, detection.score)
-            track = _Track(visit, dict(chances), closely=detection.box in near.boxes)
+            closely = detection.box in near.boxes
+            visit = Visit(
+                self._count, detection.label, span, detection.box, detection.box, detection.score, closely=closely
+            )
+            track = _Track(visit, dict(chances))
             track.judge(detection.score)
             self._tracks.append(track)
 
