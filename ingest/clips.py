@@ -129,7 +129,7 @@ def frames_from(opened: Opened, segment: Segment, moment: Moment) -> Iterator[tu
     if opened.video is None:
         return
     seek_before(opened, segment, moment)
-    for packet in opened.container.demux(opened.video):
+    for packet in opened.packets(opened.video):
         try:
             frames = packet.decode()
         except av.error.InvalidDataError:

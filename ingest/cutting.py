@@ -100,8 +100,7 @@ class Cutting:
         for sink in routes.values():
             sink.begin(span)
         seek_before(opened, segment, max(span.start, segment.span.start))
-        wanted = [track for track in (opened.video, opened.audio) if track is not None]
-        for number, packet in enumerate(opened.container.demux(wanted)):
+        for number, packet in enumerate(opened.packets(opened.video, opened.audio)):
             if number % _PROGRESS == 0:
                 self._progress()
             index = packet.stream.index

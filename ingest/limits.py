@@ -14,6 +14,13 @@ class Limits:
     cpu_s: int = 60
     """CPU-seconds without a sign of progress before the kernel kills the child."""
     max_pixels: int = 3840 * 2160 * 11 // 10
+    packet_bytes: int = 64 << 20
+    """A packet holds a picture or a moment of sound: as much as a raw picture of the most pixels."""
+    packets_at_once: int = 20_000
+    packets_per_s: int = 2_000
+    """Packets of a second of time, the file's own or, of what is live, ours; a camera sends a hundred."""
+    packets: int = 100_000_000
+    """Packets of a file: a fortnight of video with sound."""
     open_s: float = 10.0
     """From asking for a source to its first word."""
     read_s: float = 5.0

@@ -14,18 +14,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from ingest.clock import SystemClock
 from ingest.errors import BrokenVideo, DeadlineExceeded, HindsightError, NotVideo, TooLarge
 from ingest.fetch import Call, RemoteFile, basic
 from ingest.guard import Guard
 from ingest.hls import HlsStream
 from ingest.libav_errors import camera_failure, translate
 from ingest.limits import Limits
+from ingest.packets import bounded
 from ingest.relay import Relay
 from ingest.srt import SrtStream
 
 if TYPE_CHECKING:
+    from av import Packet
     from av.audio.stream import AudioStream
     from av.container import InputContainer
+    from av.stream import Stream
     from av.video.stream import VideoStream
 
 FORMATS: Final = (
@@ -46,7 +50,15 @@ class Opened:
     video: VideoStream | None
     audio: AudioStream | None
     bounded: bool
+    limits: Limits
     remote: HlsStream | RemoteFile | None = None
+
+    def packets(self, *tracks: Stream | None) -> Iterator[Packet]:
+        """Those of the tracks that there are, in the order in which they come, within the limits."""
+        live, listed = not self.bounded, isinstance(self.remote, HlsStream)
+        found = self.container.demux([track for track in tracks if track is not None])
+        clock, most = SystemClock() if live else None, None if live or listed else self.limits.packets
+        return bounded(found, self.limits, clock=clock, most=most)
 
     @property
     def ends(self) -> bool:
@@ -247,7 +259,7 @@ def _finish(
         raise NotVideo("There is neither picture nor sound in it.", advice="Check that it plays elsewhere.")
     if video is not None:
         bound_pixels(video, limits)
-    return Opened(container, video, audio, bounded, remote)
+    return Opened(container, video, audio, bounded, limits, remote)
 
 
 def bound_pixels(video: VideoStream, limits: Limits) -> None:

@@ -156,8 +156,7 @@ class Reader:
 
     def _demuxed(self) -> Iterator[Packet]:
         opened = self._opened
-        tracks = [track for track in (opened.video, opened.audio if self._task.audio else None) if track]
-        yield from opened.container.demux([*tracks, *self._written])
+        return opened.packets(opened.video, opened.audio if self._task.audio else None, *self._written)
 
     # --- packets -----------------------------------------------------------------------------------------------
 

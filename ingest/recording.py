@@ -280,7 +280,7 @@ def _rescued(part: Path, stream: StreamId, limits: Limits) -> Segment | None:
     end = first = None
     try:
         with open_source(source, limits) as opened:
-            for packet in opened.container.demux(opened.video):
+            for packet in opened.packets(opened.video):
                 if packet.pts is not None and packet.time_base is not None:
                     at = microseconds(packet.pts + (packet.duration or 0), packet.time_base)
                     first, end = first or at, max(end or at, at)
