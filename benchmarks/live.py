@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import resource
+import signal
 import socket
 import struct
 import subprocess
@@ -61,6 +62,10 @@ class Camera:
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
+
+    def tear_down(self) -> None:
+        """End every session in good order."""
+        self.process.send_signal(signal.SIGUSR1)
 
     def restart(self, login: str = LOGIN) -> None:
         self.kill()
@@ -239,6 +244,7 @@ def mood(name: str) -> Fault:
 DROPS: dict[str, tuple[str, Fault, Fault]] = {
     "kill": ("process killed", lambda camera, _: camera.kill(), lambda camera, _: camera.start()),
     "reset": ("connection reset", lambda _, wire: wire.reset(), mood("pass")),
+    "teardown": ("ended in good order", lambda camera, _: camera.tear_down(), nothing),
     "hold": ("half-open", mood("hold"), lambda _, wire: (wire.reset(), mood("pass")(_, wire))[1]),
     "drip": ("a byte every half second", mood("drip"), mood("pass")),
     "password": (

@@ -16,6 +16,8 @@ from ingest.sight import Blindness
 from ingest.supervise import Beat, Supervisor, Surroundings
 from ingest.unlooked import NOTE, Attention
 
+_GIVE_UP_S: Final = 10.0
+"""A child that is silent for so long while it opens does not keep its own time: it is ended."""
 _STEADY_S: Final = 10.0
 """A connection that lasted so long was a good one: the next attempt comes soon again."""
 _TELL_EVERY: Final = seconds(5)
@@ -114,7 +116,7 @@ class LiveSupervisor(Supervisor):
     def _patience(self) -> float:
         """Seconds that are left for the next picture, whatever else comes; for the first, longer."""
         if self._connected is None:
-            return self._limits.open_s + self._limits.read_s
+            return min(self._limits.open_s + self._limits.read_s, _GIVE_UP_S)
         return max(0.0, self._pictured + self._stall_s - self._clock.monotonic())
 
     @property

@@ -6,10 +6,12 @@
 Serves /cam (H.264 with AAC), /mulaw (H.264 with 8 kHz mu-law sound), /silent (H.264 alone) and /vp8, each a moving test
 picture at 25 fps, or at `--rate`, with a key frame every second. With moods there are /moody, too, alive for the first
 number of seconds, then frozen, then black, then alive again, and /sound, which has no more pictures after the first
-number of seconds while its sound goes on. Prints "ready" when it listens.
+number of seconds while its sound goes on. Prints "ready" when it listens. On SIGUSR1 it ends every session in good
+order, as a camera does that is set up anew: goodbye to each receiver, then the end of the connection.
 """
 
 import argparse
+import signal
 import sys
 
 import gi
@@ -83,9 +85,27 @@ def main() -> None:
         auth.set_default_token(viewer())
         server.set_auth(auth)
     server.attach(None)
+    GLib.unix_signal_add(GLib.PRIORITY_DEFAULT, signal.SIGUSR1, tear_down, server)
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     GLib.MainLoop().run()
+
+
+def tear_down(server):
+    """What streams ends, and so says goodbye over RTCP; a moment later the connections are closed."""
+
+    def end(_server, client, _data):
+        for session in client.session_filter(None):
+            for media in session.filter(None):
+                media.get_media().get_element().send_event(Gst.Event.new_eos())
+        return GstRtspServer.RTSPFilterResult.KEEP
+
+    def close(_server, _client, _data):
+        return GstRtspServer.RTSPFilterResult.REMOVE
+
+    server.client_filter(end, None)
+    GLib.timeout_add(300, lambda: server.client_filter(close, None) and False)
+    return True
 
 
 def changing(moods):
