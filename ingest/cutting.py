@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from ingest.clips import moment_of, open_segment, seek_before
 from ingest.errors import NotFound
-from ingest.pictures import even
+from ingest.pictures import even, turns_of, upright
 from ingest.recording import MUXING, stamped
 from ingest.records import MICROSECONDS, Moment, Segment, Span
 
@@ -50,10 +50,12 @@ class Cutting:
         self, pieces: Sequence[tuple[Segment, Span]], exact: bool, limits: Limits, progress: Callable[[], None]
     ) -> None:
         self._pieces, self._limits, self._progress = pieces, limits, progress
-        shapes = [self._shapes(segment) for segment in dict.fromkeys(segment for segment, _ in pieces)]
-        indexed = all(one.indexed for one in shapes)
-        self._copies = not exact and indexed and _alike([one.video for one in shapes], "h264")
-        self._copies_sound = _alike([one.audio for one in shapes], "aac")
+        shapes = {segment: self._shapes(segment) for segment in dict.fromkeys(segment for segment, _ in pieces)}
+        indexed = all(one.indexed for one in shapes.values())
+        self._copies = not exact and indexed and _alike([one.video for one in shapes.values()], "h264")
+        self._copies_sound = _alike([one.audio for one in shapes.values() if one.audio is not None], "aac")
+        self._seen = next((segment for segment, one in shapes.items() if one.video is not None), None)
+        self._heard = next((segment for segment, one in shapes.items() if one.audio is not None), None)
 
     def write(self, out: str, fragmented: bool = False) -> Span:
         """The file at `out`; returns what it covers."""
@@ -79,15 +81,17 @@ class Cutting:
             return _Shapes(opened.one_timeline, _shape(opened.video), _shape(opened.audio))
 
     def _tracks(self, container: OutputContainer) -> tuple[_Track | None, _Track | None]:
-        segment, span = self._pieces[0]
+        """Each as in the first piece that has it: sound may be switched on later."""
+        _, span = self._pieces[0]
         video: _Track | None = None
         audio: _Track | None = None
         shared = _Zero(None if self._copies else span.start)
-        with open_segment(segment, self._limits) as first:
-            if first.video is not None:
+        if self._seen is not None:
+            with open_segment(self._seen, self._limits) as first:
                 kind = _Copied if self._copies else _EncodedVideo
                 video = kind(container, first.video, span, shared)
-            if first.audio is not None:
+        if self._heard is not None:
+            with open_segment(self._heard, self._limits) as first:
                 sound = _Copied if self._copies_sound else _EncodedAudio
                 audio = sound(container, first.audio, span, shared)
         return video, audio
@@ -239,7 +243,8 @@ class _EncodedVideo(_Encoded):
         rate = source.average_rate or 25
         self._interval = max(1, round(MICROSECONDS / rate))
         self._out = container.add_stream("libx264", rate=Fraction(rate).limit_denominator(1001))
-        self._out.width, self._out.height = even(source.width), even(source.height)
+        width, height = even(source.width), even(source.height)
+        self._out.width, self._out.height = (height, width) if _lies(source) else (width, height)
         self._out.pix_fmt, self._out.options = "yuv420p", dict(_QUALITY)
         self._out.codec_context.time_base = _MICRO
         self._last = -1
@@ -252,7 +257,7 @@ class _EncodedVideo(_Encoded):
         if at <= self._last:
             return
         self._last = at
-        picture = frame.reformat(self._out.width, self._out.height, "yuv420p")
+        picture = upright(frame, self._out.width, self._out.height)
         picture.pts, picture.time_base = at, _MICRO
         picture.pict_type = 0
         self._write(self._out.encode(picture))
@@ -291,6 +296,19 @@ class _EncodedAudio(_Encoded):
         self._write(self._out.encode(None))
 
 
+def _lies(track: Any) -> bool:
+    """Whether its pictures have to be turned by a right angle, as the first of them says: tracks do not."""
+    import av.error
+
+    for packet in track.container.demux(track):
+        try:
+            for frame in packet.decode():
+                return turns_of(frame) % 2 == 1
+        except av.error.InvalidDataError:
+            continue
+    return False
+
+
 def _shape(track: Any) -> _Shape | None:
     if track is None:
         return None
@@ -300,5 +318,5 @@ def _shape(track: Any) -> _Shape | None:
 
 def _alike(shapes: Sequence[_Shape | None], codec: str) -> bool:
     """Whether all are of `codec` with the same parameters, so that one can run on into the next."""
-    first = shapes[0]
+    first = shapes[0] if shapes else None
     return first is not None and first[0] == codec and set(shapes) == {first}

@@ -32,8 +32,23 @@ def pixels(frame: VideoFrame, max_side: int) -> Pixels:
     scale = min(1.0, max_side / max(frame.width, frame.height))
     width, height = max(2, round(frame.width * scale)), max(2, round(frame.height * scale))
     picture: Pixels = _scaled(frame, width, height).to_ndarray()
-    turns = _TURNS.get(round(getattr(frame, "rotation", 0)), 0)
+    turns = turns_of(frame)
     return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
+
+
+def turns_of(frame: VideoFrame) -> int:
+    """By how many right angles, counter-clockwise, the picture has to be turned to be upright, as its file says."""
+    return _TURNS.get(round(getattr(frame, "rotation", 0)), 0)
+
+
+def upright(frame: VideoFrame, width: int, height: int) -> VideoFrame:
+    """The picture as yuv420p of that size, turned as its file says."""
+    turns = turns_of(frame)
+    if not turns:
+        return frame.reformat(width, height, "yuv420p")
+    lying = (height, width) if turns % 2 else (width, height)
+    planes = np.rot90(frame.reformat(*lying, "yuv444p").to_ndarray(), turns, axes=(1, 2))
+    return type(frame).from_ndarray(np.ascontiguousarray(planes), "yuv444p").reformat(format="yuv420p")
 
 
 def _scaled(frame: VideoFrame, width: int, height: int) -> VideoFrame:

@@ -41,6 +41,8 @@ class Clip:
     moves: tuple[float, float] | None = None
     """Seconds between which alone the square moves."""
     numbered: bool = True
+    rotation: int = 0
+    """Degrees that a player has to turn the picture, counter-clockwise, as of a phone that was held upright."""
 
 
 def picture(number: int, clip: Clip) -> NDArray[np.uint8]:
@@ -84,6 +86,8 @@ def make(path: Path, clip: Clip | None = None, change: Callable[[Any], None] | N
         video.codec_context.gop_size = clip.gop
         if clip.codec == "libx264":
             video.options = {"preset": "ultrafast", "bf": str(clip.b_frames), "sc_threshold": "0"}
+        if clip.rotation:
+            video.set_display_rotation(clip.rotation)
         audio = container.add_stream(clip.sound, rate=16_000, layout="mono") if clip.sound else None
         for packet in _packets(clip, video, audio):
             if change is not None:

@@ -185,3 +185,52 @@ def test_no_picture_where_nothing_was_recorded(clips: Path) -> None:
     with pytest.raises(NotFound) as caught:
         still([segment(clips / "ten.mp4")], Moment(START + seconds(11)))
     assert caught.value.advice
+
+
+@pytest.mark.parametrize("rotation", [90, 180, -90])
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+def test_turned_video_is_upright_in_stills_and_in_clips(codec: str, rotation: int, tmp_path: Path) -> None:
+    """Of a phone held upright: copied with what turns it, or encoded with its sides changed."""
+    options = (("movflags", "faststart"),)
+    plain = make(tmp_path / "plain.mp4", Clip(codec=codec, seconds=3, sound="", numbered=False, options=options))
+    phone = make(
+        tmp_path / "phone.mp4",
+        Clip(codec=codec, seconds=3, sound="", numbered=False, rotation=rotation, options=options),
+    )
+    with av.open(str(plain)) as container:
+        lying = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)][25]
+    wanted = np.rot90(lying, rotation // 90).astype(int)
+    shown = np.asarray(Image.open(io.BytesIO(still([segment(phone, length=3)], Moment(START + seconds(1))).jpeg)))
+    assert shown.shape == wanted.shape
+    assert np.abs(shown - wanted).mean() < 4
+    for exact, fragmented in ((False, False), (True, False), (False, True)):
+        out = tmp_path / f"{exact}-{fragmented}.mp4"
+        covered = cut([segment(phone, length=3)], [span(0, 2)], out, exact=exact, fragmented=fragmented)
+        copied = codec == "libx264" and not exact
+        clip = segment(out, start=(covered.start - START) / 1e6, length=2)
+        shown = np.asarray(Image.open(io.BytesIO(still([clip], Moment(START + seconds(1))).jpeg)))
+        assert shown.shape == wanted.shape
+        assert np.abs(shown - wanted).mean() < 6
+        with av.open(str(out)) as container:
+            frame = next(container.decode(video=0))
+            assert (round(frame.rotation) % 180 == 0 and frame.height > frame.width) or copied or rotation == 180
+
+
+@pytest.mark.parametrize(
+    ("sound", "exact", "fragmented"), [("aac", False, False), ("aac", False, True), ("mp3", True, False)]
+)
+def test_sound_that_is_switched_on_later_is_heard_when_it_was(
+    sound: str, exact: bool, fragmented: bool, tmp_path: Path
+) -> None:
+    """The tone pauses from 2.7 to 3.0 s of the second piece, which begins at 4 s: 6.7 s into the clip."""
+    mute = make(tmp_path / "mute.mp4", Clip(seconds=4, sound=""))
+    loud = make(tmp_path / "loud.mp4", Clip(seconds=4, sound=sound))
+    out = tmp_path / "clip.mp4"
+    pieces = [segment(mute, length=4), segment(loud, start=4, length=4, epoch=1)]
+    covered = cut(pieces, [span(0, 8)], out, exact=exact, fragmented=fragmented)
+    assert covered.duration == pytest.approx(seconds(8), abs=seconds(0.1))
+    assert numbers_of(out) == [*range(100), *range(100)]
+    first, heard = sound_of(out)
+    heard = np.concatenate([np.zeros(round(first * 16_000), np.float32), heard])
+    loudly = [np.abs(heard[int(at * 16_000) :][:800]).max() > 0.1 for at in (0.5, 3.8, 4.5, 6.6, 6.8, 7.1)]
+    assert loudly == [False, False, True, True, False, True]
