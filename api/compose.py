@@ -52,6 +52,7 @@ DELIVER_EVERY_S = 1.0
 TIDY_EVERY_S = 60.0
 CARRY_EVERY_S = 5.0
 NOTE_EVERY_S = 10.0
+PAUSES_EVERY_S = 5.0
 STOP_S = 9.0
 """From being told to stop to the end of everything, however many are at work."""
 DRAINED_BY_S = 3.0
@@ -138,6 +139,7 @@ class Service:
         self.workers.every(TIDY_EVERY_S, "housekeeping", self.housekeeping.tidy)
         if self.memory.recordings.elsewhere:
             self.workers.every(CARRY_EVERY_S, "recordings", self.memory.recordings.carry)
+        self.workers.every(PAUSES_EVERY_S, "pauses", self.streams.tell_pauses)
         self.workers.every(NOTE_EVERY_S, "accounts", self._accounts.note)
         self.streams.restart_all()
         return self

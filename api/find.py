@@ -134,7 +134,7 @@ def _notes(found: Found) -> list[str]:
 def searched_spans(store: Store, place: Place) -> Iterator[tuple[StreamId, Span]]:
     """Where is really looked, per stream: the span asked about, or everything remembered."""
     for row in place.rows:
-        span = place.scope.span or store.streams.extent(row.id)
+        span = place.scope.span or store.streams.told(row.id)
         if span is not None:
             yield row.id, Span(span.start, max(span.end, Moment(span.start + 1)))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from ingest.errors import Busy, Conflict, DeadlineExceeded, HindsightError, Inva
 from ingest.guard import Guard
 from ingest.ledger import Ledger
 from ingest.probe import MediaInfo, filmed, probe
-from ingest.records import GapReason, Moment, StateChange, StreamId
+from ingest.records import Gap, GapReason, Moment, Span, StateChange, StreamId
 from ingest.sampling import Sampling, policy
 from ingest.sources import MASK, Secret, SourceSpec, parse
 from memory.store import Store, StreamRow
@@ -52,6 +53,8 @@ class Streams:
         self._views = views
         self._clock = clock
         self._settings = settings
+        self._turning = threading.Lock()
+        """Held while a stream is paused or resumed, and while pauses are told."""
 
     def add(self, request: StreamIn) -> StreamOut:
         """Opens the source before anything is written: what cannot be opened leaves no trace."""
@@ -93,8 +96,8 @@ class Streams:
         if replace(changed, name=row.name) != row and not row.paused and row.state != "finished":
             status = self._capturing.fleet.status(row.id)
             seeing = status is None or status.state in ("live", "frozen", "dark")
-            self._capturing.fleet.stop(row.id, reason="paused")
-            self._begin(self._store.streams.get(row.id), "paused" if seeing else "offline")
+            self._capturing.fleet.stop(row.id, reason="settings changed")
+            self._begin(self._store.streams.get(row.id), "settings changed" if seeing else "offline")
         return self.get(row.id)
 
     def _changed(self, row: StreamRow, patch: StreamPatch) -> SourceSpec:
@@ -116,19 +119,32 @@ class Streams:
         if row.state == "finished":
             raise Conflict(f"{row.name} was read to its end.", advice="There is nothing to pause.")
         if not row.paused:
-            self._store.streams.set_paused(row.id, True)
-            self._capturing.fleet.stop(row.id, reason="paused")
+            with self._turning:
+                self._store.streams.set_paused(row.id, True)
+                self._capturing.fleet.stop(row.id, reason="paused")
             self._store.streams.set_state(StateChange(row.id, "paused", self._clock.now(), "Paused by a person."))
         return self.get(row.id)
 
     def resume(self, id_or_name: str) -> StreamOut:
         row = self._store.streams.get(id_or_name)
         if row.paused:
-            self._store.streams.set_paused(row.id, False)
-            if row.state != "finished":
-                self._store.streams.set_state(StateChange(row.id, "connecting", self._clock.now()))
-                self._begin(row, "paused")
+            with self._turning:
+                self._store.streams.set_paused(row.id, False)
+                if row.state != "finished":
+                    self._store.streams.set_state(StateChange(row.id, "connecting", self._clock.now()))
+                    self._begin(row, "paused")
         return self.get(row.id)
+
+    def tell_pauses(self) -> None:
+        """A pause is a gap while it lasts. A folder has none: its files wait."""
+        with self._turning:
+            for row in self._store.streams.all():
+                if not row.paused or row.kind != "live" or _kept(row).scheme == "folder":
+                    continue
+                known = self._store.timeline.known(row.id).later(self._capturing.fleet.known(row.id))
+                start, now = known.blind_since("paused"), self._clock.now()
+                if start is not None and start < now:
+                    self._capturing.fleet.tell(Gap(row.id, Span(start, now), "paused"))
 
     def restart_all(self) -> None:
         """After a start of the service: every stream from where it is remembered."""

@@ -64,7 +64,8 @@ class Timelines:
         return int(self._store.facts.get("alerts") or 0)
 
     def _asked(self, row: StreamRow, start: str | None, end: str | None) -> Span:
-        whole = extent(self._store, row) or Span(row.added, row.added)
+        known = self._store.streams.told(row.id) if row.kind == "live" else extent(self._store, row)
+        whole = known or Span(row.added, row.added)
         asked = self._scopes.span(start, end, row) or whole
         return Span(max(asked.start, min(whole.start, asked.end)), Moment(asked.end))
 

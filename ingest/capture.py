@@ -6,7 +6,7 @@ import threading
 from dataclasses import replace
 
 from ingest.backoff import Turnstile
-from ingest.bus import Bus
+from ingest.bus import JOURNAL, Bus, Policy
 from ingest.clock import Clock
 from ingest.errors import Conflict
 from ingest.guard import Guard
@@ -14,7 +14,7 @@ from ingest.ledger import Ledger
 from ingest.limits import Limits
 from ingest.plan import CapturePlan, CaptureStatus, Known
 from ingest.recording import Recording
-from ingest.records import GapReason, StreamId
+from ingest.records import Gap, GapReason, StreamId
 from ingest.supervise import Supervisor, Surroundings
 from ingest.supervise_file import FileSupervisor
 from ingest.supervise_folder import FolderSupervisor
@@ -58,6 +58,10 @@ class Fleet:
         """What is told of a stream that was stopped here."""
         with self._lock:
             return self._known.get(stream, Known())
+
+    def tell(self, gap: Gap) -> None:
+        """Journal a gap of a stream that nobody captures. Raises `Busy`."""
+        self._around.bus.publish(JOURNAL, gap, Policy.BLOCK)
 
     def status(self, stream: StreamId) -> CaptureStatus | None:
         """None when the stream is not being captured."""

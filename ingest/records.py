@@ -33,7 +33,7 @@ StreamState = Literal[
     "connecting", "live", "reading", "finished", "stalled", "offline", "paused", "failed", "frozen", "dark"
 ]  # fmt: skip
 GapReason = Literal["offline", "stalled", "service stopped", "paused", "broken video", "clock jump", "overload",
-                    "erased", "frozen", "dark"]  # fmt: skip
+                    "erased", "settings changed", "frozen", "dark"]  # fmt: skip
 UNSEEING: Final[frozenset[GapReason]] = frozenset({"frozen", "dark"})
 PARTLY: Final[frozenset[GapReason]] = frozenset({"overload"})
 """Why pictures that came showed nothing, and why only some of them were looked at: in all other gaps none came."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -30,6 +31,8 @@ _FINE: Final = 20
 """In how many steps the child is told how full the queue is."""
 _AHEAD: Final = seconds(2)
 """How far the time of a stream must be ahead of this machine's clock for that to have been put back: less is chance."""
+_AFTER: Final[Mapping[GapReason, StreamState]] = {"paused": "paused", "settings changed": "connecting"}
+"""The state of a stream that was stopped, by why it was; otherwise it is offline."""
 _HOPELESS: Final = (Denied, NotFound, NotVideo)
 """What a person has to put right; it is tried again all the same, for cameras say strange things while they start."""
 
@@ -263,7 +266,7 @@ class LiveSupervisor(Supervisor):
         if not self._blind:
             self._why, self._detail = self._reason, ""
         self._tell_gap(self._now())
-        self._say("paused" if self._reason == "paused" else "offline", "")
+        self._say(_AFTER.get(self._reason, "offline"), "")
 
     def _rescue(self) -> None:
         """Make segments of what an ended child left unfinished."""

@@ -82,8 +82,8 @@ class Recall:
         searched: list[tuple[StreamId, Span]] = []
         gaps: list[Gap] = []
         for row in rows:
-            extent = self._store.streams.extent(row.id)
-            span = extent if scope.span is None else scope.span
+            told = self._store.streams.told(row.id)
+            span = told if scope.span is None else scope.span
             if span is not None:
                 searched.append((row.id, span))
                 gaps += flapping(self._store.timeline.gaps(row.id, span))

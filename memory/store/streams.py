@@ -103,6 +103,15 @@ class Streams:
         known = [Span(start, end) for start, end in ranges if start is not None]
         return Span(min(s.start for s in known), max(s.end for s in known)) if known else None
 
+    def told(self, stream: StreamId) -> Span | None:
+        """As `extent`, of a camera up to the end of its newest gap: nothing was seen then, and it is known why."""
+        extent, gaps = self.extent(stream), schema.gaps
+        live = select(schema.streams.c.id).where(schema.streams.c.id == stream, schema.streams.c.kind == "live")
+        newest = select(func.max(gaps.c.end)).where(gaps.c.stream.in_(live))
+        with self._database.read() as connection:
+            end = connection.scalar(newest)
+        return extent if extent is None or end is None else Span(extent.start, Moment(max(extent.end, end)))
+
     def end(self, stream: StreamId) -> Moment | None:
         """Where a file ends, as far as it said so; None for what goes on."""
         with self._database.read() as connection:

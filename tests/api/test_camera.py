@@ -66,10 +66,23 @@ def test_a_camera_that_goes_and_comes_back(
             params={"from": (start - timedelta(seconds=2)).isoformat(), "to": start.isoformat()},
         )
         assert (clip.status_code, clip.headers["content-type"]) == (200, "video/mp4"), clip.text
-        time.sleep(1)
+
+        def paused() -> timedelta:
+            """How long it has been paused, as far as that is told."""
+            lasting = [one.end - one.start for one in told(http) if one.reason == "paused"]
+            return lasting[0] if len(lasting) == 1 else timedelta()
+
+        wait_for(lambda: paused() > timedelta(seconds=6))
+        lately = {"from": "3 seconds ago", "to": "now"}
+        answer = wait_for(lambda: (said := ask(http, "what happened?", streams=["door"], **lately))["gaps"] and said)
+        assert "paused" in answer["text"], "a pause is a gap while it lasts"
+        assert not [one for one in told(http) if one.reason is None and one.end > told(http)[-1].start]
         http.post("/v1/streams/door/resume")
         wait_for(lambda: state()["state"] == "live")
-        wait_for(lambda: "paused" in [one["reason"] for one in http.get("/v1/streams/door/coverage").json()["gaps"]])
+        lasted = wait_for(paused)
+        assert http.patch("/v1/streams/door", json={"sampling": "rate:1"}).status_code == 200
+        wait_for(lambda: [one.reason for one in told(http)][-2:] == ["settings changed", None])
+        assert paused() - lasted < timedelta(seconds=3), "what was told of the pause is all there was of it"
         counters = state()["counters"]
         lost = sum(counters["dropped"].values()) + sum(counters["parked"].values())
         assert counters["captured"] == counters["stored"] + lost + counters["in_flight"]
@@ -96,6 +109,10 @@ def test_every_moment_of_an_outage_has_one_reason_whatever_is_done_meanwhile(
     time.sleep(1)
     with running(settings) as (_, http):
         entered(http, "offline")
+        asked = ask(http, "what happened?", streams=["door"])
+        for found in (asked, http.get("/v1/streams/door/coverage").json()):
+            end = datetime.fromisoformat(found["gaps"][-1]["span"]["end"])
+            assert end > before[-1].end, "without times, up to the newest that is known"
         camera.start()
         entered(http, "live")
         wait_for(lambda: len([one for one in told(http) if one.reason is None]) == 2)

@@ -138,7 +138,7 @@ def test_a_password_is_changed_while_watched_and_is_nowhere_in_the_clear(
         changed = http.patch("/v1/streams/door", json={"name": "front", "password": PASSWORD})
         assert (changed.status_code, changed.json()["name"]) == (200, "front"), changed.text
         wait_for(lambda: http.get("/v1/streams/front").json()["state"] == "live")
-        assert "paused" in [
+        assert "settings changed" in [
             gap["reason"] for gap in wait_for(lambda: http.get("/v1/streams/front/coverage").json()["gaps"])
         ]
         said = http.get("/v1/streams").text + http.get("/metrics").text + http.get("/v1/openapi.json").text
