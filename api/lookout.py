@@ -17,8 +17,8 @@ from memory.store import Store
 
 RULE: Final = "blindness"
 """What such alerts have for a rule."""
-_UNWANTED: Final[frozenset[GapReason]] = frozenset({"offline", "stalled", *UNSEEING, *PARTLY})
-"""Reasons that nobody chose."""
+_UNWANTED: Final[frozenset[GapReason]] = frozenset({"offline", "stalled", "service stopped", *UNSEEING, *PARTLY})
+"""Reasons that nobody chose, and that cost pictures. A jump of a clock costs none: time was skipped, nothing else."""
 
 
 class Lookout:

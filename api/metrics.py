@@ -109,12 +109,16 @@ def _loads(streams: Iterable[StreamOut]) -> Iterable[Metric]:
     failures = CounterMetricFamily(
         "hindsight_capture_failures", "Times that capturing failed unforeseen and began anew.", labels=["stream"]
     )
+    anew = CounterMetricFamily(
+        "hindsight_stream_reconnects", "Attempts to connect to the camera anew.", labels=["stream"]
+    )
     for stream in streams:
+        anew.add_metric([stream.name], stream.reconnects)
         failures.add_metric([stream.name], stream.failures)
         skipped.add_metric([stream.name], stream.pictures_skipped)
         shedding.add_metric([stream.name, stream.shedding], 1)
         resting.add_metric([stream.name], stream.resting)
-    return failures, skipped, shedding, resting
+    return failures, anew, skipped, shedding, resting
 
 
 def _states(streams: Iterable[StreamOut]) -> Iterable[Metric]:

@@ -125,6 +125,9 @@ class StreamOut(Model):
         "nothing", description="What is given up because the machine cannot keep up: the higher rate, or pictures."
     )
     pictures_skipped: int = Field(0, description="Pictures not decoded for that reason since it was started.")
+    reconnects: int = Field(
+        0, description="Attempts to connect to it anew since it was started: a camera that comes and goes."
+    )
     failures: int = Field(0, description="How often capturing failed unforeseen, and began anew, since it was started.")
 
 

@@ -72,6 +72,7 @@ class Views:
             resting=status is not None and status.resting,
             shedding=status.shedding if status is not None else "nothing",
             pictures_skipped=status.skipped if status is not None else 0,
+            reconnects=status.reconnects if status is not None else 0,
             failures=status.failures if status is not None else 0,
             counters=_counters(row, counts),
         )

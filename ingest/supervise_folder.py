@@ -9,12 +9,14 @@ from typing import Any, Final
 from ingest.errors import DeadlineExceeded, HindsightError, NotFound
 from ingest.plan import CapturePlan
 from ingest.probe import filmed, probe
-from ingest.records import Mark, Moment
+from ingest.records import Gap, Mark, Moment, Span, seconds
 from ingest.sources import SourceSpec, is_media
 from ingest.supervise import Surroundings
 from ingest.supervise_file import FileSupervisor
 
 _LOOK_S: Final = 1.0
+_GROW_S: Final = 15.0
+"""How far an open gap grows before it is told again."""
 _UNFINISHED: Final = (".part", ".partial", ".tmp", ".crdownload")
 
 Looks = tuple[int, int]
@@ -47,6 +49,10 @@ class FolderSupervisor(FileSupervisor):
         self._next_epoch = max([-1, *(one.epoch for one in known), *([mark.epoch] if mark else [])]) + 1
         self._after = Moment(max([0, *(one.span.end for one in known)]))
         """Nothing of the next file may lie before this."""
+        self._there: Moment = self._clock.now()
+        """When the folder was last there."""
+        self._gone: Gap | None = None
+        """Since when it is not, as far as that was told."""
 
     def _run(self) -> None:
         for segment in self._again:
@@ -63,11 +69,35 @@ class FolderSupervisor(FileSupervisor):
             ready = self._ready([path for path in folder.iterdir() if _wanted(path)])
         except (HindsightError, OSError) as error:
             self._say("offline", str(error))
+            self._missed(str(error))
             return
+        self._found_again()
         for path in ready:
             self._take(path)
+        self._there = self._clock.now()
         refused = f" {len(self._refused)} could not be read." if self._refused else ""
         self._say("live", f"Files read: {len(self._taken)}; waiting for more.{refused}")
+
+    def _missed(self, why: str) -> None:
+        """The folder is not there: nobody knows what is put into it, and the gap grows from when it last was."""
+        now = Moment(max(self._clock.now(), self._there))
+        if self._gone is None or now - self._gone.span.end >= seconds(_GROW_S):
+            self._tell_gone(Span(self._there, now), why)
+
+    def _found_again(self) -> None:
+        now = self._clock.now()
+        if self._gone is not None:
+            self._tell_gone(Span(self._gone.span.start, Moment(max(now, self._gone.span.end))), self._gone.detail)
+        self._there, self._gone = now, None
+
+    def _tell_gone(self, span: Span, why: str) -> None:
+        self._gone = Gap(self.plan.stream, span, "offline", why)
+        self._journal(self._gone)
+
+    def _stopped(self) -> None:
+        if self._gone is not None:
+            self._found_again()
+        super()._stopped()
 
     def _ready(self, paths: list[Path]) -> list[Path]:
         """Those that are new and no longer written, in the order in which they were finished."""

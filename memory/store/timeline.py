@@ -158,6 +158,19 @@ class Timeline:
         span = record.span if known is None else record.span.hull(Span(known.start, known.end))
         row = {"stream": record.stream, "epoch": record.epoch, "start": span.start, "end": span.end}
         self._database.upsert(connection, table, [row], update=("start", "end"))
+        self._seen_after_all(connection, record.stream, record.span)
+
+    def _seen_after_all(self, connection: Connection, stream: StreamId, span: Span) -> None:
+        """Files that were put into a folder while it could not be reached fill the gap when they are found."""
+        gaps = schema.gaps
+        within_it = (*within(gaps, Scope((stream,), span)), gaps.c.reason == "offline")
+        for row in connection.execute(select(gaps).where(*within_it)).all():
+            connection.execute(delete(gaps).where(gaps.c.stream == stream, gaps.c.start == row.start))
+            for left in without(Span(row.start, row.end), [span]):
+                part = {"stream": stream, "start": left.start, "end": left.end}
+                self._database.upsert(
+                    connection, gaps, [part | {"reason": row.reason, "detail": row.detail}], update=("end",)
+                )
 
     def erased(self, stream: StreamId, span: Span | None) -> list[Span]:
         """What was forgotten on request and overlaps `span`, each whole."""

@@ -84,6 +84,23 @@ def test_what_was_only_partly_looked_at_is_told_so_and_is_no_hole_in_the_recordi
         assert "overload" not in str(clip.headers)
 
 
+def test_a_service_that_was_stopped_is_told_when_it_is_back_and_a_clock_that_jumped_is_not(
+    settings: Settings, films: Path
+) -> None:
+    with running(settings.model_copy(update={"blind_alert_s": 1.0})) as (service, http):
+        stream = add(http, "door", films / "plain.mp4")
+        for reason, start in (
+            ("clock jump", 0.0),
+            ("paused", 1.0),
+            ("settings changed", 2.0),
+            ("service stopped", 3.0),
+        ):
+            service.bus.publish(JOURNAL, blind(stream, reason, start, start + 1))
+        wait_for(lambda: len(http.get("/v1/streams/door/coverage").json()["gaps"]) == 4)
+        [alert] = wait_for(lambda: http.get("/v1/alerts").json())
+        assert alert["why"].startswith("door sees nothing: service stopped.")
+
+
 def test_health_names_the_streams_of_which_more_comes_than_can_be_looked_at(
     settings: Settings, films: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

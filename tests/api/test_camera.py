@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -49,6 +50,8 @@ def test_a_camera_that_goes_and_comes_back(
         time.sleep(6)
         camera.start()
         wait_for(lambda: state()["state"] == "live", within_s=60)
+        assert state()["reconnects"] >= 1
+        assert re.search(r'hindsight_stream_reconnects_total\{stream="door"\} [1-9]', http.get("/metrics").text)
         [gap] = wait_for(lambda: http.get("/v1/streams/door/coverage").json()["gaps"])
         start, end = (datetime.fromisoformat(gap["span"][edge]) for edge in ("start", "end"))
         assert gap["reason"] in ("offline", "stalled")

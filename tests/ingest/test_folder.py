@@ -17,7 +17,7 @@ from ingest.errors import NotVideo
 from ingest.guard import Guard
 from ingest.limits import Limits
 from ingest.probe import MediaInfo, probe
-from ingest.records import Coverage, Frame, Mark, Moment, Segment, StateChange, seconds
+from ingest.records import Coverage, Frame, Gap, Mark, Moment, Segment, StateChange, seconds
 from ingest.sampling import Sampling
 from ingest.sources import SourceSpec, parse
 from tests.ingest.conftest import STREAM, Harvest
@@ -190,6 +190,15 @@ def test_a_folder_that_is_gone_is_offline_until_it_is_back(
     made.wait(lambda: made.states()[-1:] == ["live"])
     folder.rename(folder.with_name("away"))
     made.wait(lambda: made.states()[-1:] == ["offline"])
+    gone = SystemClock().now()
+    made.wait(lambda: {gap.reason for gap in made.of(Gap)} == {"offline"})
+    time.sleep(2)
     folder.with_name("away").rename(folder)
+    back = SystemClock().now()
     put(clips / "ten.mp4", folder, "a.mp4", Moment(0))
     read(made, 1)
+    assert len({gap.key for gap in made.of(Gap)}) == 1, "one gap, which grows"
+    told = made.of(Gap)[-1]
+    assert gone - seconds(2) < told.span.start <= gone
+    assert back <= told.span.end < back + seconds(5)
+    assert str(folder) in told.detail

@@ -145,6 +145,16 @@ def test_a_gap_that_holds_an_earlier_one_of_its_reason_is_told_once(memory: Memo
     assert memory.store.timeline.gaps(DOOR) == (whole, other)
 
 
+def test_what_was_filmed_while_a_folder_was_away_is_no_gap_any_more(memory: Memory) -> None:
+    """Only what was away: a pause or a broken stretch stays what it was."""
+    memory.remember.handle([Gap(DOOR, span(10, 40), "offline", "gone"), Gap(DOOR, span(50, 60), "broken video")])
+    memory.remember.handle([Coverage(DOOR, 3, span(20, 22)), Coverage(DOOR, 3, span(20, 25))])
+    memory.remember.handle([Coverage(DOOR, 4, span(35, 70))])
+    away = [gap.span for gap in memory.store.timeline.gaps(DOOR) if gap.reason == "offline"]
+    assert away == [span(10, 20), span(25, 35)]
+    assert Gap(DOOR, span(50, 60), "broken video") in memory.store.timeline.gaps(DOOR)
+
+
 def test_what_is_told_of_a_stream_is_more_than_is_remembered(memory: Memory) -> None:
     """A kill costs what lay between: the next epoch and the next gap begin behind all that anyone was told."""
     known = memory.store.timeline.known
