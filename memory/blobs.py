@@ -1,16 +1,20 @@
 """Where finished recordings may go: `Blobs`, over a folder (another disk, a mounted share) and over anything that
 fsspec reaches (S3, SFTP, FTP, Azure, …).
 
-A name is a path of plain words, "stream/file.mp4". Nothing is ever taken for stored because a call returned: whoever
-puts something there asks for its size afterwards.
+A name is a path of plain words, "stream/file.mp4". Nothing is ever taken for stored because a call returned: what was
+put is compared with what is there, by the MD5 that the store says it has (S3) or by reading it back.
 """
 
 from __future__ import annotations
 
+import hashlib
+import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
+from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -35,7 +39,8 @@ class Blobs(Protocol):
     thread."""
 
     def put(self, name: str, source: Path) -> None:
-        """Store the content of `source`, in the place of what had the name."""
+        """Store the content of `source`, in the place of what had the name. Raises when what is there afterwards is
+        something else."""
 
     def get(self, name: str, target: Path) -> None:
         """Write what is stored to `target`, a file of an existing folder. Raises `NotFound`."""
@@ -83,6 +88,9 @@ class DiskBlobs:
             part = target.with_name(target.name + durable.TEMPORARY)
             shutil.copyfile(source, part)
             settle(part, target)
+            with source.open("rb") as sent, target.open("rb") as stored:
+                os.posix_fadvise(stored.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)  # the disk is asked, not the memory
+                _compare(name, _digest(sent), _digest(stored))
 
     def get(self, name: str, target: Path) -> None:
         with _asked(f"{self._folder}"):
@@ -136,6 +144,12 @@ class FsspecBlobs:
             with suppress(Exception):  # another thread makes it just now; where there is none, putting says so
                 files.makedirs(path.rpartition("/")[0], exist_ok=True)
             files.put_file(str(source), path)
+            with source.open("rb") as file:
+                sent = _digest(file)
+            if str(files.info(path).get("ETag", "")).strip('"') == sent:
+                return
+            with files.open(path, "rb") as file:
+                _compare(name, sent, _digest(file))
 
         self._ask(name, work)
 
@@ -176,7 +190,7 @@ class FsspecBlobs:
             files, root = self._local.files
             files.invalidate_cache()
             return work(files, f"{root.rstrip('/')}/{_checked(name)}" if name is not None else root)
-        except (NotFound, Invalid):
+        except (NotFound, Invalid, BlobsUnavailable):
             raise
         except Exception as error:  # each of fsspec's many implementations raises what its own library raises
             self._local.__dict__.clear()
@@ -203,6 +217,18 @@ def _size(files: AbstractFileSystem, path: str) -> int | None:
         return int(files.info(path)["size"])
     except FileNotFoundError:
         return None
+
+
+def _digest(file: BufferedReader) -> str:
+    """MD5 as S3 tells it: against chance, not against anybody."""
+    return hashlib.file_digest(file, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
+
+
+def _compare(name: str, sent: str, stored: str) -> None:
+    if sent != stored:
+        raise BlobsUnavailable(
+            f"What the store of recordings has of {name} is not what was sent.", advice="Sent again."
+        )
 
 
 def _unavailable(where: str, error: BaseException) -> BlobsUnavailable:

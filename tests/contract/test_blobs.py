@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from fsspec.core import url_to_fs
+from fsspec.implementations.memory import MemoryFileSystem
 
 from ingest.errors import Invalid, NotFound
 from memory.blobs import Blobs, BlobsUnavailable, DiskBlobs, FsspecBlobs, opened
@@ -55,6 +60,60 @@ def test_putting_again_replaces(blobs: Blobs, tmp_path: Path) -> None:
     assert blobs.size("door/1.mp4") == 6
     blobs.get("door/1.mp4", tmp_path / "got.mp4")
     assert (tmp_path / "got.mp4").read_bytes() == b"second"
+
+
+def test_what_arrives_as_something_else_is_not_taken_for_stored(
+    blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as it was, with one bit of it another. It is put right by putting it again."""
+    source = written(tmp_path, bytes(100_000))
+    with monkeypatch.context() as patched:
+        for place, name in ((shutil, "copyfile"), (_implementation(blobs), "put_file")):
+            patched.setattr(place, name, flipping(getattr(place, name)))
+        with pytest.raises(BlobsUnavailable, match="not what was sent"):
+            blobs.put("door/1.mp4", source)
+    assert source.read_bytes() == bytes(100_000)
+    blobs.put("door/1.mp4", source)
+    blobs.get("door/1.mp4", tmp_path / "got.mp4")
+    assert (tmp_path / "got.mp4").read_bytes() == bytes(100_000)
+
+
+def _implementation(blobs: Blobs) -> Any:
+    """The class of fsspec that does the work, any where there is none."""
+    return type(url_to_fs(blobs._url)[0]) if isinstance(blobs, FsspecBlobs) else MemoryFileSystem
+
+
+def flipping(put: Callable[..., Any]) -> Callable[..., Any]:
+    """`put` of a file that was damaged on the way. Works for functions and for methods."""
+
+    def damaged(*args: Any, **options: Any) -> Any:
+        *before, source, target = args
+        data = bytearray(Path(source).read_bytes())
+        data[5000] = 1
+        other = Path(source).with_suffix(".damaged")
+        other.write_bytes(data)
+        return put(*before, type(source)(other), target, **options)
+
+    return damaged
+
+
+def test_a_store_that_tells_the_hash_is_not_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As S3 does. Where what it tells is another (encrypted there, sent in parts) it is read back all the same."""
+    blobs, source = opened(f"memory://{uuid.uuid4()}"), written(tmp_path, b"film")
+    opens, info = MemoryFileSystem.open, MemoryFileSystem.info
+    read: list[str] = []
+
+    def watched(self: Any, path: str, mode: str = "rb", **options: Any) -> Any:
+        read.append(mode)
+        return opens(self, path, mode, **options)
+
+    told = [f'"{hashlib.md5(b"film").hexdigest()}"', '"9b2cf535f27731c974343645a3985328"']
+    monkeypatch.setattr(MemoryFileSystem, "open", watched)
+    for number, etag in enumerate(told):
+        monkeypatch.setattr(MemoryFileSystem, "info", lambda *a, etag=etag, **o: {**info(*a, **o), "ETag": etag})
+        read.clear()
+        blobs.put(f"door/{number}.mp4", source)
+        assert ("rb" in read) == bool(number)
 
 
 def test_what_is_not_there_is_told(blobs: Blobs, tmp_path: Path) -> None:
