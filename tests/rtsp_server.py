@@ -1,13 +1,14 @@
 """An RTSP server for tests, run by the system's Python: GStreamer's, which is nothing of ours.
 
     /usr/bin/python3 rtsp_server.py PORT [--login USER:PASSWORD] [--size 1920x1080] [--rate 25] [--moods 4,8,8]
-        [--tls CERT.pem]
+        [--tls CERT.pem] [--film FILE.mp4]
 
 Serves /cam (H.264 with AAC), /mulaw (H.264 with 8 kHz mu-law sound), /silent (H.264 alone) and /vp8, each a moving test
 picture at 25 fps, or at `--rate`, with a key frame every second. With moods there are /moody, too, alive for the first
 number of seconds, then frozen, then black, then alive again, and /sound, which has no more pictures after the first
-number of seconds while its sound goes on. Prints "ready" when it listens. On SIGUSR1 it ends every session in good
-order, as a camera does that is set up anew: goodbye to each receiver, then the end of the connection.
+number of seconds while its sound goes on. With a film there is /film, its H.264 as it is, which costs next to nothing
+to serve. Prints "ready" when it listens. On SIGUSR1 it ends every session in good order, as a camera does that is set
+up anew: goodbye to each receiver, then the end of the connection.
 """
 
 import argparse
@@ -49,6 +50,7 @@ def main() -> None:
     arguments.add_argument("--rate", type=int, default=25)
     arguments.add_argument("--moods", default="")
     arguments.add_argument("--tls", default="")
+    arguments.add_argument("--film", default="")
     options = arguments.parse_args()
     Gst.init(None)
     server = GstRtspServer.RTSPServer.new()
@@ -66,6 +68,10 @@ def main() -> None:
     if options.moods:
         paths["/moody"] = MOODY.format(raw=f"video/x-raw,width={width},height={height},framerate=25/1")
         paths["/sound"] = f"{video.replace('! x264enc', '! valve name=valve ! x264enc')} {sound}"
+    if options.film:
+        paths["/film"] = (
+            f"filesrc location={options.film} ! qtdemux ! h264parse config-interval=-1 ! rtph264pay name=pay0 pt=96"
+        )
     for path, launch in paths.items():
         factory = GstRtspServer.RTSPMediaFactory.new()
         factory.set_launch(f"( {launch} )")

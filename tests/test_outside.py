@@ -1,0 +1,68 @@
+"""What the long scripts would not let pass: they run seldom, and a judge that sees nothing is worse than none."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.outside import Sample, conserved, flatness, resident, runs, tree, warm
+from tests.overload import Steps
+
+COUNTS = {"captured": 10, "stored": 6, "dropped": {"overload": 2}, "parked": {"poison": 1}, "in_flight": 1}
+
+
+def test_a_frame_that_is_missing_breaks_the_account() -> None:
+    assert conserved(COUNTS)
+    assert not conserved({**COUNTS, "stored": 5})
+    assert not conserved({**COUNTS, "dropped": {}})
+
+
+@pytest.mark.parametrize(("per_look", "grows"), [(0.0, False), (0.4, False), (1.0, True)])
+def test_growth_of_more_than_a_twentieth_is_told(
+    per_look: float, grows: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From 100 MB over a hundred looks, of which the first half does not count."""
+    samples = [
+        Sample(float(at), True, {"MB": (50.0 if at < 50 else 100.0 + per_look * (at - 50) / 4)}) for at in range(100)
+    ]
+    assert bool(flatness(samples, warm(samples, 0.5))) == grows
+    assert ("**grows**" in capsys.readouterr().out) == grows
+    assert flatness(samples, warm(samples, 0.5), unjudged=("MB",)) == []
+
+
+def shown(shedding: str, state: str = "live", age: float = 0.5) -> dict[str, object]:
+    return {"shedding": shedding, "state": state, "last_frame_age_s": age, "pictures_skipped": 0}
+
+
+def test_steps_that_come_in_another_order_are_told() -> None:
+    good, bad, unseen = Steps(), Steps(), Steps()
+    for at, what in enumerate(("nothing", "rate", "rate", "pictures", "rate", "nothing")):
+        good.look(at, 1.0, shown(what))
+    for steps, since in ((bad, 1.0), (unseen, 5.0)):
+        steps.look(0, 1.0, shown("nothing", state="connecting"))
+        for at, what in enumerate(("nothing", "pictures")):
+            steps.look(at, since, shown(what))
+    assert (good.leaps, bad.leaps, unseen.leaps) == (0, 1, 0)
+    assert (good.first("rate"), good.first("pictures"), bad.first("rate")) == ("1", "3", "–")
+    assert sum(bad.looks.values()) == 2, "before it was live nothing counts"
+
+
+def test_a_process_and_what_it_started_are_found() -> None:
+    command = [
+        sys.executable,
+        "-c",
+        "import subprocess, sys; subprocess.run([sys.executable, '-c', 'input()', 'grandchild'])",
+    ]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, text=True) as child:
+        try:
+            while not any(runs(one, b"grandchild") and not runs(one, b"subprocess.run") for one in tree(child.pid)):
+                pass
+            assert child.pid in tree(os.getpid())
+            assert len(tree(child.pid)) == 2
+            assert all(resident(one) > 1 for one in tree(child.pid))
+        finally:
+            child.communicate("\n")
+    assert resident(child.pid) == 0.0
