@@ -28,8 +28,7 @@ PARTS: Final = tuple(
     for y in places
     for x in places
 )
-"""The picture's quarters, and nine smaller parts that overlap a little: people of 40 pixels in 320 are found best in
-the ones, people of 24 in the others."""
+"""The picture's quarters, and nine smaller parts that overlap a little, in which smaller people are found."""
 _EVERY_US = 700_000
 """Two close looks are at least so far apart: they cost as much as looks at the whole."""
 _CHANGED = 8.0
