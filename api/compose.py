@@ -91,7 +91,7 @@ class Service:
         self._fleet = Fleet(self.bus, self.guard, self.ledger, clock)
 
         self.scopes = Scopes(store, clock, settings)
-        views = Views(store, clock, self.scopes)
+        views = Views(self.memory.recordings, clock, self.scopes)
         vault = Vault(settings.key_file)
         self._webhooks = Webhooks(store, vault, self.guard, settings)
         capturing = Capturing(

@@ -12,6 +12,10 @@ from ingest.records import Span
 from memory.memory import Memory
 from memory.store import StreamRow
 
+_WRITTEN = (
+    "The last seconds are in a recording that is still being written. Nobody is shown them; they go when it is whole."
+)
+
 
 class Eraser:
     """The one way to forget: memory, recordings, cached clips, uploads."""
@@ -46,7 +50,8 @@ class Eraser:
         if span is None and self._uploads.discard(row.source):
             removed["uploads"] = 1
         verified = (*receipt.verified_gone, *self._gone(row, span))
-        return EraseOut(stream=row.name, span=shown, removed=removed, verified_gone=list(verified))
+        note = "" if "recordings" in verified else _WRITTEN
+        return EraseOut(stream=row.name, span=shown, removed=removed, verified_gone=list(verified), note=note)
 
     def _gone(self, row: StreamRow, span: Span | None) -> tuple[str, ...]:
         """Looked for again, after everything else."""

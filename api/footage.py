@@ -6,19 +6,24 @@ import hashlib
 import os
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from api.settings import Settings
 from ingest.clips import cut, still
-from ingest.errors import Busy, Invalid, NotFound, TooLarge
+from ingest.errors import Busy, Invalid, NotFound, StillRecording, TooLarge
+from ingest.recording import PART, finished
 from ingest.records import PARTLY, Gap, Moment, Picture, Segment, Span, StreamId, seconds
 from memory.recordings import Recordings
 from memory.store import StreamRow
 from memory.store.timeline import without
 
 LONGEST_CLIP = seconds(30 * 60)
+LATEST = seconds(90)
+"""What is asked for and is no later than this behind what is recorded is still being recorded."""
 NEWS_US = seconds(10)
 """What a camera shows is covered a little later than it is asked for."""
 _NAMED = re.compile(r"[0-9a-f]+-(\d+)-(\d+)\.mp4")
@@ -31,6 +36,8 @@ class Clip:
     path: Path
     span: Span
     gaps: tuple[Gap, ...] = ()
+    awaited: Span | None = None
+    """What was asked for beyond it and is still being recorded."""
 
 
 class Footage:
@@ -51,10 +58,13 @@ class Footage:
             raise Invalid("The clip would be empty.", advice="Give an end after the start.")
         if span.duration > LONGEST_CLIP:
             raise TooLarge("Clips are at most 30 minutes long.", advice="Ask for a shorter stretch.")
-        segments = self._store.timeline.segments(row.id, span)
+        written = self._recordings.unfinished(row.id) if row.kind == "live" else None
+        segments = self._recorded(row.id, span, written)
         left = without(span, self._store.timeline.erased(row.id, span))
-        if not segments or not left or not self._store.timeline.coverage(row.id, span):
-            raise no_recording(row)
+        awaited = written is not None and span.start < written.span.end + LATEST and span.end > written.span.end
+        seen = awaited or written in segments or bool(self._store.timeline.coverage(row.id, span))
+        if not left or not segments or not seen:
+            raise still_recording(row) if left and awaited else no_recording(row)
         named = repr([(segment.path, segment.size, segment.span) for segment in segments]) + repr(
             (left, exact, fragmented)
         )
@@ -64,9 +74,42 @@ class Footage:
         with lock:
             clip = self._kept(row.id, key)
             if clip is None:
-                with self._recordings.at_hand(segments) as here:
+                with self._recordings.at_hand(segments) as near, self._held_still(near) as here:
                     clip = self._cut(row.id, key, here, left, (exact, fragmented))
-        return replace(clip, gaps=self._gaps(row.id, clip.span))
+        later = Span(clip.span.end, span.end) if awaited and span.end > clip.span.end else None
+        return replace(clip, gaps=self._gaps(row.id, clip.span), awaited=later)
+
+    def _recorded(self, stream: StreamId, span: Span, written: Segment | None) -> list[Segment]:
+        """What there is of `span`, and what is whole of the segment that is being `written`."""
+        found = list(self._store.timeline.segments(stream, span))
+        if written is None or not written.span.overlaps(span):
+            return found
+        known = {(segment.epoch, segment.span.start) for segment in found}  # it was finished meanwhile
+        return found if (written.epoch, written.span.start) in known else [*found, written]
+
+    @contextmanager
+    def _held_still(self, segments: Sequence[Segment]) -> Iterator[list[Segment]]:
+        """The same, but what is being written is copied as far as it is whole: it grows, and its name changes."""
+        with ExitStack() as stack:
+            yield [
+                replace(one, path=str(stack.enter_context(self._copied(one)))) if one.path.endswith(PART) else one
+                for one in segments
+            ]
+
+    @contextmanager
+    def _copied(self, written: Segment) -> Iterator[Path]:
+        folder, source = self._folder / written.stream, Path(written.path)
+        folder.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=folder, suffix=PART) as copy:
+            for name in (source, finished(source)):
+                if name.is_file():
+                    with suppress(FileNotFoundError), name.open("rb") as file:
+                        copy.write(file.read(written.size))
+                        break
+            copy.flush()
+            if copy.tell() < written.size:
+                raise Busy("It was finished just now.", advice="Ask for it again.")
+            yield Path(copy.name)
 
     def still(self, row: StreamRow, moment: Moment | None, *, max_side: int = 1280) -> Picture:
         """The picture shown at `moment`, the newest when it is None; a thumbnail where the recording is gone."""
@@ -156,6 +199,11 @@ class Footage:
         """Whether what was copied from key frame to key frame of `span` would show what was erased."""
         parts = [part for segment in segments if (part := segment.span.intersection(span)) is not None]
         return any(self.erased(stream, part) for part in parts)
+
+
+def still_recording(row: StreamRow) -> StillRecording:
+    """It can be had when the next fragment, or at the latest the segment, is whole."""
+    return StillRecording(f"That time of {row.name} is still being recorded.", advice="Ask again in 10 s.")
 
 
 def no_recording(row: StreamRow) -> NotFound:

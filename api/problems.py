@@ -21,6 +21,7 @@ from ingest.errors import (
     Poison,
     SourceRefused,
     SourceUnavailable,
+    StillRecording,
     StorageFull,
     TooLarge,
     Transient,
@@ -39,6 +40,7 @@ class KeyWanted(Unauthorised):
 _STATUS: tuple[tuple[type[HindsightError], int, str], ...] = (
     (StorageFull, 507, "The disk is full"),
     (Busy, 503, "Busy"),
+    (StillRecording, 425, "Still being recorded"),
     (SourceUnavailable, 424, "The source does not answer"),
     (Transient, 503, "Not available now"),
     (TooLarge, 413, "Too large"),
@@ -52,6 +54,7 @@ _STATUS: tuple[tuple[type[HindsightError], int, str], ...] = (
     (Conflict, 409, "It does not fit what is there"),
     (HindsightError, 500, "The service failed"),
 )
+_RETRY_S = {503: "5", 425: "10"}
 _BY_STATUS = {400: "invalid", 403: "denied", 404: "not-found", 405: "invalid", 413: "too-large", 422: "invalid"}
 
 
@@ -63,7 +66,7 @@ def problem(error: HindsightError) -> Problem:
 
 
 def respond(found: Problem) -> JSONResponse:
-    headers = {"Retry-After": "5"} if found.status == 503 else {}
+    headers = {"Retry-After": _RETRY_S[found.status]} if found.status in _RETRY_S else {}
     headers |= {"WWW-Authenticate": "Bearer"} if found.status == 401 else {}
     return JSONResponse(found.model_dump(), status_code=found.status, media_type=MEDIA_TYPE, headers=headers)
 

@@ -386,6 +386,7 @@ class EraseOut(Model):
     span: SpanOut | None
     removed: dict[str, int]
     verified_gone: list[str]
+    note: str = Field("", description="What goes a little later.")
 
 
 class BudgetOut(Model):

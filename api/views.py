@@ -14,11 +14,14 @@ from ingest.capture import CaptureStatus
 from ingest.clock import Clock
 from ingest.ledger import Counts
 from ingest.records import MICROSECONDS, Alert, Exhibit, Gap, Hit, Moment, Observation, Span, StreamId, seconds
-from memory.store import Store, StreamRow
+from memory.recordings import Recordings
+from memory.store import StreamRow
 
 AROUND_CLIP = seconds(1)
 """Shown before and after a hit, so that a clip of an instant is watchable."""
 STILL_OPEN = seconds(15)
+SETTLING = seconds(15)
+"""A segment that is finished is known at the latest so much later."""
 MOST_GAPS = 100
 """Shown with an answer."""
 
@@ -32,10 +35,10 @@ class Blind:
 
 
 class Views:
-    """Needs the store for names and the clock for ages."""
+    """Needs the store for names, the recordings for what can be played and the clock for ages."""
 
-    def __init__(self, store: Store, clock: Clock, scopes: Scopes) -> None:
-        self._store = store
+    def __init__(self, recordings: Recordings, clock: Clock, scopes: Scopes) -> None:
+        self._recordings, self._store = recordings, recordings.store
         self._clock = clock
         self._scopes = scopes
 
@@ -159,10 +162,19 @@ class Views:
         return f"/v1/streams/{stream}/thumbnail?at={_iso(moment)}"
 
     def clip_url(self, stream: StreamId, span: Span) -> str | None:
-        if not self._store.timeline.segments(stream, span):
+        """None where nothing is recorded any more; what is being recorded can be had in some seconds."""
+        if not self._store.timeline.segments(stream, span) and not self._written(stream, span):
             return None
         start, end = Moment(span.start - AROUND_CLIP), Moment(span.end + AROUND_CLIP)
         return f"/v1/streams/{stream}/clip?from={_iso(start)}&to={_iso(end)}"
+
+    def _written(self, stream: StreamId, span: Span) -> bool:
+        """Whether some of it is in a segment that is not finished, or was until just now."""
+        written = self._recordings.unfinished(stream)
+        if written is not None:
+            return span.end >= written.span.start
+        lately = Span(Moment(span.start - SETTLING), Moment(max(span.end, self._clock.now())))
+        return span.end > self._clock.now() - SETTLING and bool(self._store.timeline.segments(stream, lately))
 
 
 def _counters(row: StreamRow, counts: Counts) -> schemas.Counters:

@@ -5,7 +5,8 @@
     │   ├── SourceUnavailable    (ConnectionError)  the camera or server does not answer
     │   ├── DeadlineExceeded     (TimeoutError)     it took longer than it was given
     │   ├── StorageFull          (OSError)          no space left where we write
-    │   └── Busy                                    queue full, database locked, model restarting
+    │   ├── Busy                                    queue full, database locked, model restarting
+    │   └── StillRecording                          it is being written and can be had in some seconds
     ├── Poison                   this input will never work; it is set aside
     │   ├── NotVideo             (ValueError)       no readable video in it
     │   ├── BrokenVideo          (ValueError)       it starts well and then cannot be read
@@ -59,6 +60,10 @@ class StorageFull(Transient, OSError):
 
 class Busy(Transient):
     code = "busy"
+
+
+class StillRecording(Transient):
+    code = "still-recording"
 
 
 class Poison(HindsightError):

@@ -6,7 +6,7 @@ The boxes are those of ISO/IEC 14496-12. Only files that we wrote ourselves are 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -18,11 +18,13 @@ _LARGEST_INDEX: Final = 8_000_000
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """Bytes `offset` to `offset + size`, decodable from its first picture on; `start`: microseconds in the file."""
+    """Bytes `offset` to `offset + size`, decodable from its first picture on, which is decoded at `start` and the last
+    until `end`: microseconds in the file."""
 
     offset: int
     size: int
     start: int
+    end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,22 +38,23 @@ class Layout:
 def layout(path: Path) -> Layout:
     """What is whole in the file: a fragment whose end is missing is left out."""
     header, timescale, found = b"", 0, list[Fragment]()
-    opened: tuple[int, int | None] | None = None
+    opened: tuple[int, bytes] | None = None
     with path.open("rb") as file:
         for kind, at, size in _outermost(file):
             if kind == b"moov":
                 timescale = next(iter(_timescales(_read(file, at, size)).values()), 0)
                 header = _read(file, 0, at + size)
             elif kind == b"moof":
-                opened = at, _decoded_at(_read(file, at, size))
+                opened = at, _read(file, at, size)
             elif kind == b"mdat" and opened is not None and timescale:
-                begin, ticks = opened
-                opened = None
+                begin, moof = opened
+                opened, ticks = None, _decoded_at(moof)
                 if ticks is not None:
-                    found.append(Fragment(begin, at + size - begin, ticks * MICROSECONDS // timescale))
+                    start, end = (at_then * MICROSECONDS // timescale for at_then in (ticks, ticks + _lasts(moof)))
+                    found.append(Fragment(begin, at + size - begin, start, end))
                 elif found:  # sound alone goes with the pictures before it
                     last = found.pop()
-                    found.append(Fragment(last.offset, at + size - last.offset, last.start))
+                    found.append(replace(last, size=at + size - last.offset))
     return Layout(header, tuple(found))
 
 
@@ -135,6 +138,24 @@ def _times(moof: bytes | bytearray) -> Iterator[tuple[int, int, int]]:
 def _decoded_at(moof: bytes) -> int | None:
     """The time, in ticks, of the first sample of the first track; None where the fragment has none of it."""
     return next((_number(moof, at, size) for track, at, size in _times(moof) if track == 1), None)
+
+
+def _lasts(moof: bytes) -> int:
+    """How long the samples of the first track last together, in ticks."""
+    total = 0
+    for begin, end in _inside(moof, 8, len(moof), b"traf"):
+        (head, _), *_rest = [*_inside(moof, begin + 8, end, b"tfhd"), (0, 0)]
+        if not head or _number(moof, head + 12, 4) != 1:
+            continue
+        said = _number(moof, head + 9, 3)
+        usual = _number(moof, head + 16 + 8 * bool(said & 1) + 4 * bool(said & 2), 4) if said & 8 else 0
+        for run, _ in _inside(moof, begin + 8, end, b"trun"):
+            said, count = _number(moof, run + 9, 3), _number(moof, run + 12, 4)
+            first = run + 16 + 4 * bool(said & 1) + 4 * bool(said & 4)
+            width = 4 * sum(bool(said & one) for one in (0x100, 0x200, 0x400, 0x800))
+            each = (_number(moof, first + at * width, 4) for at in range(count))
+            total += sum(each) if said & 0x100 else usual * count
+    return total
 
 
 def _shift(moof: bytearray, scales: dict[int, int], by: int) -> None:

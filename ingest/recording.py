@@ -15,6 +15,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from ingest.fragments import Fragment, layout
 from ingest.records import MICROSECONDS, SAMPLE_RATE, Moment, Segment, Span, StreamId, seconds
 from ingest.timeline import FORWARD, MPEGTS_WRAP, Ticks, Timeline, microseconds
 
@@ -256,6 +257,29 @@ def _flush(path: Path, flags: int) -> None:
         os.close(handle)
 
 
+def being_written(folder: Path, stream: StreamId) -> Segment | None:
+    """The newest segment of `folder` that is not finished, and of it what can be played: its whole fragments are its
+    first `size` bytes. Its span is empty while there is none."""
+    for part in sorted(folder.glob(f"*{PART}"), reverse=True):
+        name = _NAME.fullmatch(part.name)
+        try:
+            found = layout(part).fragments
+        except FileNotFoundError:  # it was finished just now
+            continue
+        if name is None:
+            continue
+        epoch, start, first_pts = (int(number) for number in name.groups())
+        last = found[-1] if found else Fragment(0, 0, 0, 0)
+        span = Span(Moment(start), Moment(start + last.end))
+        return Segment(stream, epoch, span, str(part), last.offset + last.size, first_pts=first_pts)
+    return None
+
+
+def finished(part: Path) -> Path:
+    """The name that an unfinished segment gets."""
+    return part.with_name(part.name.removesuffix(PART))
+
+
 def rescue_job(details: Mapping[str, Any], limits: Limits, emit: Emit) -> int:
     """The child's side of sweeping `folder` after a crash: unfinished segments become segments or go."""
     rescued = 0
@@ -290,7 +314,7 @@ def _rescued(part: Path, stream: StreamId, limits: Limits) -> Segment | None:
     if first is None or end is None or end <= first:
         return None
     epoch, start, first_pts = (int(number) for number in name.groups())
-    final = part.with_name(part.name.removesuffix(PART))
+    final = finished(part)
     settle(part, final)
     span = Span(Moment(start), Moment(start + end - first_pts))
     return Segment(stream, epoch, span, str(final), final.stat().st_size, first_pts=first_pts)

@@ -156,6 +156,9 @@ class Eraser:
         """Those that overlap it go; of a stream that goes, users' files too are known no more."""
         removed["recordings"] += self._all.remove(self._store.timeline.segments(erasure.stream, erasure.span))
         if erasure.span is None:
+            while (written := self._all.unfinished(erasure.stream)) is not None:  # nobody writes it any more
+                durable.delete(Path(written.path))
+                removed["recordings"] += 1
             with self._store.database.write() as connection:
                 connection.execute(delete(schema.segments).where(schema.segments.c.stream == erasure.stream))
 
@@ -209,7 +212,9 @@ class Eraser:
         left["index entries"] = sum(
             count for owner, count in entries.items() if owner.startswith(erasure.stream + "/") and owner not in known
         )
-        left["recordings"] = self._all.left(recorded)
+        written = self._all.unfinished(erasure.stream)
+        touched = written is not None and (erasure.span is None or erasure.span.end > written.span.start)
+        left["recordings"] = self._all.left(recorded) + touched  # it goes when it is finished
         left["recollections"] = self._recollections.count(erasure.stream, erasure.span)
         left["chapter files"] = len(self._files.names() - set(self._store.chapters.paths()))
         return tuple(sorted(name for name, count in left.items() if not count))

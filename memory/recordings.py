@@ -22,6 +22,7 @@ from ingest.backoff import Backoff
 from ingest.clock import Clock
 from ingest.errors import NotFound
 from ingest.limits import Limits
+from ingest.recording import being_written
 from ingest.records import Segment, StreamId
 from memory import durable
 from memory.blobs import Blobs, BlobsUnavailable
@@ -66,6 +67,10 @@ class Recordings:
     def kept(self, segment: Segment) -> bool:
         """Whether it is here or should be in the store. Nobody is asked."""
         return Path(segment.path).is_file() or (segment.owned and self._blobs is not None)
+
+    def unfinished(self, stream: StreamId) -> Segment | None:
+        """What of a stream is being written, as far as it can be played, at a path that it loses when it is whole."""
+        return being_written(self._written / stream, stream)
 
     def is_near(self, segment: Segment) -> bool:
         """Whether it can be read without fetching it."""

@@ -70,7 +70,7 @@ def erase(
         return
     removed = ", ".join(f"{count} {what}" for what, count in receipt["removed"].items() if count)
     output.say(f"Removed: {removed or 'nothing was there'}.")
-    output.say(f"Looked for afterwards and gone: {', '.join(receipt['verified_gone'])}.")
+    output.say(f"Looked for afterwards and gone: {', '.join(receipt['verified_gone'])}. {receipt['note']}".rstrip())
 
 
 def budget(json: Json = False) -> None:

@@ -75,6 +75,7 @@ def clip(
     row = parts.store.streams.get(stream)
     found = parts.footage.clip(row, _asked(row, start, end, parts), exact=exact)
     missing = [f'{_interval(gap.span)};reason="{gap.reason}"' for gap in found.gaps[:_MOST_GAPS]]
+    missing += [f'{_interval(found.awaited)};reason="still being recorded"'] if found.awaited else []
     headers = {
         "Hindsight-Span": _interval(found.span),
         "Hindsight-Label": _label(found.span, row, parts),
@@ -83,7 +84,7 @@ def clip(
     return FileResponse(
         found.path,
         media_type="video/mp4",
-        headers=_KEPT | headers,
+        headers=headers | (_KEPT if found.awaited is None else {"Cache-Control": "no-store"}),
         filename=f"{slug(row.name)}-{utc(found.span.start):%Y%m%dT%H%M%SZ}.mp4",
         content_disposition_type="attachment" if download else "inline",
     )

@@ -36,6 +36,8 @@ def test_a_fragment_begins_at_each_key_frame(fragmented: Path) -> None:
     found = layout(fragmented)
     assert len(keys) == 5
     assert [fragment.start for fragment in found.fragments] == pytest.approx(keys, abs=1)
+    last = max(at for kind, at, _ in decoding(fragmented) if kind == "video")
+    assert [fragment.end for fragment in found.fragments] == pytest.approx([*keys[1:], last + 40_000], abs=1)
     ends = [fragment.offset + fragment.size for fragment in found.fragments]
     assert [fragment.offset for fragment in found.fragments] == [len(found.header), *ends[:-1]]
 

@@ -39,6 +39,7 @@ export function openErase(stream, whole = false) {
       el("p", {}, done.span ? `${done.stream}, ${done.span.label}, is erased.` : `${done.stream} is erased.`),
       removed.length ? el("ul", { class: "receipt" }, removed.map(([what, count]) => el("li", {}, `${count} ${what}`))) : el("p", {}, "There was nothing to remove."),
       done.verified_gone.length ? el("p", { class: "fine-print" }, `Looked for afterwards and not found: ${done.verified_gone.join(", ")}.`) : "",
+      done.note ? el("p", { class: "fine-print" }, done.note) : "",
       el("div", { class: "actions" }, el("button", { type: "button", class: "button primary", onclick: () => dialog.close() }, "Done")));
     set({ hits: state.hits.filter((hit) => hit.stream !== stream.id) });
     if (!whole) document.dispatchEvent(new Event("footage-erased"));

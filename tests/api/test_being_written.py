@@ -1,0 +1,129 @@
+"""The segment that is being written: its whole fragments are shown, and what is still to come is said to be."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import av
+import httpx
+import pytest
+
+from api.compose import Service
+from api.playlist import iso
+from api.settings import Settings
+from api.views import Views
+from ingest.recording import PART, being_written
+from ingest.records import Moment, Segment, Span, seconds
+from memory.recordings import Recordings
+from tests.api.conftest import running
+from tests.api.test_playlist import START, camera
+from tests.media import number_in
+
+BEGAN = Moment(START + seconds(60))
+"""When the camera's second connection began: picture 0 of its film."""
+
+
+def written(service: Service, kept: list[Segment]) -> Segment:
+    """The longest segment of the second connection is not finished: the last of its fragments is cut off."""
+    open_one = max((one for one in kept if one.epoch == 1), key=lambda one: one.span.duration)
+    for one in kept:
+        if one.epoch == 1:
+            service.memory.recordings.remove([replace(one, path=one.path + ".kept")])
+    source = Path(open_one.path)
+    part = source.with_name(f"{open_one.epoch:05d}-{open_one.span.start}-{open_one.first_pts}.mp4{PART}")
+    part.write_bytes(source.read_bytes()[:-2000])
+    for one in kept:
+        if one.epoch == 1:
+            Path(one.path).unlink()
+    return replace(open_one, path=str(part))
+
+
+def clip(http: httpx.Client, start: int, end: int) -> httpx.Response:
+    return http.get("/v1/streams/cam/clip", params={"from": iso(Moment(start)), "to": iso(Moment(end))})
+
+
+def numbers(answer: httpx.Response) -> list[int]:
+    with av.open(io.BytesIO(answer.content)) as container:
+        return [number_in(frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
+
+
+def test_the_newest_seconds_can_be_had_while_they_are_recorded(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(settings) as (service, http):
+        segment = written(service, camera(service, http, tmp_path, monkeypatch))
+        known = service.memory.recordings.unfinished(segment.stream)
+        assert known is not None
+        assert known.span.start == segment.span.start
+        assert segment.span.start + seconds(5) < known.span.end < segment.span.end, "all but the broken fragment"
+        begin = segment.span.start
+        first = round((begin - BEGAN) / 40_000)
+        answer = clip(http, begin + seconds(2.5), begin + seconds(5))
+        assert answer.status_code == 200, answer.text
+        assert "Hindsight-Gaps" not in answer.headers
+        assert numbers(answer)[:3] == [first + 50, first + 51, first + 52]
+        assert set(numbers(answer)) >= set(range(first + 62, first + 124))
+        answer = clip(http, begin + seconds(2.5), segment.span.end + seconds(5))
+        assert answer.status_code == 200
+        assert answer.headers["Cache-Control"] == "no-store"
+        covered = answer.headers["Hindsight-Span"].split("/")[1]
+        assert f"{covered}/" in answer.headers["Hindsight-Gaps"]
+        assert answer.headers["Hindsight-Gaps"].endswith('reason="still being recorded"')
+        later = clip(http, segment.span.end + seconds(5), segment.span.end + seconds(9))
+        assert (later.status_code, later.headers["Retry-After"]) == (425, "10")
+        assert later.json()["type"] == "urn:hindsight:still-recording"
+        assert clip(http, segment.span.end + seconds(900), segment.span.end + seconds(909)).status_code == 404
+        assert not list((settings.folder / "clips").glob(f"*/*{PART}"))
+
+
+def test_an_alert_has_a_clip_from_the_first_moment_on(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(settings) as (service, http):
+        segment = written(service, camera(service, http, tmp_path, monkeypatch))
+        views = Views(service.memory.recordings, service.clock, service.scopes)
+        now = Span(Moment(segment.span.end - seconds(1)), segment.span.end)
+        url = views.clip_url(segment.stream, now)
+        assert url is not None
+        assert http.get(url).status_code in (200, 425)
+        never = Span(Moment(START - seconds(90)), Moment(START - seconds(80)))
+        assert views.clip_url(segment.stream, never) is None
+
+
+def test_what_is_in_a_segment_that_is_written_is_not_said_to_be_gone(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(settings) as (service, http):
+        segment = written(service, camera(service, http, tmp_path, monkeypatch))
+        begin = segment.span.start
+        before = {"from": iso(START), "to": iso(Moment(START + seconds(2)))}
+        receipt = http.post("/v1/erase", json={"stream": "cam", **before}).json()
+        assert "recordings" in receipt["verified_gone"]
+        assert receipt["note"] == ""
+        within = {"from": iso(Moment(begin + seconds(1))), "to": iso(Moment(begin + seconds(2)))}
+        receipt = http.post("/v1/erase", json={"stream": "cam", **within}).json()
+        assert "recordings" not in receipt["verified_gone"]
+        assert "still being written" in receipt["note"]
+        assert clip(http, begin + seconds(1), begin + seconds(2)).status_code == 404
+        final = Path(segment.path.removesuffix(PART))
+        Path(segment.path).rename(final)
+        service.memory.remember.handle([replace(segment, path=str(final))])
+        assert not final.exists(), "it goes when it is finished"
+        assert "recordings" in http.post("/v1/erase", json={"stream": "cam", **within}).json()["verified_gone"]
+
+
+def test_with_a_stream_goes_what_was_being_written(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(settings) as (service, http):
+        segment = written(service, camera(service, http, tmp_path, monkeypatch))
+        receipt = http.delete("/v1/streams/cam").json()
+        assert "recordings" in receipt["verified_gone"]
+        assert not Path(segment.path).exists()
+
+
+def test_nothing_is_being_written_where_nothing_is(tmp_path: Path) -> None:
+    (tmp_path / "who.mp4.part").write_bytes(b"something else")
+    assert being_written(tmp_path, Recordings.__name__) is None  # type: ignore[arg-type]
