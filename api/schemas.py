@@ -113,6 +113,9 @@ class StreamOut(Model):
     detail: str = Field("", description="Why it is in this state, in words.")
     added: datetime
     span: SpanOut | None = Field(None, description="From the first remembered moment to the last.")
+    known_to: datetime | None = Field(
+        None, description="Up to when it is known what was watched and what was not: the end of its timeline."
+    )
     progress: float | None = Field(None, description="0..1 of a file read so far.")
     last_frame_age_s: float | None = Field(None, description="Age of the newest frame of a live stream.")
     listening_lag_s: float | None = Field(

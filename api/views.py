@@ -56,6 +56,7 @@ class Views:
     def stream(self, row: StreamRow, status: CaptureStatus | None, counts: Counts) -> schemas.StreamOut:
         """What capture says of it now, unless it is finished: then all of it is remembered, and capture is over."""
         extent = self._store.streams.extent(row.id)
+        told = self._store.streams.told(row.id) if row.kind == "live" else extent
         age = (self._clock.now() - status.last_frame) / MICROSECONDS if status and status.last_frame else None
         finished = row.state == "finished"
         state, detail = (row.state, row.detail) if status is None or finished else (status.state, status.detail)
@@ -68,6 +69,7 @@ class Views:
             detail=detail,
             added=utc(row.added),
             span=self.span(extent, row) if extent else None,
+            known_to=utc(told.end) if told else None,
             progress=1.0 if finished else self._progress(row),
             last_frame_age_s=age if row.kind == "live" else None,
             listening_lag_s=self._lag(row, status),

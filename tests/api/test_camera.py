@@ -79,6 +79,7 @@ def test_a_camera_that_goes_and_comes_back(
         lately = {"from": "3 seconds ago", "to": "now"}
         answer = wait_for(lambda: (said := ask(http, "what happened?", streams=["door"], **lately))["gaps"] and said)
         assert "paused" in answer["text"], "a pause is a gap while it lasts"
+        assert datetime.fromisoformat(state()["known_to"]) >= datetime.fromisoformat(state()["span"]["end"])
         assert not [one for one in told(http) if one.reason is None and one.end > told(http)[-1].start]
         http.post("/v1/streams/door/resume")
         wait_for(lambda: state()["state"] == "live")

@@ -73,10 +73,10 @@ class Timeline {
   }
 
   limits() {
-    const span = currentStream()?.span;
-    if (!span) return null;
-    const from = parse(span.start);
-    return { from, to: Math.max(parse(span.end), from + SHORTEST_MS) };
+    const stream = currentStream();
+    if (!stream?.span) return null;
+    const from = parse(stream.span.start);
+    return { from, to: Math.max(parse(stream.known_to ?? stream.span.end), from + SHORTEST_MS) };
   }
 
   changed() {
