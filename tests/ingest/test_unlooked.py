@@ -8,9 +8,20 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ingest.backoff import Turnstile
+from ingest.bus import JOURNAL
+from ingest.bus_memory import MemoryBus
+from ingest.clock import FakeClock
+from ingest.guard import Guard
+from ingest.ledger import Ledger
+from ingest.limits import Limits
 from ingest.load import Shedding
-from ingest.records import Frame, Gap, Moment, StreamId, seconds
-from ingest.unlooked import APART, LEAST, Attention
+from ingest.plan import CapturePlan
+from ingest.records import Coverage, Frame, Gap, Moment, Record, StateChange, StreamId, seconds
+from ingest.sources import parse
+from ingest.supervise import Surroundings
+from ingest.supervise_live import LiveSupervisor
+from ingest.unlooked import APART, LEAST, NOTE, Attention
 
 CAM = StreamId("cam")
 PIXELS = np.zeros((2, 2, 3), np.uint8)
@@ -18,6 +29,12 @@ PIXELS = np.zeros((2, 2, 3), np.uint8)
 
 def frame(at_s: float, epoch: int = 0) -> Frame:
     return Frame(CAM, epoch, seconds(at_s), Moment(seconds(at_s)), PIXELS)
+
+
+def told(bus: MemoryBus) -> list[Record]:
+    deliveries = bus.receive((JOURNAL,), "test", limit=1000, wait_s=0)
+    bus.acknowledge(deliveries)
+    return [one.record for one in deliveries]
 
 
 def stretches(told: list[Gap]) -> list[tuple[float, float]]:
@@ -115,3 +132,34 @@ def test_every_hole_is_told_and_rows_are_few(runs: list[tuple[float, float]]) ->
     for start, end in holes:
         if end - start >= LEAST / 1e6 + 0.01:
             assert any(span.start <= seconds(start) and seconds(end) <= span.end for span in spans)
+
+
+def test_what_a_child_does_not_decode_because_it_is_late_is_a_gap_over_what_is_covered() -> None:
+    """Word for word what a child says whose decoder falls so far behind that it leaves out key frames, too."""
+    clock, ledger, limits = FakeClock(seconds(1000)), Ledger(), Limits()
+    bus = MemoryBus({JOURNAL: ("test",)}, 1000, ledger=ledger)
+    around = Surroundings(bus, Guard([], ()), ledger, clock, limits, Turnstile(limits, clock))
+    supervisor = LiveSupervisor(CapturePlan(CAM, parse("rtsp://192.0.2.1/cam")), around)
+    supervisor._task()
+
+    def watched(start: int, end: int, *, decoded: bool) -> None:
+        for at in range(start, end):
+            supervisor._heard(("beat", 0, seconds(at), Moment(seconds(at))))
+            if decoded:
+                supervisor._heard(frame(at))
+            clock.advance(1.0)
+
+    watched(1000, 1010, decoded=True)
+    supervisor._heard(("frugal", "pictures", 250, False))
+    watched(1010, 1040, decoded=False)
+    details = [one.detail for one in told(bus) if isinstance(one, StateChange)]
+    watched(1040, 1045, decoded=True)
+    supervisor._heard(("frugal", "nothing", 250, False))
+    watched(1045, 1080, decoded=True)
+    rest = told(bus)
+    [gap] = {one.span.start: one for one in rest if isinstance(one, Gap)}.values()
+    assert (gap.reason, round(gap.span.start / 1e6), round(gap.span.end / 1e6)) == ("overload", 1009, 1040)
+    assert [*details, *(one.detail for one in rest if isinstance(one, StateChange))] == ["", NOTE, ""]
+    covered = [one.span for one in rest if isinstance(one, Coverage)][-1]
+    assert covered.start <= gap.span.start
+    assert gap.span.end <= covered.end
