@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from sqlalchemy import ColumnElement, Connection, func, select, tuple_, update
 
@@ -14,6 +14,8 @@ from memory.store.database import Database
 from memory.store.rows import StreamRow
 
 Origin = Literal["frame", "sound"]
+LAST_GAPS: Final = 16
+"""So many that began last are asked for the one that ends last: few lie within another."""
 
 
 class Streams:
@@ -107,9 +109,14 @@ class Streams:
         """As `extent`, of a camera up to the end of its newest gap: nothing was seen then, and it is known why."""
         extent, gaps = self.extent(stream), schema.gaps
         live = select(schema.streams.c.id).where(schema.streams.c.id == stream, schema.streams.c.kind == "live")
-        newest = select(func.max(gaps.c.end)).where(gaps.c.stream.in_(live))
+        newest = (
+            select(gaps.c.end)
+            .where(gaps.c.stream == stream, live.exists())
+            .order_by(gaps.c.start.desc())
+            .limit(LAST_GAPS)
+        )
         with self._database.read() as connection:
-            end = connection.scalar(newest)
+            end = max(connection.scalars(newest), default=None)
         return extent if extent is None or end is None else Span(extent.start, Moment(max(extent.end, end)))
 
     def end(self, stream: StreamId) -> Moment | None:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Connection, Table, delete, func, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, delete, select
 
 from ingest.plan import Known
 from ingest.records import (
@@ -27,7 +27,7 @@ from ingest.records import (
 )
 from memory.store import schema
 from memory.store.database import Database
-from memory.store.streams import read_mark
+from memory.store.streams import LAST_GAPS, read_mark
 
 _MOST_VALUES = 500
 """A database takes so many in one statement."""
@@ -64,21 +64,18 @@ class Timeline:
 
     def known(self, stream: StreamId) -> Known:
         """What is told of a live stream: its newest epoch, up to when, and the gap that ends there."""
-        tables = (schema.coverage, schema.segments)
-        covered, gaps = schema.coverage, schema.gaps
-        newest = select(gaps).where(gaps.c.stream == stream).order_by(gaps.c.end.desc()).limit(1)
         with self._database.read() as connection:
-            wanted = (select(func.max(table.c.epoch)).where(table.c.stream == stream) for table in tables)
-            epochs = [epoch for one in wanted if (epoch := connection.scalar(one)) is not None]
-            end = connection.scalar(select(func.max(covered.c.end)).where(covered.c.stream == stream))
-            mark, row = read_mark(connection, stream, "frame"), connection.execute(newest).one_or_none()
-        marked = [] if mark is None else [mark]
-        seen = [Moment(end) for end in [end, *(one.moment for one in marked)] if end is not None]
-        epoch = max([-1, *epochs, *(one.epoch for one in marked)])
-        if row is not None and row.end >= max(seen, default=row.end):
-            gap = Gap(stream, Span(row.start, row.end), row.reason, row.detail)
-            return Known(epoch, gap.span.end, None if gap.reason in UNSEEING else gap)
-        return Known(epoch, max(seen, default=None))
+            covered = connection.execute(_newest(schema.coverage, stream, by="epoch")).one_or_none()
+            recorded = connection.execute(_newest(schema.segments, stream)).one_or_none()
+            gaps = connection.execute(_newest(schema.gaps, stream, most=LAST_GAPS)).all()
+            mark = read_mark(connection, stream, "frame")
+        epoch = max([-1, *(one.epoch for one in (covered, recorded, mark) if one is not None)])
+        ends = [*([covered.end] if covered else []), *([mark.moment] if mark else [])]
+        seen, last = max(ends, default=None), max(gaps, key=lambda gap: gap.end, default=None)
+        if last is None or (seen is not None and last.end < seen):
+            return Known(epoch, seen)
+        gap = Gap(stream, Span(last.start, last.end), last.reason, last.detail)
+        return Known(epoch, gap.span.end, None if gap.reason in UNSEEING else gap)
 
     def segments(self, stream: StreamId, span: Span | None = None) -> tuple[Segment, ...]:
         """Recordings that overlap `span`, oldest first."""
@@ -163,8 +160,9 @@ class Timeline:
     def _seen_after_all(self, connection: Connection, stream: StreamId, span: Span) -> None:
         """Files that were put into a folder while it could not be reached fill the gap when they are found."""
         gaps = schema.gaps
-        within_it = (*within(gaps, Scope((stream,), span)), gaps.c.reason == "offline")
-        for row in connection.execute(select(gaps).where(*within_it)).all():
+        for row in connection.execute(_newest(gaps, stream, most=LAST_GAPS)).all():
+            if row.reason != "offline" or not span.overlaps(Span(row.start, row.end)):
+                continue
             connection.execute(delete(gaps).where(gaps.c.stream == stream, gaps.c.start == row.start))
             for left in without(Span(row.start, row.end), [span]):
                 part = {"stream": stream, "start": left.start, "end": left.end}
@@ -182,6 +180,11 @@ class Timeline:
         wanted = select(table).where(*within(table, Scope((stream,), span))).order_by(table.c.start)
         with self._database.read() as connection:
             return list(connection.execute(wanted))
+
+
+def _newest(table: Table, stream: StreamId, *, by: str = "start", most: int = 1) -> Select[Any]:
+    """The last rows of a live stream, whose epochs follow one another in time: read from the end of an index."""
+    return select(table).where(table.c.stream == stream).order_by(table.c[by].desc()).limit(most)
 
 
 def without(span: Span, holes: Sequence[Span]) -> list[Span]:

@@ -14,7 +14,8 @@ from pydantic import SecretStr
 from api.settings import Settings
 from ingest.bus import JOURNAL
 from ingest.capture import CaptureStatus, Fleet
-from ingest.records import Evidence, Gap, GapReason, Moment, Span, StateChange, StreamId, seconds
+from ingest.records import Coverage, Evidence, Gap, GapReason, Moment, Span, StateChange, StreamId, seconds
+from memory.store import StreamRow
 from models.language.extractive import ExtractiveSystem
 from tests.api.conftest import add, ask, running, wait_for
 from tests.ingest.conftest import Trap, answer, trap
@@ -99,6 +100,27 @@ def test_a_service_that_was_stopped_is_told_when_it_is_back_and_a_clock_that_jum
         wait_for(lambda: len(http.get("/v1/streams/door/coverage").json()["gaps"]) == 4)
         [alert] = wait_for(lambda: http.get("/v1/alerts").json())
         assert alert["why"].startswith("door sees nothing: service stopped.")
+
+
+def test_a_pause_grows_while_it_lasts_and_a_folder_has_none(settings: Settings, tmp_path: Path) -> None:
+    """Also a pause from before the service was started: from where anything was told of, as one gap."""
+    cam, folder = StreamId("cam"), StreamId("folder")
+    with running(settings) as (service, _):
+        now = service.clock.now()
+        watched = Span(Moment(now - seconds(60)), Moment(now - seconds(30)))
+        for stream, source in ((cam, "rtsp://127.0.0.1:9/cam"), (folder, f"folder:{tmp_path}")):
+            service.store.streams.add(StreamRow(stream, stream, "live", source, "", "paused", "", now, paused=True))
+            service.bus.publish(JOURNAL, Coverage(stream, 0, watched))
+        gaps = service.store.timeline.gaps
+        wait_for(lambda: service.store.timeline.coverage(folder))
+        service.streams.tell_pauses()
+        [first] = wait_for(lambda: gaps(cam))
+        service.streams.tell_pauses()
+        wait_for(lambda: gaps(cam)[-1].span.end > first.span.end)
+        [grown] = gaps(cam)
+        assert (grown.reason, grown.span.start) == ("paused", watched.end)
+        assert grown.span.end >= now
+        assert gaps(folder) == ()
 
 
 def test_health_names_the_streams_of_which_more_comes_than_can_be_looked_at(
