@@ -15,6 +15,7 @@ from tempfile import NamedTemporaryFile
 from api.settings import Settings
 from ingest.clips import cut, still
 from ingest.errors import Busy, Invalid, NotFound, StillRecording, TooLarge
+from ingest.fragments import shift
 from ingest.recording import PART, finished
 from ingest.records import PARTLY, Gap, Moment, Picture, Segment, Span, StreamId, seconds
 from memory.recordings import Recordings
@@ -52,7 +53,8 @@ class Footage:
         self._lock = threading.Lock()
 
     def clip(self, row: StreamRow, span: Span, *, exact: bool = False, fragmented: bool = False) -> Clip:
-        """What is left of `span`: time that was erased passes with the picture before it. `fragmented`: for playlists.
+        """What is left of `span`: time that was erased passes with the picture before it. `fragmented`: for playlists,
+        with times from the beginning of the file on.
         Raises `NotFound` where there is no recording, or none any more."""
         if not span.duration:
             raise Invalid("The clip would be empty.", advice="Give an end after the start.")
@@ -66,7 +68,7 @@ class Footage:
         if not left or not segments or not seen:
             raise still_recording(row) if left and awaited else no_recording(row)
         named = repr([(segment.path, segment.size, segment.span) for segment in segments]) + repr(
-            (left, exact, fragmented)
+            (left, exact, fragmented and "from the beginning of the file")
         )
         key = hashlib.sha256(named.encode()).hexdigest()[:24]
         with self._lock:
@@ -188,6 +190,8 @@ class Footage:
                 covered = cut(segments, left, unfinished, exact=True, fragmented=fragmented)
             if without(left[0].hull(left[-1]), self._store.timeline.erased(stream, None)) != list(left):
                 raise Busy("Some of it was erased just now.", advice="Ask for it again.")
+            if fragmented:
+                shift(unfinished, covered.start - segments[0].span.start)
             path = folder / f"{key}-{covered.start}-{covered.end}.mp4"
             unfinished.rename(path)
         finally:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -18,18 +19,40 @@ from api.times import utc
 from ingest.clock import Clock
 from ingest.errors import Invalid, NotFound, TooLarge
 from ingest.fragments import Layout, layout, shifted
-from ingest.records import MICROSECONDS, Moment, Segment, Span, seconds
+from ingest.records import MICROSECONDS, Moment, Segment, Span, StreamId, seconds
 from memory.recordings import Recordings
 from memory.store import StreamRow
 
 LONGEST = seconds(24 * 3600)
+"""What is asked for with an end is no longer; what has none begins later and later once it is."""
+STEP = seconds(3600)
+"""By so much at a time."""
 LATELY = seconds(60)
 """How far before the newest picture a live playlist begins when nothing else is asked for."""
 SETTLED = seconds(90)
 """So long after its end a stretch has all segments that it will ever have."""
 PART_US = seconds(10)
+PIECE = seconds(600)
+"""A user's own file is copied in pieces of this length."""
+TARGETS = (10, 20, 60)
+"""Target durations, in seconds, which a playlist may not change: the first does where key frames come in time."""
+ADVICE = (
+    "Many players do not take this codec by HLS. Set the camera to H.264, or ask for clips, which are encoded anew."
+)
 SLACK = seconds(0.5)
 """Segments this far apart have a gap between them."""
+
+
+_ROUNDING = seconds(0.005)
+_PLAYLISTS = 1000
+"""Of so many it is known what has left them."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Slid:
+    start: Moment
+    parts: int = 0
+    breaks: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +75,7 @@ class Playlists:
     def __init__(self, recordings: Recordings, footage: Footage, scopes: Scopes, clock: Clock) -> None:
         self._recordings, self._store = recordings, recordings.store
         self._footage, self._scopes, self._clock = footage, scopes, clock
+        self._slid: dict[tuple[StreamId, Moment], _Slid] = {}
 
     def span(self, row: StreamRow, start: str | None, end: str | None) -> Span:
         """What is asked for. Raises `NotFound`, `Invalid` or `TooLarge`."""
@@ -64,23 +88,26 @@ class Playlists:
             span = Span(Moment(max(span.start, newest - LATELY)), max(span.end, newest))
         if not span.duration:
             raise Invalid("The playlist would be empty.", advice="Give an end after the start.")
-        if span.duration > LONGEST:
+        if span.duration > LONGEST and (end is not None or row.kind != "live"):
             raise TooLarge("Playlists are at most 24 hours long.", advice="Ask for a shorter stretch.")
         return span
 
     def write(self, row: StreamRow, span: Span, *, live: bool) -> str:
         """The playlist. `live`: it has no end yet. Raises `NotFound` where there is no recording."""
-        parts = list(self._parts(row, span))
+        slid = self._slide(row, span)
+        parts = list(self._parts(row, Span(slid.start, span.end)))
         if not parts:
             raise no_recording(row)
         live = live or (span.end > self._clock.now() - SETTLED and row.kind == "live" and parts[-1].span.end < span.end)
-        longest = max(part.span.duration for part in parts)
+        longest = round(max(part.span.duration for part in parts) / MICROSECONDS)
         lines = [
             "#EXTM3U",
             "#EXT-X-VERSION:7",
-            f"#EXT-X-TARGETDURATION:{round(max(longest, PART_US) / MICROSECONDS)}",
-            f"#EXT-X-PLAYLIST-TYPE:{'EVENT' if live else 'VOD'}",
+            f"#EXT-X-TARGETDURATION:{next((target for target in TARGETS if target >= longest), longest)}",
+            f"#EXT-X-MEDIA-SEQUENCE:{slid.parts}" if live else "#EXT-X-PLAYLIST-TYPE:VOD",
+            *([f"#EXT-X-DISCONTINUITY-SEQUENCE:{slid.breaks}"] if live else []),
             "#EXT-X-INDEPENDENT-SEGMENTS",
+            *([] if all(b"avc1" in part.header for part in parts) else [f"## {ADVICE}"]),
         ]
         for before, part in zip([None, *parts], parts, strict=False):
             lines += _lines(before, part)
@@ -93,6 +120,26 @@ class Playlists:
             if same and found.owned and not self._footage.erased(row.id, found.span) and self._recordings.kept(found):
                 return self._recordings.near(found)
         raise no_recording(row)
+
+    def _slide(self, row: StreamRow, span: Span) -> _Slid:
+        """Where a playlist that began with `span` begins now, and what has left it since."""
+        start, name = span.start, (row.id, span.start)
+        if span.duration > LONGEST:
+            start = Moment(start + (span.duration - LONGEST + STEP - 1) // STEP * STEP)
+        before = self._slid.get(name, _Slid(span.start))
+        if start == span.start:
+            return _Slid(start)
+        if start <= before.start:
+            return before
+        gone = list(self._parts(row, Span(before.start, start)))
+        gone = [part for part in gone if part.span.end <= start]
+        known = [*gone, *islice(self._parts(row, Span(start, span.end)), 1)]
+        lines = [line for pair in zip([None, *known], known, strict=False) for line in _lines(*pair)]
+        now = _Slid(start, before.parts + len(gone), before.breaks + lines.count("#EXT-X-DISCONTINUITY"))
+        self._slid[name] = now
+        while len(self._slid) > _PLAYLISTS:
+            del self._slid[next(iter(self._slid))]
+        return now
 
     def _parts(self, row: StreamRow, span: Span) -> Iterator[Part]:
         known: dict[int, Part] = {}
@@ -122,10 +169,17 @@ class Playlists:
             yield part
 
     def _copied(self, row: StreamRow, segment: Segment, wanted: Span) -> Iterator[Part]:
-        clip = self._footage.clip(row, wanted, fragmented=True)
-        asked = {"from": iso(wanted.start), "to": iso(wanted.end)}
-        url = f"fragments.mp4?{urlencode(asked, safe=':')}"
-        yield from _pieces(url, clip.path, clip.path.stat().st_size, clip.span)
+        """Each piece begins at a key frame, and so a little early: there the one before it ends."""
+        before: tuple[str, Layout | None, Span] | None = None
+        for begin in range(wanted.start, wanted.end, PIECE):
+            asked = Span(Moment(begin), Moment(min(begin + PIECE, wanted.end)))
+            clip = self._footage.clip(row, asked, fragmented=True)
+            if before is not None:
+                yield from _pieces(*before, clip.span.start)
+            named = urlencode({"from": iso(asked.start), "to": iso(asked.end)}, safe=":")
+            before = f"fragments.mp4?{named}", _held(clip.path, clip.path.stat().st_size), clip.span
+        if before is not None:
+            yield from _pieces(*before, before[2].end)
 
 
 def iso(moment: Moment) -> str:
@@ -152,20 +206,20 @@ def _lines(before: Part | None, part: Part) -> list[str]:
     return [*head, part.url]
 
 
-def _pieces(url: str, path: Path, size: int, span: Span) -> Iterator[Part]:
-    """Runs of fragments of at most ten seconds each, or one fragment where that is longer."""
-    held = _held(path, size)
+def _pieces(url: str, held: Layout | None, span: Span, until: Moment) -> Iterator[Part]:
+    """Runs of fragments of at most ten seconds each, or one fragment where that is longer; none from `until` on."""
     if held is None or not held.fragments:
         return
-    found = held.fragments
-    starts = [Moment(span.start + fragment.start - found[0].start) for fragment in found] + [span.end]
+    zero = span.start - held.fragments[0].start
+    found = [fragment for fragment in held.fragments if zero + fragment.start + _ROUNDING < until]
+    starts = [Moment(zero + fragment.start) for fragment in found] + [until]
     first = 0
     for at, fragment in enumerate(found):
         if at + 2 < len(starts) and starts[at + 2] - starts[first] <= PART_US:
             continue
         shown = Span(starts[first], max(starts[at + 1], Moment(starts[first] + 1)))
         offset = found[first].offset
-        yield Part(url, url, held.header, url, shown, (offset, fragment.offset + fragment.size - offset))
+        yield Part(url, url, held.header, "", shown, (offset, fragment.offset + fragment.size - offset))
         first = at + 1
 
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import FileResponse, RedirectResponse, Response
 
 from api.examples import PLAYLIST, TRACK
-from api.playlist import iso, media
+from api.playlist import ADVICE, iso, media
 from api.routes.parts import At, From, Parts, To
 from api.scope import extent
 from api.sprite import MOST, track
@@ -124,14 +124,16 @@ def _stretch(row: StreamRow, start: str | None, end: str | None, parts: Parts) -
 @router.head("/playlist.m3u8", include_in_schema=False)
 @router.get("/playlist.m3u8", response_class=Response, responses=_HLS)
 def playlist(stream: str, parts: Parts, start: From = None, end: To = None) -> Response:
-    """HLS of any stretch of up to 24 hours, of a file 30 minutes. A camera's goes on where there is no `to`."""
+    """HLS of any stretch of up to 24 hours. A camera's goes on where there is no `to`, and then has its last 24 hours.
+    Where many players do not take what is recorded, `Hindsight-Advice` says so."""
     row = parts.store.streams.get(stream)
     span = parts.playlists.span(row, start, end)
     live = row.kind == "live" and end is None
     if live and start != iso(span.start):
         return RedirectResponse(f"playlist.m3u8?{urlencode({'from': iso(span.start)}, safe=':')}", 307)
     written = parts.playlists.write(row, span, live=live)
-    return Response(written, media_type=_M3U8, headers={"Cache-Control": "no-cache"})
+    advice = {"Hindsight-Advice": ADVICE} if ADVICE in written else {}
+    return Response(written, media_type=_M3U8, headers={"Cache-Control": "no-cache"} | advice)
 
 
 @router.head("/segments/{epoch}-{moment}.mp4", include_in_schema=False)

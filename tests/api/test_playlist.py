@@ -127,12 +127,77 @@ def test_a_playlist_without_an_end_only_grows(
             service.store.timeline.record(connection, later)
             service.store.timeline.record(connection, Coverage(row.id, 2, later.span))
         grown = service.playlists.write(row, Span(span.start, later.span.end), live=True)
-        assert "#EXT-X-PLAYLIST-TYPE:EVENT" in first
+        assert "#EXT-X-PLAYLIST-TYPE" not in first
+        assert "#EXT-X-MEDIA-SEQUENCE:0\n" in first
+        assert "#EXT-X-TARGETDURATION:10\n" in first
         assert "ENDLIST" not in grown
         assert grown.startswith(first)
         assert len(grown) > len(first)
-        too_long = http.get(f"/v1/streams/cam/playlist.m3u8?from={begin}")
+        too_long = http.get(f"/v1/streams/cam/playlist.m3u8?from={begin}&to=now")
         assert (too_long.status_code, too_long.json()["advice"]) == (413, "Ask for a shorter stretch.")
+
+
+def test_a_playlist_that_is_kept_open_for_longer_than_a_day_slides(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(settings) as (service, http):
+        kept = camera(service, http, tmp_path, monkeypatch)
+        row = service.store.streams.get("cam")
+        begin = kept[0].span.start
+        for number, hours in enumerate((20, 24.5, 40), start=2):
+            at = Moment(begin + seconds(hours * 3600))
+            later = Segment(row.id, number, Span(at, Moment(at + seconds(10))), kept[0].path, kept[0].size)
+            with service.store.database.write() as connection:
+                service.store.timeline.record(connection, later)
+                service.store.timeline.record(connection, Coverage(row.id, number, later.span))
+        whole, slid, further = (
+            service.playlists.write(row, Span(begin, Moment(begin + seconds(hours * 3600))), live=True)
+            for hours in (24, 24.6, 46)
+        )
+        names = [[line for line in text.splitlines() if line.endswith(".m4s")] for text in (whole, slid, further)]
+        assert [len(one) for one in names] == [len(kept) + 1, 2, 2]
+        assert names[0][-1] == names[1][0]
+        assert names[1][-1] == names[2][0]
+        sequences = [re.findall(r"SEQUENCE:(\d+)", text) for text in (whole, slid, further)]
+        assert sequences == [["0", "0"], [str(len(kept)), "2"], [str(len(kept) + 1), "3"]]
+        again = service.playlists.write(row, Span(begin, Moment(begin + seconds(24 * 3600))), live=True)
+        assert again == whole, "another player that began then, or what has an end"
+
+
+@needs_ffmpeg
+def test_a_file_longer_than_a_clip_may_be_is_played_in_pieces(
+    http: httpx.Client, films: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pieces begin at key frames, once a second: nothing is shown twice, and nothing is left out."""
+    add(http, "door", films / "two.mp4")
+    monkeypatch.setattr("api.footage.LONGEST_CLIP", seconds(6))
+    monkeypatch.setattr("api.playlist.PIECE", seconds(2.5))
+    clip = {"from": "00:00", "to": "00:12"}
+    assert http.get("/v1/streams/door/clip", params=clip).status_code == 413
+    text = http.get("/v1/streams/door/playlist.m3u8").text
+    assert len(set(re.findall(r"^fragments.*", text, re.MULTILINE))) == 5
+    assert sum(float(one) for one in re.findall(r"#EXTINF:([\d.]+)", text)) == pytest.approx(12, abs=0.1)
+    assert played(http, "/v1/streams/door/playlist.m3u8")["video"] == 120
+
+
+def test_of_a_codec_that_many_players_do_not_take_it_is_said(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(settings) as (service, http):
+        for codec, advised in (("libx265", True), ("libx264", False)):
+            stream = StreamId(codec)
+            row = StreamRow(stream, codec, "live", "rtsp://127.0.0.1:9/cam", "", "paused", "", START, paused=True)
+            service.store.streams.add(row)
+            film = make(tmp_path / f"{codec}.mp4", Clip(seconds=3, codec=codec, gop=25))
+            kept = record(film, settings.folder / "recordings" / stream, codec, START, monkeypatch)
+            with service.store.database.write() as connection:
+                for segment in kept:
+                    service.store.timeline.record(connection, segment)
+                    service.store.timeline.record(connection, Coverage(stream, segment.epoch, segment.span))
+            asked = {"from": iso(kept[0].span.start), "to": iso(kept[-1].span.end)}
+            answer = http.get(f"/v1/streams/{codec}/playlist.m3u8", params=asked)
+            assert answer.status_code == 200, answer.text
+            assert ("H.264" in answer.headers.get("Hindsight-Advice", "")) == advised
 
 
 @needs_ffmpeg

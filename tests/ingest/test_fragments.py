@@ -8,7 +8,7 @@ import av
 import pytest
 
 from ingest.clips import cut
-from ingest.fragments import layout, shifted
+from ingest.fragments import layout, shift, shifted
 from ingest.records import Moment, Segment, Span, StreamId, seconds
 
 
@@ -55,6 +55,10 @@ def test_shifting_changes_times_alone(fragmented: Path, tmp_path: Path) -> None:
     later = tmp_path / "later.mp4"
     by = 1_773_510_120_000_000
     later.write_bytes(layout(fragmented).header + shifted(fragmented, by))
+    in_place = tmp_path / "in place.mp4"
+    in_place.write_bytes(fragmented.read_bytes())
+    shift(in_place, by)
+    assert decoding(in_place) == decoding(later)
     before, after = decoding(fragmented), decoding(later)
     assert [(kind, key) for kind, _, key in after] == [(kind, key) for kind, _, key in before]
     assert [at - by for _, at, _ in after] == pytest.approx([at for _, at, _ in before], abs=100)
