@@ -82,6 +82,23 @@ class Uploads:
     def get(self, identity: str) -> UploadOut:
         return self._get(identity).shown()
 
+    def unfinished(self) -> list[UploadOut]:
+        """Those that are no stream, oldest first: each goes on at the offset of what was received."""
+        found = [self._get(note.parent.name) for note in self._folder.glob("u*/upload.json")]
+        found = [upload for upload in found if upload.file.exists() and not self._streams.has(str(upload.file))]
+        return [upload.shown() for upload in sorted(found, key=lambda one: one.folder.stat().st_ctime_ns)]
+
+    def abandon(self, identity: str) -> None:
+        """Deletes what has come of it. Raises `Conflict` while it is written to, and once it is a stream."""
+        upload = self._get(identity)
+        self._claim(identity)
+        try:
+            if self._streams.has(str(upload.file)):
+                raise Conflict("This upload is a stream already.", advice="Remove the stream, and its file goes too.")
+            shutil.rmtree(upload.folder, ignore_errors=True)
+        finally:
+            self._writing.discard(identity)
+
     async def receive(self, identity: str, offset: int, pieces: AsyncIterator[bytes]) -> UploadOut:
         """Appends what arrives at `offset`, which must be where the file ends. A failed write leaves what was there."""
         upload = self._get(identity)

@@ -1,4 +1,4 @@
-"""cameras · add · change · streams · pause · resume · remove"""
+"""cameras · add · change · streams · pause · resume · remove · uploads"""
 
 from __future__ import annotations
 
@@ -142,6 +142,24 @@ def follow(client: Client, stream: dict[str, Any]) -> dict[str, Any]:
     if stream["state"] == "failed":
         raise BrokenVideo(f"{stream['name']}: {stream['detail']}", advice="What was read until then is remembered.")
     return stream
+
+
+def uploads(
+    discard: Annotated[str, typer.Option("--discard", help="Throw away what has come of this one.")] = "",
+    json: Json = False,
+) -> None:
+    """Uploads that were begun and are no stream yet."""
+    client = Client()
+    if discard:
+        client.delete(f"/v1/uploads/{named(discard)}")
+    found = client.get("/v1/uploads")
+    if json:
+        output.as_json(found)
+    elif not found:
+        output.say("No upload is unfinished.")
+    else:
+        rows = [(one["id"], one["filename"], f"{one['received']} of {one['size']} bytes") for one in found]
+        output.table(("upload", "file", "received"), rows)
 
 
 def _uploaded(client: Client, file: Path, wanted: dict[str, Any]) -> Any:

@@ -20,6 +20,18 @@ def begin_upload(request: UploadIn, parts: Parts) -> UploadOut:
     return parts.uploads.begin(request)
 
 
+@router.get("")
+def unfinished_uploads(parts: Parts) -> list[UploadOut]:
+    """Uploads that are no stream yet, oldest first. Each goes on at the offset that `received` says."""
+    return parts.uploads.unfinished()
+
+
+@router.delete("/{upload}", status_code=204)
+def abandon_upload(upload: str, parts: Parts) -> None:
+    """Throw away what has come of an upload that is no stream yet."""
+    parts.uploads.abandon(upload)
+
+
 @router.get("/{upload}")
 def get_upload(upload: str, parts: Parts) -> UploadOut:
     """How much has arrived."""

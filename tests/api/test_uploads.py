@@ -258,3 +258,29 @@ def test_the_command_line_sends_the_subtitles_that_lie_beside_a_film(
     assert hits[0]["span"]["start_offset_s"] == pytest.approx(1.0, abs=0.1)
     [folder] = (tmp_path / "data" / "uploads").iterdir()
     assert sorted(path.name for path in folder.iterdir()) == ["red_ once.de.srt", "red_ once.mp4", "upload.json"]
+
+
+def test_unfinished_uploads_are_listed_and_thrown_away(http: httpx.Client, films: Path, tmp_path: Path) -> None:
+    assert http.get("/v1/uploads").json() == []
+    done = send(http, films / "plain.mp4")
+    http.post(f"/v1/uploads/{done}/complete", json={"name": "sent", "starts_at": FILMED})
+    half, other = (http.post("/v1/uploads", json={"filename": f"{name}.mp4", "size": 10}).json()["id"] for name in "ab")
+    http.put(f"/v1/uploads/{half}", params={"offset": 0}, content=b"01234")
+    listed = http.get("/v1/uploads").json()
+    assert {one["id"]: one["received"] for one in listed} == {half: 5, other: 0}, "what is a stream is finished"
+    refused = http.delete(f"/v1/uploads/{done}")
+    assert (refused.status_code, bool(refused.json()["advice"])) == (409, True)
+    assert http.delete(f"/v1/uploads/{half}").status_code == 204
+    assert not (tmp_path / "data" / "uploads" / half).exists()
+    assert [one["id"] for one in http.get("/v1/uploads").json()] == [other]
+    for gone in (half, "u..", "../../etc"):
+        assert http.delete(f"/v1/uploads/{gone}").status_code == 404
+    assert http.put(f"/v1/uploads/{half}", params={"offset": 5}, content=b"56789").status_code == 404
+
+
+def test_unfinished_uploads_on_the_command_line(http: httpx.Client) -> None:
+    upload = http.post("/v1/uploads", json={"filename": "a.mp4", "size": 10}).json()["id"]
+    port = http.base_url.port or 0
+    assert "0 of 10 bytes" in run(port, "uploads").stdout
+    assert "No upload is unfinished." in run(port, "uploads", "--discard", upload).stdout
+    assert run(port, "uploads", "--discard", upload).returncode == 3
