@@ -340,6 +340,8 @@ class Reader:
 
     def _listen(self) -> None:
         """Take in what was decoded of the sound."""
+        if not self._heard:
+            return
         heard, self._heard = self._heard, []
         for pts, frame in sounds.joined(heard):
             samples = sounds.samples(self._resampler, frame)
