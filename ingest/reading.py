@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -373,12 +373,14 @@ class Reader:
             self._emit_captions(pts + 1)
 
     def _emit_captions(self, until: int | None = None) -> None:
-        """Those that no sound goes with, each in a sound without samples."""
+        """Those that no sound goes with, in sounds without samples: what is said at once, in languages, is in one."""
         if self._line.offset is None:
             return
-        for one in self._take_captions(self._line.offset, until):
-            nothing = np.zeros(0, np.float32)
-            self._emit(Sound(self._stream, one.epoch, one.pts + 1, Moment(one.span.start + 1), nothing, (one,)))
+        found = self._take_captions(self._line.offset, until)
+        for _, at_once in groupby(found, lambda one: (one.epoch, one.pts)):
+            said = tuple(at_once)
+            one, count, nothing = said[0], len(said), np.zeros(0, np.float32)
+            self._emit(Sound(self._stream, one.epoch, one.pts + count, Moment(one.span.start + count), nothing, said))
 
     def _take_captions(self, offset: int, until: int | None = None) -> tuple[Utterance, ...]:
         """Those that begin before `until` and behind what was heard before."""

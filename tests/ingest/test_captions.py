@@ -154,3 +154,16 @@ def test_the_stage_hands_on_both_in_order(harvest: Callable[..., Harvest], tmp_p
     places = [record.pts for record in told if record.key.endswith("/sound")]
     assert len(places) >= len(SAID)
     assert places == sorted(set(places))
+
+
+def test_what_is_said_at_once_in_two_languages_is_kept_in_both(harvest: Callable[..., Harvest], tmp_path: Path) -> None:
+    """Also where no sound holds them together: however they come in batches, no two have the same place."""
+    path = make(tmp_path / "film.mp4", Clip(seconds=14, sound=""))
+    for language in ("de", "fr"):
+        (tmp_path / f"film.{language}.srt").write_text(WRITTEN)
+    made = harvest()
+    made.finish(CapturePlan(STREAM, parse(str(path)), starts_at=START))
+    hear = HearStage(FakeTranscriber(), FakeEncoder())
+    told = [record for sound in made.of(Sound) for record in hear.handle([sound]) if record.key.endswith("/sound")]
+    assert len(told) == 2 * len(SAID)
+    assert len({record.pts for record in told}) == len(told)
