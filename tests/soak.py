@@ -44,8 +44,8 @@ from tests.outside import warm as behind_warming
 
 EVERY_S = 5.0
 FAULT_EVERY_S = 75.0
-WARM_SHARE = 0.25
-"""Of the run, at its beginning, in which memory may still grow: models load, banks fill."""
+WARM_SHARE = 0.35
+"""Of the run, at its beginning, in which memory may still grow: models load, banks and the budgets below fill."""
 
 
 @dataclass
@@ -177,8 +177,8 @@ def main() -> None:
         "SAMPLE_FLOOR_HZ": "0.1",
         "SAMPLE_CEILING_HZ": options.rate,
         "KEEP_RECORDINGS_HOURS": "0.1",
-        "MEMORY_BUDGET_MB": "8",
-        "RECORDINGS_BUDGET_MB": "6",
+        "MEMORY_BUDGET_MB": "2",  # so little that it is full, and must make room, while it is still warming up
+        "RECORDINGS_BUDGET_MB": "4",
     }
     camera = Camera("--size", "192x108", "--rate", "6")
     urls = [camera.url("cam" if number % 2 else "silent") for number in range(options.streams)]
