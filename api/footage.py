@@ -18,7 +18,7 @@ from ingest.errors import Busy, Invalid, NotFound, StillRecording, TooLarge
 from ingest.fragments import shift
 from ingest.recording import PART, finished
 from ingest.records import PARTLY, Gap, Moment, Picture, Segment, Span, StreamId, seconds
-from memory.recordings import Recordings
+from memory.recordings import SETTLING, Recordings
 from memory.store import StreamRow
 from memory.store.timeline import without
 
@@ -60,11 +60,12 @@ class Footage:
             raise Invalid("The clip would be empty.", advice="Give an end after the start.")
         if span.duration > LONGEST_CLIP:
             raise TooLarge("Clips are at most 30 minutes long.", advice="Ask for a shorter stretch.")
-        written = self._recordings.unfinished(row.id) if row.kind == "live" else None
+        written = self._written(row, span)
         segments = self._recorded(row.id, span, written)
         left = without(span, self._store.timeline.erased(row.id, span))
-        awaited = written is not None and span.start < written.span.end + LATEST and span.end > written.span.end
-        seen = awaited or written in segments or bool(self._store.timeline.coverage(row.id, span))
+        awaited = self._is_awaited(row, span, segments, written)
+        news = Moment(span.start - (NEWS_US if row.kind == "live" else 0))
+        seen = awaited or written in segments or bool(self._store.timeline.coverage(row.id, Span(news, span.end)))
         if not left or not segments or not seen:
             raise still_recording(row) if left and awaited else no_recording(row)
         named = repr([(segment.path, segment.size, segment.span) for segment in segments]) + repr(
@@ -80,6 +81,22 @@ class Footage:
                     clip = self._cut(row.id, key, here, left, (exact, fragmented))
         later = Span(clip.span.end, span.end) if awaited and span.end > clip.span.end else None
         return replace(clip, gaps=self._gaps(row.id, clip.span), awaited=later)
+
+    def _written(self, row: StreamRow, span: Span) -> Segment | None:
+        """What is being written, where `span` may end in it: folders are long, and looked through only then."""
+        end = Span(span.end, Moment(span.end + 1))
+        known = row.kind != "live" or self._store.timeline.segments(row.id, end)
+        return None if known else self._recordings.unfinished(row.id)
+
+    def _is_awaited(self, row: StreamRow, span: Span, segments: Sequence[Segment], written: Segment | None) -> bool:
+        """Whether some of `span` will be known later: of what is being `written`, or was finished just before."""
+        if written is None:
+            before = Span(Moment(span.start - LATEST), span.end)
+            ended = segments and segments[-1].span.end >= span.end
+            known = row.kind == "live" and not ended and self._recordings.lately(span.end)
+            return known and bool(self._store.timeline.segments(row.id, before))
+        from_then = max([written.span.start - SETTLING, *(segment.span.end for segment in segments[-1:])])
+        return span.end > from_then and span.start < written.span.end + LATEST
 
     def _recorded(self, stream: StreamId, span: Span, written: Segment | None) -> list[Segment]:
         """What there is of `span`, and what is whole of the segment that is being `written`."""

@@ -14,14 +14,12 @@ from ingest.capture import CaptureStatus
 from ingest.clock import Clock
 from ingest.ledger import Counts
 from ingest.records import MICROSECONDS, Alert, Exhibit, Gap, Hit, Moment, Observation, Span, StreamId, seconds
-from memory.recordings import Recordings
+from memory.recordings import SETTLING, Recordings
 from memory.store import StreamRow
 
 AROUND_CLIP = seconds(1)
 """Shown before and after a hit, so that a clip of an instant is watchable."""
 STILL_OPEN = seconds(15)
-SETTLING = seconds(15)
-"""A segment that is finished is known at the latest so much later."""
 MOST_GAPS = 100
 """Shown with an answer."""
 
@@ -175,8 +173,8 @@ class Views:
         written = self._recordings.unfinished(stream)
         if written is not None:
             return span.end >= written.span.start
-        lately = Span(Moment(span.start - SETTLING), Moment(max(span.end, self._clock.now())))
-        return span.end > self._clock.now() - SETTLING and bool(self._store.timeline.segments(stream, lately))
+        before = Span(Moment(span.start - SETTLING), Moment(span.end + SETTLING))
+        return self._recordings.lately(span.end) and bool(self._store.timeline.segments(stream, before))
 
 
 def _counters(row: StreamRow, counts: Counts) -> schemas.Counters:

@@ -23,7 +23,7 @@ from ingest.clock import Clock
 from ingest.errors import NotFound
 from ingest.limits import Limits
 from ingest.recording import being_written
-from ingest.records import Segment, StreamId
+from ingest.records import Moment, Segment, StreamId, seconds
 from memory import durable
 from memory.blobs import Blobs, BlobsUnavailable
 from memory.store import schema
@@ -31,6 +31,8 @@ from memory.store.store import Store
 
 logger = logging.getLogger(__name__)
 
+SETTLING = seconds(15)
+"""A segment that is finished is known at the latest so much later."""
 _LOOK_S = 60.0
 _AT_ONCE = 20
 """Recordings that are sent before it is looked again for what is to be removed."""
@@ -71,6 +73,10 @@ class Recordings:
     def unfinished(self, stream: StreamId) -> Segment | None:
         """What of a stream is being written, as far as it can be played, at a path that it loses when it is whole."""
         return being_written(self._written / stream, stream)
+
+    def lately(self, moment: Moment) -> bool:
+        """Whether it is so close to now that what was recorded then may not be known yet."""
+        return abs(self._clock.now() - moment) < SETTLING
 
     def is_near(self, segment: Segment) -> bool:
         """Whether it can be read without fetching it."""
