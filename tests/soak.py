@@ -44,6 +44,8 @@ from tests.outside import warm as behind_warming
 
 EVERY_S = 5.0
 FAULT_EVERY_S = 75.0
+ASKED_EVERY_S = 30.0
+"""Questions read what was remembered, and fill the cache of it."""
 WARM_SHARE = 0.35
 """Of the run, at its beginning, in which memory may still grow: models load, banks and the budgets below fill."""
 
@@ -123,7 +125,7 @@ def asked(run: Run) -> None:
     run.client.get(f"/v1/streams/{run.streams[-1]}/timeline").raise_for_status()
 
 
-FAULTS = (camera_killed, asked, decoder_killed, paused_and_resumed, camera_frozen, model_killed)
+FAULTS = (camera_killed, decoder_killed, paused_and_resumed, camera_frozen, model_killed)
 
 
 # --- the run ---------------------------------------------------------------------------------------------------
@@ -131,12 +133,16 @@ FAULTS = (camera_killed, asked, decoder_killed, paused_and_resumed, camera_froze
 
 def soak(run: Run, minutes: float) -> None:
     end = time.monotonic() + minutes * 60
-    due = time.monotonic() + FAULT_EVERY_S
+    due, ask = time.monotonic() + FAULT_EVERY_S, time.monotonic() + ASKED_EVERY_S
     turn = 0
     while time.monotonic() < end:
         time.sleep(EVERY_S)
         try:
             run.samples.append(measured(run))
+            if time.monotonic() >= ask:
+                run.faults["asked"] += 1
+                asked(run)
+                ask += ASKED_EVERY_S
         except httpx.TimeoutException:
             run.faults["a minute without an answer"] += 1
         if time.monotonic() >= due and end - time.monotonic() > 60:
@@ -177,7 +183,7 @@ def main() -> None:
         "SAMPLE_FLOOR_HZ": "0.1",
         "SAMPLE_CEILING_HZ": options.rate,
         "KEEP_RECORDINGS_HOURS": "0.1",
-        "MEMORY_BUDGET_MB": "2",  # so little that it is full, and must make room, while it is still warming up
+        "MEMORY_BUDGET_MB": "1",  # so little that it is full, and must make room, while it is still warming up
         "RECORDINGS_BUDGET_MB": "4",
     }
     camera = Camera("--size", "192x108", "--rate", "6")
