@@ -19,7 +19,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -129,6 +129,25 @@ class Wire:
                 end.shutdown(socket.SHUT_RDWR)
 
 
+class Wires:
+    """A relay for every path, so that whose attempt it was is known."""
+
+    def __init__(self, to: int, streams: Iterable[StreamId]) -> None:
+        self.of = {stream: Wire(to) for stream in streams}
+
+    def reset(self) -> None:
+        for wire in self.of.values():
+            wire.reset()
+
+    def change(self, mood: str) -> None:
+        for wire in self.of.values():
+            wire.mood = mood
+
+    def attempt(self, stream: StreamId, back: float, shown: float) -> float:
+        """When the attempt began that gave the picture; `back` for what was never away."""
+        return max((at for at in self.of[stream].begun if back < at < shown), default=back)
+
+
 @dataclass
 class Watcher:
     """A fleet, and everything it said with the time at which it did."""
@@ -191,27 +210,26 @@ def unwell(record: Record) -> bool:
     return isinstance(record, StateChange) and record.state in ("offline", "stalled", "failed")
 
 
-Fault = Callable[[Camera, Wire], None]
+Fault = Callable[[Camera, Wires], None]
 
 
 def drop(name: str, fault: Fault, mend: Fault) -> None:
     """One way of going and coming back, for all paths at once."""
     camera = Camera()
-    wire = Wire(camera.port)
-    urls = {StreamId(path): f"rtsp://{LOGIN}@127.0.0.1:{wire.port}/{path}" for path in PATHS}
+    wires = Wires(camera.port, map(StreamId, PATHS))
+    urls = {stream: f"rtsp://{LOGIN}@127.0.0.1:{wire.port}/{stream}" for stream, wire in wires.of.items()}
     with tempfile.TemporaryDirectory() as folder, watching(Limits(), urls, Path(folder)) as watcher:
         clock = SystemClock()
         for stream in urls:
             watcher.first(stream, 0, lambda one: isinstance(one, Frame))
         time.sleep(3)
         gone, gone_at = time.monotonic(), clock.now()
-        fault(camera, wire)
+        fault(camera, wires)
         noticed = [watcher.first(stream, gone, unwell) - gone for stream in urls]
         time.sleep(max(0.0, gone + DOWN_S - time.monotonic()))
-        mend(camera, wire)
+        mend(camera, wires)
         back, back_at = time.monotonic(), clock.now()
-        frames = [watcher.first(stream, back, lambda one: isinstance(one, Frame)) for stream in urls]
-        attempts = [next((at for at in wire.begun if at > back), back)] * len(urls)
+        frames = {stream: watcher.first(stream, back, lambda one: isinstance(one, Frame)) for stream in urls}
         time.sleep(1.0)
         early, late, apart = [], [], set()
         for stream in urls:
@@ -220,8 +238,8 @@ def drop(name: str, fault: Fault, mend: Fault) -> None:
             late.append((gap.span.end - back_at) / 1e6)
             epochs = {one.epoch for _, one in watcher.said if isinstance(one, Frame) and one.stream == stream}
             apart.add(len(epochs) > 1)
-        after = max(frame - max(back, attempt) for frame, attempt in zip(frames, attempts, strict=True))
-        whole = max(frames) - back
+        after = max(shown - wires.attempt(stream, back, shown) for stream, shown in frames.items())
+        whole = max(frames.values()) - back
         passed = max(noticed) <= 5 and after <= 2 and apart == {True}
         print(
             f"  {name:34} noticed {max(noticed):4.1f} s   picture {whole:5.1f} s after return"
@@ -231,21 +249,21 @@ def drop(name: str, fault: Fault, mend: Fault) -> None:
     camera.kill()
 
 
-def nothing(_camera: Camera, _wire: Wire) -> None: ...
+def nothing(_camera: Camera, _wires: Wires) -> None: ...
 
 
 def mood(name: str) -> Fault:
-    def change(_camera: Camera, wire: Wire) -> None:
-        wire.mood = name
+    def change(_camera: Camera, wires: Wires) -> None:
+        wires.change(name)
 
     return change
 
 
 DROPS: dict[str, tuple[str, Fault, Fault]] = {
     "kill": ("process killed", lambda camera, _: camera.kill(), lambda camera, _: camera.start()),
-    "reset": ("connection reset", lambda _, wire: wire.reset(), mood("pass")),
+    "reset": ("connection reset", lambda _, wires: wires.reset(), mood("pass")),
     "teardown": ("ended in good order", lambda camera, _: camera.tear_down(), nothing),
-    "hold": ("half-open", mood("hold"), lambda _, wire: (wire.reset(), mood("pass")(_, wire))[1]),
+    "hold": ("half-open", mood("hold"), lambda camera, wires: (wires.reset(), mood("pass")(camera, wires))[1]),
     "drip": ("a byte every half second", mood("drip"), mood("pass")),
     "password": (
         "another password",
