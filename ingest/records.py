@@ -342,7 +342,8 @@ class Query:
     The calibrated probability that a frame with inner product s matches is sigmoid(slope * s + offset).
     `understood` and `unknown` are the query's words that the encoder can and cannot look for; `unsure` are words it can
     only compare with the picture as a whole. A match must last for `lasting` microseconds. When all that is asked is
-    that things are there: `least` of them at a time, each observed under one of the labels `kinds`, in `colour` if any.
+    that things are there: `least` of them at a time, each observed under one of the labels `kinds`, in `colour` if any;
+    or that one of them comes or goes: the event `doing`.
     """
 
     text: str
@@ -356,6 +357,7 @@ class Query:
     kinds: tuple[str, ...] = ()
     colour: str = ""
     least: int = 1
+    doing: str = ""
 
     def probability(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
         """Calibrated probabilities, float32, of inner products of any shape."""
@@ -432,9 +434,6 @@ class Evidence:
     """What people call each stream."""
     recollection: Recollection | None = None
     """What the system that is asked remembers of the best exhibit's time, where that can be watched no more."""
-
-
-# --- standing questions ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

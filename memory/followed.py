@@ -1,7 +1,7 @@
 """What was followed was there for as long as it was followed, also in frames that did not know it yet.
 
 A frame's vector is made when the frame comes and never again. What is in it may get its name seconds later; then the
-observation of it is written again, with its name, from where it was first seen.
+observation of it is written again, with its name, from where it was first seen. The same holds for comings and goings.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.records import Hit, Moment, Query, Scope, Span
+from ingest.records import Hit, Moment, Query, Scope, Span, seconds
 from memory.store.timeline import Timeline
 
+_SOON = seconds(8)
+"""A coming or going may be given its name this long after it was seen."""
 _Spans = NDArray[np.int64]
 """Starts and ends, int64 [N, 2]."""
 
@@ -25,7 +27,7 @@ def as_followed(hits: Sequence[Hit], query: Query, timeline: Timeline) -> list[H
 
     A hit is never made shorter, and stays as it is where nothing was followed or the query asks for more than presence.
     """
-    if not query.kinds or not hits:
+    if not query.kinds or query.doing or not hits:
         return list(hits)
     stream = hits[0].stream
     reach = Span(min(hit.span.start for hit in hits), Moment(max(_last(hit) for hit in hits) + 1))
@@ -36,6 +38,21 @@ def as_followed(hits: Sequence[Hit], query: Query, timeline: Timeline) -> list[H
     gaps = [(gap.span.start, gap.span.end) for gap in timeline.gaps(stream, reach)]
     blind = np.array(gaps, np.int64).reshape(-1, 2)
     return _joined(replace(hit, span=_whole(hit, followed, blind, query.least)) for hit in hits)
+
+
+def as_told(hits: Sequence[Hit], query: Query, timeline: Timeline, scope: Scope, threshold: float) -> list[Hit]:
+    """Hits of one stream, and in place of those near a coming or going the ones that were told of what is asked for.
+
+    When something comes its name is not known yet; its frames may show somebody else who does what is asked.
+    """
+    if not query.doing:
+        return list(hits)
+    told = timeline.events(scope, query.doing)
+    asked = [one for one in told if one.text in query.kinds and query.colour in ("", one.colour)]
+    near = [Span(Moment(one.span.start - _SOON), Moment(one.span.end + _SOON)) for one in told]
+    others = [hit for hit in hits if not any(hit.span.overlaps(span) for span in near)]
+    known = [Hit(one.stream, one.span, one.score, one.span.start) for one in asked if one.score >= threshold]
+    return [*others, *known]
 
 
 def _whole(hit: Hit, followed: _Spans, blind: _Spans, least: int) -> Span:

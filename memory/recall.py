@@ -23,7 +23,7 @@ from ingest.records import (
     StreamId,
 )
 from memory.detail import Detail
-from memory.followed import as_followed
+from memory.followed import as_followed, as_told
 from memory.index.protocol import VectorIndex
 from memory.spans import Track, best_apart, clipped, continuous, flapping, matches
 from memory.store.rows import ChapterRow, chapter_of
@@ -72,6 +72,7 @@ class Recall:
         hits: list[Hit] = []
         for stream in scope.streams or tuple(row.id for row in self._store.streams.all()):
             found = self._hits(stream, chosen.get(stream, []), query, threshold)
+            found = as_told(found, query, self._store.timeline, Scope((stream,), scope.span), threshold)
             hits += as_followed(found, query, self._store.timeline)
         inside = (clipped(hit, scope.span) for hit in hits if hit.span.duration >= query.lasting)
         return best_apart([hit for hit in inside if hit is not None], limit)

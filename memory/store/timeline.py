@@ -120,6 +120,14 @@ class Timeline:
             times = (moment for row in connection.execute(wanted) for moment in (row.start, row.end))
             return np.fromiter(times, np.int64).reshape(-1, 2)
 
+    def events(self, scope: Scope, label: str, limit: int = 2000) -> tuple[Observation, ...]:
+        """The newest comings or goings in the scope, whoever came or went, newest first."""
+        table = schema.observations
+        wanted = select(table).where(*within(table, scope), table.c.kind == "event", table.c.label == label)
+        with self._database.read() as connection:
+            rows = connection.execute(wanted.order_by(table.c.start.desc()).limit(limit))
+            return tuple(_observation(row) for row in rows)
+
     def record(self, connection: Connection, record: Segment | Coverage | Gap) -> None:
         """Write one journal record; of the same key, a later one replaces or extends the earlier."""
         match record:

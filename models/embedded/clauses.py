@@ -10,7 +10,7 @@ import numpy as np
 
 from ingest.records import Query, Vector
 from models.embedded.claims import Clause
-from models.embedded.naming import mentioned, presence
+from models.embedded.naming import Told, mentioned, told
 from models.embedded.sentences import Reading, read
 from models.embedded.space import (
     DIM,
@@ -111,7 +111,7 @@ def _weighed(sentence: str, reading: Reading, clauses: Sequence[Clause], unsure:
     vector = np.zeros(DIM, dtype=np.float32)
     for weight, clause in zip(weights, clauses, strict=True):
         vector += np.float32(weight) * clause.vector
-    kinds, colour, least = ((), "", 1) if unsure else presence(reading)
+    about = Told() if unsure else told(reading)
     return Query(
         text=sentence,
         vector=vector,
@@ -121,9 +121,10 @@ def _weighed(sentence: str, reading: Reading, clauses: Sequence[Clause], unsure:
         unknown=tuple(dict.fromkeys((*(clause.phrase for clause in unknown), *reading.aside))),
         unsure=(*(one.word for one in reading.mentions if one.share < 1.0), *unsure),
         lasting=reading.lasting_us,
-        kinds=kinds,
-        colour=colour,
-        least=least,
+        kinds=about.kinds,
+        colour=about.colour,
+        least=about.least,
+        doing=about.doing,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from models.embedded.claims import Clause
@@ -28,6 +29,7 @@ _CONTEXT: Final = 0.06
 _UNSEEN: Final = 0.87
 """Nothing seen of a kind is a sign of its absence, not a proof: things are overlooked."""
 _WRITTEN: Final = {2: "two", 3: "three", 4: "four"}
+_EVENTS: Final = frozenset({"enters", "leaves", "appears", "vanishes"})
 _NOBODY: Final = ("nobody", "no", "noone")
 _NUMBERS: Final = {"one": 1, "two": 2, "several": 2, "three": 3, "many": 4}
 
@@ -45,18 +47,30 @@ def mentioned(reading: Reading) -> Iterator[Clause]:
             yield from _claims(mention)
 
 
-def presence(reading: Reading) -> tuple[tuple[str, ...], str, int]:
-    """Labels, colour and number of the things that a sentence is about, when all it says is that they are there; no
-    labels when it says more."""
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What observations may tell of a sentence: labels of the things it is about, and their colour and number, when all
+    it says is that they are there, or that one comes or goes; no labels when it says more."""
+
+    kinds: tuple[str, ...] = ()
+    colour: str = ""
+    least: int = 1
+    doing: str = ""
+
+
+def told(reading: Reading) -> Told:
     besides = [*reading.words, *reading.aside, *reading.shouted, *reading.quoted, *({*reading.found} - {"picture"})]
     if len(reading.mentions) != 1 or besides:
-        return (), "", 1
+        return Told()
     [mention] = reading.mentions
-    more = mention.place or mention.actions or len(set(mention.colours)) > 1
-    if more or mention.kind == FACE or mention.count == "only one":
-        return (), "", 1
-    colour = mention.colours[0] if mention.colours else ""
-    return (mention.kind, *sorted(GROUPS.get(mention.kind, ()))), colour, _NUMBERS.get(mention.count, 1)
+    if mention.place or len(set(mention.colours)) > 1 or mention.kind == FACE or mention.count == "only one":
+        return Told()
+    kinds = (mention.kind, *sorted(GROUPS.get(mention.kind, ())))
+    colour, least = mention.colours[0] if mention.colours else "", _NUMBERS.get(mention.count, 1)
+    if not mention.actions:
+        return Told(kinds, colour, least)
+    happens = len(mention.actions) == least == 1 and mention.actions[0] in _EVENTS and mention.share == 1.0
+    return Told(kinds, colour, doing=mention.actions[0]) if happens else Told()
 
 
 def phrase(mention: Mention) -> str:

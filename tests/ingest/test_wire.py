@@ -27,6 +27,7 @@ def test_a_query_arrives_with_all_it_asks_for() -> None:
     asked = Query(
         "two red cars for 3 s", np.arange(4, dtype=np.float32), slope=2.0, offset=-1.0, understood=("red car",),
         unknown=("zebra",), unsure=("dance",), lasting=3_000_000, kinds=("car", "bus"), colour="red", least=2,
+        doing="enters",
     )  # fmt: skip
     blank = Query("", np.zeros(1, np.float32))
     arrived = wire.unpack(wire.pack(asked))

@@ -187,6 +187,20 @@ def test_more_than_being_there_is_asked(sentence: str) -> None:
     assert query("a person and a balloon", Tower()).kinds == ()
 
 
+@pytest.mark.parametrize(
+    ("sentence", "kinds", "colour", "doing"),
+    [
+        ("a white car enters", ("car",), "white", "enters"), ("someone leaves", ("person",), "", "leaves"),
+        ("a car drives away", ("car",), "", "leaves"), ("a bottle appears", ("bottle",), "", "appears"),
+        ("two cars enter", (), "", ""), ("a woman enters", (), "", ""), ("a car enters and leaves", (), "", ""),
+        ("nobody enters", (), "", ""), ("a car drives up", (), "", ""), ("something enters", (), "", ""),
+    ],
+)  # fmt: skip
+def test_what_only_comes_or_goes(sentence: str, kinds: tuple[str, ...], colour: str, doing: str) -> None:
+    asked = query(sentence)
+    assert (asked.kinds, asked.colour, asked.least, asked.doing) == (kinds, colour, 1, doing)
+
+
 def test_a_place_helps_and_does_not_veto() -> None:
     person, bed = ("person", 0.99, "", ""), ("bed", 0.9, "", "")
     assert read("a person on a bed").mentions[1].place
