@@ -182,6 +182,8 @@ def span_f1(found: Sequence[Span], truth: Sequence[Span], end_s: float) -> tuple
     return float(precision), float(recall), 2 * precision * recall / max(precision + recall, 1e-9)
 
 
+PASSING = "a car passes"
+"""The annotated event that vehicles are told of."""
 PEOPLE = {"dog-fetch.mp4": (0, 9.6), "bedroom.mp4": (0, 6.7), "nasa-cleanroom.mp4": (0, 12.9)}
 """Seconds in which people are to be seen; in no other clip is a whole person."""
 
@@ -239,7 +241,17 @@ def told(nano: Nano, frames: Sequence[tuple[float, Pixels]], clip: dict[str, Any
         for span, one in cars
     )
     seconds = f"people {covered[0]:.1f} s (frame by frame {covered[1]:.1f})"
-    print(f"    {'told':8} {seconds}, {scored}; vehicles: {when or 'none'}")
+    print(f"    {'told':8} {seconds}, {scored}; vehicles: {when or 'none'}{annotated([s for s, _ in cars], clip)}")
+
+
+def annotated(cars: Sequence[Span], clip: dict[str, Any]) -> str:
+    """How well the spans of vehicles cover those that somebody annotated, where somebody did."""
+    passes = [span for event in clip["events"] if event["text"] == PASSING for span in event["spans"]]
+    if not passes:
+        return ""
+    truth = [Span(*(Moment(round(side * MICROSECONDS)) for side in span)) for span in passes]
+    precision, recall, f1 = span_f1(cars, truth, clip["duration"])
+    return f"; {PASSING}, annotated: precision {precision:.2f} recall {recall:.2f} F1 {f1:.2f}"
 
 
 def report(name: str, visits: Sequence[Visit], people: tuple[float, float] | None, end_s: float) -> None:
