@@ -66,9 +66,10 @@ class Ticks:
 
 def microseconds(ticks: int, base: Fraction) -> int:
     """`ticks` of `base` seconds, rounded half to even: `round(ticks * base * MICROSECONDS)` at a tenth of its cost."""
-    whole, rest = divmod(ticks * base.numerator * MICROSECONDS, base.denominator)
+    above, below = base.as_integer_ratio()
+    whole, rest = divmod(ticks * above * MICROSECONDS, below)
     rest *= 2
-    return whole + (rest > base.denominator or (rest == base.denominator and whole & 1))
+    return whole + (rest > below or (rest == below and whole & 1))
 
 
 def unwrap(raw: int, last: int | None, wrap: int) -> int:
