@@ -86,9 +86,9 @@ def test_a_file_that_is_still_written_is_waited_for(clips: Path, folder: Path, h
 
     def write() -> None:
         with (folder / "slow.mp4").open("wb", buffering=0) as file:
-            for part in range(8):
-                file.write(data[part * len(data) // 8 : (part + 1) * len(data) // 8])
-                time.sleep(0.3)
+            for part in range(24):  # each pause is far shorter than what counts as settled
+                file.write(data[part * len(data) // 24 : (part + 1) * len(data) // 24])
+                time.sleep(0.1)
 
     writer = threading.Thread(target=write)
     writer.start()

@@ -239,7 +239,7 @@ def test_a_clock_that_is_put_back_while_the_camera_is_away_hides_no_gap(
     made.fleet.start(plan(server.url("silent"), known=known, blind_because="offline"))
     made.wait(lambda: any(gap.span.duration > seconds(3) for gap in made.of(Gap)))
     server.start()
-    made.wait(lambda: made.of(Frame))
+    made.wait(lambda: made.of(Frame) and made.of(Coverage))
     gone = seconds(time.monotonic() - begun)
     assert {gap.span.start for gap in made.of(Gap)} == {known.end}
     assert made.of(Gap)[-1].span.end == made.of(Coverage)[0].span.start

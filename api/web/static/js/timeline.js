@@ -57,7 +57,8 @@ class Timeline {
     const head = el("div", { class: "timeline-head" }, el("h2", {}, "Timeline"), this.range, this.note, el("span", { class: "spring" }),
       iconButton("minus", "Zoom out", () => this.zoom(2)), iconButton("plus", "Zoom in", () => this.zoom(0.5)), iconButton("fit", "Show everything", () => this.fit()));
     this.picture = el("img", { class: "tip-picture", alt: "", hidden: true });
-    this.picture.addEventListener("load", () => { this.picture.hidden = false; });
+    // One that was asked for before may come when the pointer is where there is none.
+    this.picture.addEventListener("load", () => { this.picture.hidden = !this.previewed; });
     this.picture.addEventListener("error", () => { this.picture.hidden = true; });
     this.root.replaceChildren(head, el("div", { class: "timeline-body" }, labels, this.holder));
     this.listen();
