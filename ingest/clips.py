@@ -87,7 +87,7 @@ def still_job(details: Mapping[str, Any], limits: Limits, emit: Emit) -> Picture
             shown, at = frame, when
         if shown is None:
             raise NotFound("There is no picture at that time.", advice="Look at the stream's coverage and gaps.")
-        return Picture(at, pictures.jpeg(shown, details["max_side"]))
+        return Picture(at, pictures.jpeg(shown, details["max_side"], pictures.pixel_of(opened.video)))
 
 
 def cut_job(details: Mapping[str, Any], limits: Limits, emit: Emit) -> Span:

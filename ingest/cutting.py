@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from ingest.clips import moment_of, open_segment, seek_before
 from ingest.errors import NotFound
-from ingest.pictures import even, turns_of, upright
-from ingest.recording import MUXING, stamped
+from ingest.pictures import SQUARE, Canvas, even, pixel_of, turns_of
+from ingest.recording import MUXING, copied_track, stamped
 from ingest.records import MICROSECONDS, Moment, Segment, Span
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ _QUALITY: Final = {"preset": "veryfast", "crf": "21", "bf": "0"}
 
 _PROGRESS: Final = 250
 """Packets between two signs of progress."""
-_Shape: TypeAlias = tuple[str, bytes, int, int]
-"""Of a track its codec, the header of it, width and height."""
+_Shape: TypeAlias = tuple[str, bytes, int, int, Fraction]
+"""Of a track its codec, the header of it, width, height and the shape of a pixel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +101,8 @@ class Cutting:
         pairs = [(track, sink) for track, sink in found if track is not None and sink is not None]
         routes = {track.index: sink for track, sink in pairs}
         waiting = set(routes)
-        for sink in routes.values():
-            sink.begin(span)
+        for track, sink in pairs:
+            sink.begin(span, track)
         seek_before(opened, segment, max(span.start, segment.span.start))
         for number, packet in enumerate(opened.packets(opened.video, opened.audio)):
             if number % _PROGRESS == 0:
@@ -138,8 +138,8 @@ class _Track:
         self._highest: Moment | None = None
         self.covered: Span | None = None
 
-    def begin(self, span: Span) -> None:
-        """Only what lies in `span` is wanted of the packets to come."""
+    def begin(self, span: Span, source: Any) -> None:
+        """Packets of the track `source` come, of which only what lies in `span` is wanted."""
         self._span, self._highest = span, None
 
     def is_past(self, packet: Packet, segment: Segment) -> bool:
@@ -171,7 +171,7 @@ class _Track:
 class _Copied(_Track):
     def __init__(self, container: OutputContainer, source: Any, span: Span, zero: _Zero) -> None:
         super().__init__(container, source, span, zero)
-        self._out = container.add_stream_from_template(source)
+        self._out = copied_track(container, source)
         self._dts = -1
 
     def add(self, packet: Packet, segment: Segment) -> None:
@@ -243,11 +243,16 @@ class _EncodedVideo(_Encoded):
         rate = source.average_rate or 25
         self._interval = max(1, round(MICROSECONDS / rate))
         self._out = container.add_stream("libx264", rate=Fraction(rate).limit_denominator(1001))
-        width, height = even(source.width), even(source.height)
-        self._out.width, self._out.height = (height, width) if _lies(source) else (width, height)
+        self._canvas = _canvas(source)
+        self._out.width, self._out.height = self._canvas.width, self._canvas.height
+        self._out.codec_context.sample_aspect_ratio = self._canvas.pixel
         self._out.pix_fmt, self._out.options = "yuv420p", dict(_QUALITY)
         self._out.codec_context.time_base = _MICRO
-        self._last = -1
+        self._pixel, self._last = SQUARE, -1
+
+    def begin(self, span: Span, source: Any) -> None:
+        super().begin(span, source)
+        self._pixel = pixel_of(source)
 
     def _length(self, frame: Any) -> int:
         return self._interval
@@ -257,7 +262,7 @@ class _EncodedVideo(_Encoded):
         if at <= self._last:
             return
         self._last = at
-        picture = upright(frame, self._out.width, self._out.height)
+        picture = self._canvas.put(frame, self._pixel)
         picture.pts, picture.time_base = at, _MICRO
         picture.pict_type = 0
         self._write(self._out.encode(picture))
@@ -296,6 +301,12 @@ class _EncodedAudio(_Encoded):
         self._write(self._out.encode(None))
 
 
+def _canvas(track: Any) -> Canvas:
+    """What its pictures fill."""
+    width, height, pixel = even(track.width), even(track.height), pixel_of(track)
+    return Canvas(height, width, 1 / pixel) if _lies(track) else Canvas(width, height, pixel)
+
+
 def _lies(track: Any) -> bool:
     """Whether its pictures have to be turned by a right angle, as the first of them says: tracks do not."""
     import av.error
@@ -313,7 +324,8 @@ def _shape(track: Any) -> _Shape | None:
     if track is None:
         return None
     context = track.codec_context
-    return context.name, bytes(context.extradata or b""), getattr(track, "width", 0), getattr(track, "height", 0)
+    sides = (track.width, track.height, pixel_of(track)) if track.type == "video" else (0, 0, SQUARE)
+    return context.name, bytes(context.extradata or b""), *sides
 
 
 def _alike(shapes: Sequence[_Shape | None], codec: str) -> bool:

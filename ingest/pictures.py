@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -12,9 +14,15 @@ from ingest.sampling import Grey, shrink
 
 if TYPE_CHECKING:
     from av import VideoFrame
+    from av.video.stream import VideoStream
 
 _LUMA_FIRST: Final = ("yuv4", "yuvj", "nv12", "nv21", "gray")
 _TURNS: Final = {90: 1, 180: 2, 270: 3, -90: 3, -180: 2, -270: 1}
+SQUARE: Final = Fraction(1)
+_WIDEST: Final = 4
+"""Pixels that are said to be wider or higher than so many of their other side are taken for a camera's mistake."""
+_ALIKE: Final = 0.02
+"""Shapes that differ by less are one: sides are rounded."""
 
 
 def grey(frame: VideoFrame) -> Grey:
@@ -27,11 +35,17 @@ def grey(frame: VideoFrame) -> Grey:
     return shrink(luma)
 
 
-def pixels(frame: VideoFrame, max_side: int) -> Pixels:
-    """RGB uint8 [H, W, 3], upright, its longer side at most `max_side`."""
-    scale = min(1.0, max_side / max(frame.width, frame.height))
-    width, height = max(2, round(frame.width * scale)), max(2, round(frame.height * scale))
-    picture: Pixels = _scaled(frame, width, height).to_ndarray()
+def pixel_of(video: VideoStream) -> Fraction:
+    """The width of a pixel over its height, as its file says or else its codec."""
+    said = video.sample_aspect_ratio or video.codec_context.sample_aspect_ratio
+    return Fraction(said) if said and Fraction(1, _WIDEST) <= said <= _WIDEST else SQUARE
+
+
+def pixels(frame: VideoFrame, max_side: int, pixel: Fraction = SQUARE) -> Pixels:
+    """RGB uint8 [H, W, 3], upright and of square pixels, its longer side at most `max_side`."""
+    wide, high = frame.width * max(pixel, SQUARE), frame.height / min(pixel, SQUARE)
+    scale = min(SQUARE, Fraction(max_side) / max(wide, high))
+    picture: Pixels = _scaled(frame, max(2, round(wide * scale)), max(2, round(high * scale))).to_ndarray()
     turns = turns_of(frame)
     return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
 
@@ -41,14 +55,40 @@ def turns_of(frame: VideoFrame) -> int:
     return _TURNS.get(round(getattr(frame, "rotation", 0)), 0)
 
 
-def upright(frame: VideoFrame, width: int, height: int) -> VideoFrame:
-    """The picture as yuv420p of that size, turned as its file says."""
-    turns = turns_of(frame)
-    if not turns:
-        return frame.reformat(width, height, "yuv420p")
-    lying = (height, width) if turns % 2 else (width, height)
-    planes = np.rot90(frame.reformat(*lying, "yuv444p").to_ndarray(), turns, axes=(1, 2))
-    return type(frame).from_ndarray(np.ascontiguousarray(planes), "yuv444p").reformat(format="yuv420p")
+@dataclass(frozen=True, slots=True)
+class Canvas:
+    """What pictures of any shape are put on: its size in pixels of this shape, as yuv420p."""
+
+    width: int
+    height: int
+    pixel: Fraction = SQUARE
+
+    def put(self, frame: VideoFrame, pixel: Fraction) -> VideoFrame:
+        """The picture, whose own pixels are of the shape `pixel`, upright; beside it is black."""
+        turns = turns_of(frame)
+        wide = frame.width * pixel / frame.height
+        shape = (1 / wide if turns % 2 else wide) * self.height / (self.width * self.pixel)
+        width, height = (
+            (self.width, even(self.height / shape)) if shape > 1 else (even(self.width * shape), self.height)
+        )
+        if abs(shape - 1) < _ALIKE:
+            width, height = self.width, self.height
+        if turns:
+            lying = (height, width) if turns % 2 else (width, height)
+            planes = np.rot90(frame.reformat(*lying, "yuv444p").to_ndarray(), turns, axes=(1, 2))
+            frame = type(frame).from_ndarray(np.ascontiguousarray(planes), "yuv444p")
+        frame = frame.reformat(width, height, "yuv420p")
+        return frame if (width, height) == (self.width, self.height) else self._amid_black(frame)
+
+    def _amid_black(self, frame: VideoFrame) -> VideoFrame:
+        whole = type(frame)(self.width, self.height, "yuv420p")
+        for target, source, black in zip(whole.planes, frame.planes, (16, 128, 128), strict=True):
+            rows = np.full((target.height, target.line_size), black, np.uint8)
+            part = np.frombuffer(source, np.uint8).reshape(source.height, -1)[:, : source.width]
+            top, left = (target.height - source.height) // 2, (target.width - source.width) // 2
+            rows[top : top + source.height, left : left + source.width] = part
+            target.update(rows)
+        return whole
 
 
 def _scaled(frame: VideoFrame, width: int, height: int) -> VideoFrame:
@@ -58,15 +98,15 @@ def _scaled(frame: VideoFrame, width: int, height: int) -> VideoFrame:
     return frame.reformat(width, height, "rgb24", interpolation="AREA", threads=1)
 
 
-def jpeg(frame: VideoFrame, max_side: int) -> bytes:
-    """A JPEG of the picture, upright."""
+def jpeg(frame: VideoFrame, max_side: int, pixel: Fraction = SQUARE) -> bytes:
+    """A JPEG of what `pixels` makes of the picture."""
     from PIL import Image
 
     held = io.BytesIO()
-    Image.fromarray(pixels(frame, max_side)).save(held, "JPEG", quality=85)
+    Image.fromarray(pixels(frame, max_side, pixel)).save(held, "JPEG", quality=85)
     return held.getvalue()
 
 
-def even(side: int) -> int:
+def even(side: float) -> int:
     """The nearest even length that an encoder of subsampled colour takes."""
-    return max(2, side // 2 * 2)
+    return max(2, int(side) // 2 * 2)

@@ -90,6 +90,7 @@ class Reader:
         self._frugal = self._make_frugal()
         self._orders = Orders()
         self._sparing = False
+        self._pixel = pictures.pixel_of(opened.video) if opened.video is not None else pictures.SQUARE
         self._told: tuple[str, int, bool] = ("nothing", 0, False)
 
     def run(self) -> dict[str, Any]:
@@ -277,7 +278,7 @@ class Reader:
             self._look(stamp, grey)
             reason = self._sampler.judge(stamp.pts, grey)
             if reason is not None and self._due(stamp):
-                rgb = pictures.pixels(frame, self._task.sampling.max_side)
+                rgb = pictures.pixels(frame, self._task.sampling.max_side, self._pixel)
                 self._emit(Frame(self._stream, stamp.epoch, stamp.pts, stamp.moment, rgb, reason))
         self._beat(stamp)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ingest.fragments import Fragment, layout
+from ingest.pictures import pixel_of
 from ingest.records import MICROSECONDS, SAMPLE_RATE, Moment, Segment, Span, StreamId, seconds
 from ingest.timeline import FORWARD, MPEGTS_WRAP, Ticks, Timeline, microseconds
 
@@ -214,7 +215,7 @@ class Recorder:
         container = av.open(str(path), "w", format="mp4", options=MUXING)
         for track in (self._video, self._audio):
             if track is not None:
-                container.add_stream_from_template(track)
+                copied_track(container, track)
         sound = _SoundEncoder(container) if self.encodes_sound else None
         return _Open(container, path, line.epoch, base=dts, first=pts, end=pts, offset=line.offset, sound=sound)
 
@@ -234,6 +235,14 @@ def _is_copied(audio: AudioStream) -> bool:
     """AAC as MPEG-TS carries it (ADTS) has no header that could be written before it: it is encoded anew."""
     codec = audio.codec_context
     return codec.name in _COPIED_AUDIO and (codec.name != "aac" or bool(codec.extradata))
+
+
+def copied_track(container: OutputContainer, source: Any) -> Any:
+    """A track for the packets of `source`, with the shape of its pixels, which its file alone may tell."""
+    track = container.add_stream_from_template(source)
+    if source.type == "video":
+        track.codec_context.sample_aspect_ratio = pixel_of(source)
+    return track
 
 
 def stamped(packet: Packet, pts: int, dts: int, duration: int) -> None:

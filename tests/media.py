@@ -41,6 +41,8 @@ class Clip:
     moves: tuple[float, float] | None = None
     """Seconds between which alone the square moves."""
     numbered: bool = True
+    pixel: Fraction = Fraction(1)
+    """The width of a pixel over its height."""
     rotation: int = 0
     """Degrees that a player has to turn the picture, counter-clockwise, as of a phone that was held upright."""
 
@@ -84,6 +86,7 @@ def make(path: Path, clip: Clip | None = None, change: Callable[[Any], None] | N
         video = container.add_stream(clip.codec, rate=clip.fps)
         video.width, video.height, video.pix_fmt = clip.width, clip.height, clip.pixel_format
         video.codec_context.gop_size = clip.gop
+        video.codec_context.sample_aspect_ratio = clip.pixel
         if clip.codec == "libx264":
             video.options = {"preset": "ultrafast", "bf": str(clip.b_frames), "sc_threshold": "0"}
         if clip.rotation:

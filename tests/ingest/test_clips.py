@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import itertools
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -185,6 +187,55 @@ def test_no_picture_where_nothing_was_recorded(clips: Path) -> None:
     with pytest.raises(NotFound) as caught:
         still([segment(clips / "ten.mp4")], Moment(START + seconds(11)))
     assert caught.value.advice
+
+
+def told_by_the_file_alone(source: Path, out: Path, pixel: Fraction) -> Path:
+    """The same pictures, the shape of whose pixels the codec does not know."""
+    with av.open(str(source)) as old, av.open(str(out), "w") as new:
+        track = new.add_stream_from_template(old.streams.video[0])
+        track.codec_context.sample_aspect_ratio = pixel
+        for packet in old.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = track
+                new.mux(packet)
+    return out
+
+
+@pytest.mark.parametrize("rotation", [0, 90])
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "mpeg4", "container"])
+def test_anamorphic_film_keeps_its_shape(codec: str, rotation: int, tmp_path: Path) -> None:
+    """PAL in 16:9: 720 x 576 pixels, each wider than high, in clips of every kind and in stills."""
+    pixel, plain = Fraction(64, 45), codec == "container"
+    made = Clip(codec="libx264" if plain else codec, width=360, height=288, seconds=3, sound="", rotation=rotation)
+    film = make(tmp_path / "film.mp4", made if plain else replace(made, pixel=pixel))
+    if plain:
+        film = told_by_the_file_alone(film, tmp_path / "told.mp4", pixel)
+    wide, high = (288, 512) if rotation else (512, 288)
+    shown = still([segment(film, length=3)], Moment(START + seconds(1)))
+    assert Image.open(io.BytesIO(shown.jpeg)).size == (wide, high)
+    for exact, fragmented in ((False, False), (True, False), (False, True)):
+        out = tmp_path / f"{exact}-{fragmented}.mp4"
+        cut([segment(film, length=3)], [span(0, 2)], out, exact=exact, fragmented=fragmented)
+        with av.open(str(out)) as container:
+            track = container.streams.video[0]
+            stands = round(next(container.decode(video=0)).rotation) % 180 == 0
+            shape = track.width * (track.sample_aspect_ratio or 1) / track.height
+            assert (shape if stands else 1 / shape) == pytest.approx(wide / high, rel=0.01)
+
+
+def test_a_picture_of_another_shape_is_not_squeezed_into_a_clip(clips: Path, tmp_path: Path) -> None:
+    """A camera that is changed from 16:9 to 4:3: its pictures stand in the middle, with black beside them."""
+    other = make(tmp_path / "other.mp4", Clip(width=240, height=180, seconds=4))
+    out = tmp_path / "clip.mp4"
+    cut([segment(clips / "ten.mp4"), segment(other, start=10, length=4, epoch=1)], [span(9, 12)], out)
+    with av.open(str(out)) as container:
+        *_, last = container.decode(video=0)
+    rgb = last.to_ndarray(format="rgb24").astype(int)
+    assert rgb.shape == (180, 320, 3)
+    with av.open(str(other)) as container:
+        wanted = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)][49]
+    assert np.abs(rgb[:, 40:280] - wanted).mean() < 4
+    assert max(rgb[:, :38].max(), rgb[:, 282:].max()) < 12
 
 
 @pytest.mark.parametrize("rotation", [90, 180, -90])

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,14 @@ def test_a_file_with_sound_alone_is_a_stream(clips: Path, harvest: Callable[...,
     assert made.of(Frame) == []
     assert sum(len(sound.samples) for sound in made.of(Sound)) == pytest.approx(23 * SAMPLE_RATE, abs=300)
     assert made.of(Ended)[0].moment == pytest.approx(START + 23 * MICROSECONDS, abs=200_000)
+
+
+def test_pictures_have_square_pixels(tmp_path: Path, harvest: Callable[..., Harvest]) -> None:
+    """What is looked at and remembered has the shape that people see, also of an anamorphic film."""
+    film = make(tmp_path / "wide.mp4", Clip(width=360, height=288, seconds=2, sound="", pixel=Fraction(64, 45)))
+    made = harvest()
+    made.finish(plan(film, sampling=Sampling(max_side=320)))
+    assert {frame.pixels.shape for frame in made.of(Frame)} == {(180, 320, 3)}
 
 
 def test_pictures_are_upright_rgb_of_the_asked_size(clips: Path, harvest: Callable[..., Harvest]) -> None:
