@@ -162,6 +162,7 @@ class CameraStreamOut(Model):
 class UploadIn(Model):
     filename: str = Field(min_length=1, max_length=255)
     size: int = Field(gt=0, description="Bytes in the whole file.")
+    mark: str = Field("", max_length=128, description="By what its sender knows the file again; shown as it was given.")
 
 
 class UploadOut(Model):
@@ -169,6 +170,7 @@ class UploadOut(Model):
     filename: str
     size: int
     received: int
+    mark: str = Field("", description="By what its sender knows the file again.")
     subtitles: list[str] = Field(
         [], description="Subtitle files that were sent with it.", examples=[["holiday.de.srt"]]
     )

@@ -36,6 +36,7 @@ class _Upload:
     folder: Path
     filename: str
     size: int
+    mark: str
 
     @property
     def file(self) -> Path:
@@ -51,6 +52,7 @@ class _Upload:
             filename=self.filename,
             size=self.size,
             received=self.received,
+            mark=self.mark,
             subtitles=[path.name for path in neighbours(self.file) if path != self.file],
         )
 
@@ -72,9 +74,10 @@ class Uploads:
         self._folder.mkdir(parents=True, exist_ok=True)
         if shutil.disk_usage(self._folder).free - RESERVE < request.size:
             raise StorageFull("The disk of the service has no room for this file.", advice="Free some space.")
-        upload = _Upload(self._folder / f"u{secrets.token_hex(8)}", safe_filename(request.filename), request.size)
+        folder, filename = self._folder / f"u{secrets.token_hex(8)}", safe_filename(request.filename)
+        upload = _Upload(folder, filename, request.size, request.mark)
         upload.folder.mkdir()
-        about = {"filename": upload.filename, "size": upload.size}
+        about = {"filename": upload.filename, "size": upload.size, "mark": upload.mark}
         (upload.folder / "upload.json").write_text(json.dumps(about))
         upload.file.touch()
         return upload.shown()
@@ -205,7 +208,7 @@ class Uploads:
             about = json.loads((folder / "upload.json").read_text())
         except FileNotFoundError as error:
             raise NotFound(f"There is no upload {identity[:40]}.", advice="Begin a new one.") from error
-        return _Upload(folder, about["filename"], about["size"])
+        return _Upload(folder, about["filename"], about["size"], about.get("mark", ""))
 
 
 def _subtitle_name(filename: str, upload: _Upload) -> str:

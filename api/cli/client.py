@@ -6,17 +6,12 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from ingest.captions import LARGEST, neighbours
 from ingest.errors import (
-    Conflict,
     DeadlineExceeded,
     HindsightError,
-    Invalid,
-    Poison,
     SourceUnavailable,
     Transient,
     Unauthorised,
@@ -26,7 +21,6 @@ from ingest.errors import (
 if TYPE_CHECKING:
     import httpx
 
-PIECE = 8 * 1024 * 1024
 FOLLOWED_SILENCE_S = 45.0
 """The service says that it is still there three times as often."""
 AGAIN_S = 1.0
@@ -59,6 +53,9 @@ class Client:
             base_url=address, headers=headers, timeout=httpx.Timeout(timeout_s, connect=5), trust_env=False
         )
 
+    def close(self) -> None:
+        self._http.close()
+
     def get(self, path: str, **params: object) -> Any:
         return self._json("GET", path, params=_given(params))
 
@@ -67,6 +64,9 @@ class Client:
 
     def patch(self, path: str, body: object) -> Any:
         return self._json("PATCH", path, json=body)
+
+    def put(self, path: str, content: bytes, **params: object) -> Any:
+        return self._json("PUT", path, params=_given(params), content=content)
 
     def delete(self, path: str) -> Any:
         return self._json("DELETE", path)
@@ -132,32 +132,6 @@ class Client:
                 came += out.write(piece)
                 progress(came, size)
             return dict(answer.headers)
-
-    def upload(
-        self, file: Path, progress: Callable[[int], None], refused: Callable[[Path, HindsightError], None]
-    ) -> str:
-        """Sends a file in pieces, before it the subtitle files beside it; the upload's id. `progress` hears the bytes
-        sent so far, `refused` of subtitles that are left out."""
-        size = file.stat().st_size
-        begun = self.post("/v1/uploads", {"filename": file.name, "size": size})
-        identity: str = begun["id"]
-        for path in neighbours(file):
-            name = Path(begun["filename"]).stem + path.name.removeprefix(file.stem)
-            try:
-                with path.open("rb") as text:
-                    data = text.read(LARGEST + 1)
-                self._json("PUT", f"/v1/uploads/{identity}/subtitles", params={"filename": name}, content=data)
-            except OSError as error:
-                refused(path, Invalid(f"It cannot be read ({error.strerror})."))
-            except (Invalid, Poison, Conflict) as error:
-                refused(path, error)
-        sent = 0
-        with file.open("rb") as source:
-            while piece := source.read(PIECE):
-                self._json("PUT", f"/v1/uploads/{identity}", params={"offset": sent}, content=piece)
-                sent += len(piece)
-                progress(sent)
-        return identity
 
     def _json(self, method: str, path: str, **request: Any) -> Any:
         with self._speaking():

@@ -11,7 +11,8 @@ import typer
 from api.cli import output
 from api.cli.client import Client, named
 from api.cli.options import Force, Json, Yes
-from ingest.errors import BrokenVideo, HindsightError, Invalid, NotFound
+from api.cli.sending import send
+from ingest.errors import BrokenVideo, Conflict, HindsightError, Invalid, NotFound
 
 _SAMPLING = "Which pictures are looked at: motion, adaptive, scene, rate, keys, or with rates like motion:0.5-4."
 WAITING = {"connecting", "reading"}
@@ -27,7 +28,12 @@ def add(
     ] = False,
     sampling: Annotated[str, typer.Option(help=_SAMPLING)] = "",
     upload: Annotated[
-        bool, typer.Option("--upload", help="Send the file, and its .srt and .vtt; for a service on another machine.")
+        bool,
+        typer.Option(
+            "--upload",
+            help="Send the file, and its .srt and .vtt; for a service on another machine. One that was broken off goes "
+            "on where it stopped.",
+        ),
     ] = False,
     json: Json = False,
 ) -> None:
@@ -165,9 +171,12 @@ def uploads(
 def _uploaded(client: Client, file: Path, wanted: dict[str, Any]) -> Any:
     if not file.is_file():
         raise NotFound(f"There is no file {file}.", advice="Check the path.")
+    with suppress(NotFound):  # said before hours of video are sent
+        client.get(f"/v1/streams/{named(wanted['name'])}")
+        raise Conflict(f'There is already a stream called "{wanted["name"]}".', advice="Choose another name.")
     with output.progress() as bar:
         task = bar.add_task(f"Sending {file.name}", total=file.stat().st_size)
-        upload = client.upload(file, lambda sent: bar.update(task, completed=sent), _left_out)
+        upload = send(client, file, lambda there: bar.update(task, completed=there), _left_out)
     return client.post(f"/v1/uploads/{upload}/complete", wanted)
 
 

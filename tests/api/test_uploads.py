@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -11,6 +13,9 @@ from typing import cast
 import httpx
 import pytest
 
+from api.cli.client import Client
+from api.cli.sending import PIECE
+from api.cli.sending import send as send_file
 from api.footage import Footage
 from api.housekeeping import Housekeeping
 from api.profile import Models
@@ -19,13 +24,16 @@ from api.streams import Streams
 from api.uploads import Uploads, safe_filename
 from ingest.captions import LARGEST, MOST_TRACKS
 from ingest.clock import FakeClock
-from ingest.errors import Invalid
+from ingest.errors import Invalid, SourceUnavailable
 from ingest.ledger import Ledger
 from memory.memory import Memory
 from models.embedded.encoder import EmbeddedEncoder
 from models.fake import FakeSystem, FakeTranscriber
 from tests.api.conftest import FILMED, running, wait_for
 from tests.api.test_cli_promises import run
+from tests.api.test_service import Hindsight, hindsight
+
+__all__ = ["hindsight"]
 
 
 def send(http: httpx.Client, file: Path, piece: int = 5000) -> str:
@@ -284,3 +292,64 @@ def test_unfinished_uploads_on_the_command_line(http: httpx.Client) -> None:
     assert "0 of 10 bytes" in run(port, "uploads").stdout
     assert "No upload is unfinished." in run(port, "uploads", "--discard", upload).stdout
     assert run(port, "uploads", "--discard", upload).returncode == 3
+
+
+@contextmanager
+def talking(port: int) -> Iterator[Client]:
+    """The command line's side, in this process."""
+    client = Client(address=f"http://127.0.0.1:{port}")
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+@pytest.mark.service
+@pytest.mark.slow
+def test_the_command_line_goes_on_where_it_was_broken_off(
+    hindsight: Hindsight,  # the fixture
+    films: Path,
+) -> None:
+    """The service is killed amid a file. The next attempt sends the rest alone."""
+    film = hindsight.folder / "mine" / "long.mp4"
+    film.parent.mkdir()
+    padding = 3 * PIECE
+    film.write_bytes((films / "red.mp4").read_bytes() + padding.to_bytes(4, "big") + b"free" + bytes(padding - 8))
+    hindsight.start()
+
+    def kill_after_two(there: int) -> None:
+        if there == 2 * PIECE:
+            hindsight.end(signal.SIGKILL)
+
+    sent = f"{2 * PIECE} of {film.stat().st_size} bytes are there"
+    with talking(hindsight.port) as client, pytest.raises(SourceUnavailable, match=sent):
+        send_file(client, film, kill_after_two, lambda *_: None)
+    refused = hindsight.run("add", "sent", str(film), "--upload")
+    assert (refused.returncode, "hindsight serve" in refused.stderr) == (4, True)
+    hindsight.start()
+    [half] = hindsight.json("uploads")
+    assert half["received"] >= 2 * PIECE, "what was acknowledged is there"
+    stored = hindsight.folder / "data" / "uploads" / half["id"] / "long.mp4"
+    assert film.read_bytes().startswith(stored.read_bytes())
+    added = hindsight.json("add", "sent", str(film), "--upload", "--starts-at", FILMED)
+    assert hindsight.json("uploads") == [], "it went on with the same one"
+    assert (stored.read_bytes() == film.read_bytes(), added["name"]) == (True, "sent")
+    taken = hindsight.run("add", "sent", str(film), "--upload")
+    assert (taken.returncode, "already a stream" in taken.stderr) == (3, True)
+    assert hindsight.json("uploads") == [], "a name that is taken is said before anything is sent"
+
+
+def test_another_file_of_the_same_name_and_size_is_sent_anew(http: httpx.Client, tmp_path: Path) -> None:
+    """What was sent of one must not become the beginning of another."""
+    film = tmp_path / "a.mp4"
+    film.write_bytes(b"1" * 100)
+    upload = http.post("/v1/uploads", json={"filename": "a.mp4", "size": 100, "mark": "somebody's own"}).json()
+    http.put(f"/v1/uploads/{upload['id']}", params={"offset": 0}, content=b"2" * 50)
+    with talking(http.base_url.port or 0) as client:
+        first = send_file(client, film, lambda _: None, lambda *_: None)
+        assert first != upload["id"]
+        assert send_file(client, film, lambda _: None, lambda *_: None) == first, "all of it is there"
+        film.write_bytes(b"3" * 100)
+        second = send_file(client, film, lambda _: None, lambda *_: None)
+    assert second not in (first, upload["id"])
+    assert (tmp_path / "data" / "uploads" / second / "a.mp4").read_bytes() == b"3" * 100
