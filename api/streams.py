@@ -27,6 +27,10 @@ from ingest.sampling import Sampling, policy
 from ingest.sources import MASK, Secret, SourceSpec, parse
 from memory.store import Store, StreamRow
 
+OPEN_S = 10.0
+"""A camera that has neither answered nor refused by then is added all the same."""
+FILE_OPEN_S = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class Capturing:
@@ -57,12 +61,13 @@ class Streams:
         """Held while a stream is paused or resumed, and while pauses are told."""
 
     def add(self, request: StreamIn) -> StreamOut:
-        """Opens the source before anything is written: what cannot be opened leaves no trace."""
+        """Opens the source before anything is written: what is refused, or refuses, leaves no trace. A camera that
+        merely says nothing is added, and its state tells."""
         name = checked_name(request.name)
         self._free(name)
         policy(request.sampling or self._settings.sampling, Sampling())
         source = _with_login(parse(request.source), request)
-        info = self._probe(source)
+        info = self._probe(source, silent=True)
         row = self._row(name, request, source, info)
         self._store.streams.add(row)
         try:
@@ -186,16 +191,20 @@ class Streams:
             return
         raise Conflict(f'There is already a stream called "{name}".', advice="Choose another name.")
 
-    def _probe(self, source: SourceSpec) -> MediaInfo:
+    def _probe(self, source: SourceSpec, *, silent: bool = False) -> MediaInfo | None:
+        """What `source` is. `silent`: a camera may say nothing in time, as where this machine has too much to do; then
+        None. Of a file more has to be known, so it has more time."""
+        live = source.kind == "live"
         try:
-            return probe(source, self._capturing.guard)
+            return probe(source, self._capturing.guard, timeout_s=OPEN_S if live else FILE_OPEN_S)
         except DeadlineExceeded as error:
+            if live and silent:
+                return None
             raise SourceUnavailable(error.message, advice=error.advice) from error
 
-    def _row(self, name: str, request: StreamIn, source: SourceSpec, info: MediaInfo) -> StreamRow:
-        now = self._clock.now()
-        file = source.kind == "file"
-        if request.starts_at and not file:
+    def _row(self, name: str, request: StreamIn, source: SourceSpec, info: MediaInfo | None) -> StreamRow:
+        now, file = self._clock.now(), info if source.kind == "file" else None
+        if request.starts_at and file is None:
             raise Invalid("A live stream starts when it is seen.", advice="Leave the start time out.")
         row = StreamRow(
             id=StreamId(f"{slug(name)}-{secrets.token_hex(3)}"),
@@ -206,8 +215,8 @@ class Streams:
             state="connecting",
             detail="",
             added=now,
-            origin=self._origin(request, source, info) if file else None,
-            duration_us=info.duration_us if file else None,
+            origin=self._origin(request, source, file) if file is not None else None,
+            duration_us=file.duration_us if file is not None else None,
             sampling=request.sampling,
         )
         return self._sealed(row, source)

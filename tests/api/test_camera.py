@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import re
+import socket
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,9 +20,9 @@ from api.settings import Settings
 from ingest.records import PARTLY, UNSEEING
 from models.fake import FakeEncoder, FakeSystem, FakeTranscriber
 from tests.api.conftest import ask, running, wait_for
-from tests.ingest.conftest import RtspServer, rtsp
+from tests.ingest.conftest import RtspServer, Trap, rtsp, trap
 
-__all__ = ["rtsp"]
+__all__ = ["rtsp", "trap"]
 
 pytestmark = [pytest.mark.service, pytest.mark.slow]
 
@@ -166,3 +168,37 @@ def test_how_far_listening_lags_is_told(
         wait_for(lambda: lag() is not None, within_s=40)
         assert 0 <= lag() < 40
         assert 'hindsight_listening_lag_seconds{stream="door"}' in http.get("/metrics").text
+
+
+def test_a_camera_that_says_nothing_is_added_and_what_refuses_is_not(
+    settings: Settings,
+    rtsp: Callable[..., RtspServer],  # the fixtures
+    trap: Callable[..., Trap],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a machine that has too much to do no camera answers in time: it is one all the same."""
+    monkeypatch.setattr("api.streams.OPEN_S", 1.0)
+    camera, done = rtsp(), threading.Event()
+    mute = trap(lambda visitor: (visitor.recv(1), done.wait(60)))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        closed = free.getsockname()[1]
+    try:
+        with running(settings) as (_, http):
+            for wrong in (f"rtsp://127.0.0.1:{closed}/cam", camera.url("no-such-path"), "rtsp://169.254.169.254/cam"):
+                refused = http.post("/v1/streams", json={"name": "door", "source": wrong})
+                assert (refused.status_code >= 400, bool(refused.json()["advice"])) == (True, True), refused.text
+            assert http.get("/v1/streams").json() == []
+            added = http.post("/v1/streams", json={"name": "door", "source": f"rtsp://127.0.0.1:{mute.port}/cam"})
+            assert (added.status_code, added.json()["state"]) == (201, "connecting"), added.text
+            entered(http, "offline")
+            assert "did not answer" in http.get("/v1/streams/door").json()["detail"]
+            monkeypatch.setattr("api.streams.OPEN_S", 10.0)
+            moved = http.patch("/v1/streams/door", json={"source": camera.url()})
+            assert moved.status_code == 200, moved.text
+            entered(http, "live")
+            monkeypatch.setattr("api.streams.OPEN_S", 1.0)
+            lost = http.patch("/v1/streams/door", json={"source": f"rtsp://127.0.0.1:{mute.port}/cam"})
+            assert lost.status_code == 424, "what is watched is not given up for an address that says nothing"
+            entered(http, "live")
+    finally:
+        done.set()
