@@ -10,17 +10,21 @@ from __future__ import annotations
 import select
 import socket
 import threading
+from contextlib import closing, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ingest.clock import SystemClock
-from ingest.errors import HindsightError, SourceRefused
-from ingest.relay_udp import Datagrams, Messages
+from ingest.errors import HindsightError, SourceRefused, SourceUnavailable
+from ingest.relay_rtsp import Messages, NoRtsp, status
+from ingest.relay_udp import Datagrams
 
 if TYPE_CHECKING:
     from ingest.guard import Guard, PinnedUrl
 
-_REDIRECT: Final = b"RTSP/1.0 3"
 _CHUNK: Final = 1 << 16
+_PLAY: Final = b"PLAY "
+"""libav's last request before there are pictures: it follows no redirect from then on."""
 
 
 class Relay:
@@ -73,34 +77,39 @@ class Relay:
 
     def _carry(self, near: socket.socket, far: socket.socket) -> None:
         """Bytes both ways until either side closes."""
-        tail = b""
         datagrams = Datagrams(self._pinned.address, self._hear) if self._udp else None
-        asking, answering = (Messages(datagrams.request), Messages(datagrams.answer)) if datagrams else (None, None)
+        asking = Messages(datagrams.request) if datagrams else None
+        answering = Messages(partial(self._answer, datagrams)) if self._pinned.scheme.startswith("rtsp") else None
         far.settimeout(self._timeout)
-        with near, far:
+        with near, far, closing(datagrams) if datagrams else nullcontext():
             try:
                 while True:
                     ready, _, _ = select.select([near, far], [], [])
                     if near in ready:
                         if not (data := near.recv(_CHUNK)):
                             return
+                        if answering and not datagrams and data.startswith(_PLAY):
+                            near.sendall(answering.rest())
+                            answering = None
                         far.sendall(asking.feed(data) if asking else data)
                     if far in ready:
                         if not (data := far.recv(_CHUNK)):
                             return
-                        self._heard = self._clock.monotonic()
-                        if _REDIRECT in tail + data[: len(_REDIRECT)] or _REDIRECT in data:
-                            self._refuse()
-                            return
-                        tail = data[-len(_REDIRECT) :]
+                        self._hear()
                         near.sendall(answering.feed(data) if answering else data)
+            except HindsightError as error:
+                self.failure = error
+            except NoRtsp:
+                self.failure = SourceUnavailable(
+                    f"{self._pinned.host} does not speak RTSP as it should.", advice="Check the address and the port."
+                )
             except OSError:
                 return
-            finally:
-                if datagrams is not None:
-                    datagrams.close()
 
-    def _refuse(self) -> None:
-        self.failure = SourceRefused(
-            f"{self._pinned.host} sends us to another address.", advice="Add the camera under its final address."
-        )
+    def _answer(self, datagrams: Datagrams | None, head: bytes) -> bytes:
+        """What libav may hear of an answer's head. Raises `SourceRefused` at one that sends us elsewhere."""
+        if 300 <= status(head) < 400:
+            raise SourceRefused(
+                f"{self._pinned.host} sends us to another address.", advice="Add the camera under its final address."
+            )
+        return datagrams.answer(head) if datagrams else head

@@ -16,44 +16,14 @@ from typing import Final
 
 _CLIENT: Final = re.compile(rb"client_port=(\d+)(?:-(\d+))?", re.IGNORECASE)
 _SERVER: Final = re.compile(rb"server_port=(\d+)(?:-(\d+))?", re.IGNORECASE)
-_ELSEWHERE: Final = re.compile(rb";(?:source|destination)=[^;\r\n]*", re.IGNORECASE)
-_LENGTH: Final = re.compile(rb"\r\ncontent-length:\s*(\d+)", re.IGNORECASE)
 _LONGEST: Final = 1 << 16
+_LAST_PORT: Final = 65_535
 _TRIES: Final = 50
 _LOOK_S: Final = 0.2
 """How often a track that is silent looks whether it is over."""
 
 Sockets = tuple[socket.socket, socket.socket]
 Ports = tuple[int, int]
-
-
-class Messages:
-    """Bytes of an RTSP conversation in one direction; every head passes through `rewrite`, bodies as they are."""
-
-    def __init__(self, rewrite: Callable[[bytes], bytes]) -> None:
-        self._rewrite = rewrite
-        self._held = b""
-        self._body = 0
-
-    def feed(self, data: bytes) -> bytes:
-        """What may be passed on by now. Raises OSError for a head without an end."""
-        self._held += data
-        ready = b""
-        while self._held:
-            if self._body:
-                part, self._held = self._held[: self._body], self._held[self._body :]
-                self._body -= len(part)
-                ready += part
-                continue
-            head, end, rest = self._held.partition(b"\r\n\r\n")
-            if not end:
-                if len(head) > _LONGEST:
-                    raise OSError("this is no RTSP")
-                break
-            length = _LENGTH.search(head)
-            self._body, self._held = int(length[1]) if length else 0, rest
-            ready += self._rewrite(head) + end
-        return ready
 
 
 @dataclass(slots=True)
@@ -77,27 +47,27 @@ class Datagrams:
 
     def request(self, head: bytes) -> bytes:
         """A request of libav's: the camera is told of our ports."""
-        ports = _ports(_CLIENT.search(head))
-        if ports is None or not head.upper().startswith(b"SETUP"):
+        others, way = _apart(head)
+        ports = _ports(_CLIENT.search(way))
+        if ports is None or not head.startswith(b"SETUP"):
             return head
         if self._asked is not None:  # the one before was not granted
             for one in self._asked.outer:
                 one.close()
         self._asked = _Track(ports, _pair("" if ":" not in self._address else "::"))
-        return _CLIENT.sub(_named(b"client_port", _numbers(self._asked.outer)), head)
+        return _with(others, _named(b"client_port", _numbers(self._asked.outer)))
 
     def answer(self, head: bytes) -> bytes:
-        """An answer of the camera's: libav is told of our ports."""
-        track, ports = self._asked, _ports(_SERVER.search(head))
+        """An answer of the camera's: libav is told of our ports, and of nothing else about the way."""
+        others, way = _apart(head)
+        track, ports = self._asked, _ports(_SERVER.search(way))
         if track is None or ports is None:
-            return head
+            return others
         self._asked, track.far, track.inner = None, ports, _pair("127.0.0.1")
         thread = threading.Thread(target=self._carry, args=(track, track.inner), daemon=True, name="relay")
         self._threads.append(thread)
         thread.start()
-        head = _ELSEWHERE.sub(b"", head)
-        head = _CLIENT.sub(_named(b"client_port", track.near), head)
-        return _SERVER.sub(_named(b"server_port", _numbers(track.inner)), head)
+        return _with(others, _named(b"client_port", track.near), _named(b"server_port", _numbers(track.inner)))
 
     def close(self) -> None:
         """End every track; returns when its ports are free."""
@@ -156,11 +126,23 @@ def _numbers(sockets: Sockets) -> Ports:
     return sockets[0].getsockname()[1], sockets[1].getsockname()[1]
 
 
+def _apart(head: bytes) -> tuple[bytes, bytes]:
+    """A head without what it says of transport, and that: what stands elsewhere, as in a URL, means nothing here."""
+    lines = head.split(b"\r\n")
+    way = [line for line in lines if line.lower().startswith(b"transport:")]
+    return b"\r\n".join(line for line in lines if line not in way), b"".join(way)
+
+
+def _with(head: bytes, *ways: bytes) -> bytes:
+    return head + b"\r\nTransport: " + b";".join((b"RTP/AVP/UDP;unicast", *ways))
+
+
 def _ports(found: re.Match[bytes] | None) -> Ports | None:
     if found is None:
         return None
     first = int(found[1])
-    return first, int(found[2]) if found[2] else first + 1
+    second = int(found[2]) if found[2] else first + 1
+    return (first, second) if max(first, second) <= _LAST_PORT else None
 
 
 def _named(name: bytes, ports: Ports) -> bytes:

@@ -19,7 +19,7 @@ import pytest
 from ingest.capture import CapturePlan, Known, Recording
 from ingest.clips import cut, still
 from ingest.clock import SystemClock
-from ingest.errors import DeadlineExceeded, SourceRefused, SourceUnavailable, Unauthorised
+from ingest.errors import DeadlineExceeded, SourceUnavailable, Unauthorised
 from ingest.guard import Guard
 from ingest.limits import Limits
 from ingest.probe import probe
@@ -429,45 +429,6 @@ def test_a_silent_peer_is_a_deadline_and_not_for_ever(
     assert caught.value.advice
     assert isinstance(caught.value, DeadlineExceeded) or talk is drip
     assert decoders() == []
-
-
-# --- addresses that lead elsewhere -----------------------------------------------------------------------------
-
-
-def rtsp_redirect(to: int) -> Callable[[socket.socket], None]:
-    def talk(visitor: socket.socket) -> None:
-        while request := visitor.recv(4096):
-            number = request.partition(b"CSeq: ")[2].partition(b"\r\n")[0]
-            if request.startswith(b"OPTIONS"):
-                visitor.sendall(b"RTSP/1.0 200 OK\r\nCSeq: " + number + b"\r\nPublic: DESCRIBE, SETUP, PLAY\r\n\r\n")
-            else:
-                where = b"Location: rtsp://127.0.0.1:%d/inside\r\n" % to
-                visitor.sendall(b"RTSP/1.0 302 Found\r\nCSeq: " + number + b"\r\n" + where + b"\r\n")
-
-    return talk
-
-
-def test_libav_follows_rtsp_redirects_and_so_has_to_be_kept_from_it(trap: Callable[..., Trap]) -> None:
-    """The measured reason for the relay: `max_redirects` is not asked."""
-    inside = trap(silence)
-    door = trap(rtsp_redirect(inside.port))
-    options = {
-        "rtsp_transport": "tcp",
-        "timeout": "1000000",
-        "max_redirects": "0",
-        "protocol_whitelist": "rtsp,tcp,rtp",
-    }
-    with pytest.raises(av.error.FFmpegError):
-        av.open(f"rtsp://127.0.0.1:{door.port}/x", options=options, timeout=2)
-    assert inside.hits == 1
-
-
-def test_an_rtsp_redirect_is_refused_and_hits_nothing(trap: Callable[..., Trap]) -> None:
-    inside = trap(silence)
-    door = trap(rtsp_redirect(inside.port))
-    with pytest.raises(SourceRefused):
-        probe(parse(f"rtsp://127.0.0.1:{door.port}/x"), Guard([], LOOPBACK), timeout_s=4)
-    assert (door.hits, inside.hits) == (1, 0)
 
 
 def test_a_hundred_failures_leave_no_child_and_wait_longer_each_time(harvest: Callable[..., Harvest]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.server
 import os
-import re
 import shutil
 import socket
 import subprocess
@@ -17,8 +16,6 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from ingest.capture import CapturePlan, Recording
 from ingest.clock import SystemClock
@@ -27,7 +24,6 @@ from ingest.guard import Guard, PinnedUrl
 from ingest.limits import Limits
 from ingest.probe import probe
 from ingest.records import Frame, Segment, Sound, seconds
-from ingest.relay_udp import Datagrams, Messages
 from ingest.sampling import Sampling
 from ingest.sources import parse
 from ingest.srt import SrtStream, order
@@ -81,53 +77,6 @@ def test_rtsp_over_udp_by_choice(
     made.halt()
     assert made.of(Sound)
     assert {frame.epoch for frame in made.of(Frame)} == {0}
-
-
-def test_datagrams_from_elsewhere_go_nowhere() -> None:
-    """The camera's pass to libav and libav's to the camera; a third one that knows the port is not heard."""
-    heard: list[int] = []
-    ports = Datagrams("127.0.0.2", lambda: heard.append(1))
-    camera, decoder, stranger = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(3))
-    for one, address in ((camera, "127.0.0.2"), (decoder, "127.0.0.1"), (stranger, "127.0.0.3")):
-        one.bind((address, 0))
-        one.settimeout(5)
-    asked = ports.request(
-        b"SETUP rtsp://x/1 RTSP/1.0\r\nTransport: RTP/AVP;unicast;client_port=%d-%d" % ((decoder.getsockname()[1],) * 2)
-    )
-    outer = int(re.search(rb"client_port=(\d+)", asked)[1])  # type: ignore[index]
-    told = ports.answer(
-        b"RTSP/1.0 200 OK\r\nTransport: RTP/AVP;unicast;client_port=%d-%d;server_port=%d-%d;source=10.0.0.9"
-        % (outer, outer + 1, camera.getsockname()[1], camera.getsockname()[1])
-    )
-    assert b"10.0.0.9" not in told
-    assert b"client_port=%d" % decoder.getsockname()[1] in told
-    inner = int(re.search(rb"server_port=(\d+)", told)[1])  # type: ignore[index]
-    assert outer % 2 == 0
-    stranger.sendto(b"not a camera", ("127.0.0.1", outer))
-    camera.sendto(b"picture", ("127.0.0.1", outer))
-    assert decoder.recv(100) == b"picture"
-    decoder.sendto(b"report", ("127.0.0.1", inner))
-    assert camera.recv(100) == b"report"
-    assert len(heard) == 1
-    ports.close()
-    for port in (outer, outer + 1, inner, inner + 1):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
-            free.bind(("127.0.0.1", port))
-    for one in (camera, decoder, stranger):
-        one.close()
-
-
-@given(st.lists(st.integers(1, 40), max_size=30), st.binary(max_size=60))
-def test_a_conversation_is_rewritten_however_it_is_cut(cuts: list[int], body: bytes) -> None:
-    """Heads are rewritten, bodies pass, whatever the pieces in which they come."""
-    head = b"RTSP/1.0 200 OK\r\nCSeq: 1\r\nContent-Length: %d" % len(body)
-    talk = (head + b"\r\n\r\n" + body) * 3
-    messages, out, rest = Messages(lambda one: one.replace(b"CSeq", b"cseq")), b"", talk
-    for cut in cuts:
-        out += messages.feed(rest[:cut])
-        rest = rest[cut:]
-    out += messages.feed(rest)
-    assert out == (head.replace(b"CSeq", b"cseq") + b"\r\n\r\n" + body) * 3
 
 
 @pytest.fixture
