@@ -1,4 +1,5 @@
-"""How little of a live stream is decoded: key frames alone while nothing moves, or while the machine cannot keep up.
+"""How little of a live stream is decoded: what wanted pictures are made from; key frames alone while nothing moves, or
+while the machine cannot keep up.
 
 A resting stream's packets since its last two key frames are kept as they came. When a key frame shows that something
 moved, or when packets suddenly carry more, what was kept is decoded after all: rest costs delay, at most two groups of
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from ingest.deferred import Deferred, copied
 from ingest.load import Load
 from ingest.records import MICROSECONDS
 from ingest.timeline import microseconds
@@ -33,6 +35,7 @@ class Frugal:
 
     def __init__(self, *, rests: bool = False, keys: bool = False, burst: int = 0) -> None:
         self.load = Load(burst)
+        self.deferred = Deferred()
         self.resting = False
         self.skipped = 0
         """Pictures that were not decoded because of overload."""
@@ -43,22 +46,22 @@ class Frugal:
         self._earlier: list[Packet] = []
         self._sizes: deque[int] = deque(maxlen=_SIZES)
 
-    def admit(self, packet: Packet, now_s: float, *, still: bool) -> list[Packet]:
-        """`still`: whether nothing has moved for long."""
+    def admit(self, packet: Packet, now_s: float, *, wanted: bool, still: bool) -> list[Packet]:
+        """`wanted`: whether the packet's own picture is; `still`: whether nothing has moved for long."""
         if packet.dts is not None:
             self.load.observe(microseconds(packet.dts, packet.time_base), int(now_s * MICROSECONDS))
         if self.load.shedding == "pictures":
             return self._key_alone(packet)
         if self._keys:
-            return [packet] if packet.is_keyframe else []
+            return [packet] if packet.is_keyframe and wanted else []
         if packet.is_keyframe:
             self._incomplete = False
             self._earlier, self.resting = self._group if self.resting else [], self._rests and still
-            return [self._kept(packet)]
+            return self._begin(packet, wanted=wanted)
         if self._incomplete:
             self.skipped += 1
             return []
-        return self._put_off(packet) if self.resting else [self._sized(packet)]
+        return self._put_off(packet) if self.resting else self.deferred.take(self._sized(packet), wanted=wanted)
 
     def again(self) -> list[Packet]:
         """The newest key frame differs from the one before it: what lies between them, and it once more."""
@@ -67,6 +70,7 @@ class Frugal:
 
     def _key_alone(self, packet: Packet) -> list[Packet]:
         self.resting, self._group, self._earlier = False, [], []
+        self.deferred.forget()
         if packet.is_keyframe and not self.load.stale:
             self._incomplete = False
             return [packet]
@@ -82,11 +86,12 @@ class Frugal:
         self.resting, since = False, self._group[1:]
         return since
 
-    def _kept(self, packet: Packet) -> Packet:
+    def _begin(self, packet: Packet, *, wanted: bool) -> list[Packet]:
+        """The key frame of a group."""
         if not self._rests:
-            return packet
+            return self.deferred.take(packet, wanted=wanted)
         self._group = [copied(packet)]
-        return self._group[0]
+        return self.deferred.take(packet, wanted=True)
 
     def _sized(self, packet: Packet) -> Packet:
         if self._rests:
@@ -98,13 +103,3 @@ class Frugal:
             return False
         sizes = np.fromiter(self._sizes, np.int64)
         return bool(sizes[-_RECENT:].mean() > _MORE * np.median(sizes))
-
-
-def copied(packet: Packet) -> Packet:
-    """The same, untouched by what a recorder makes of the original."""
-    import av
-
-    other = av.Packet(bytes(packet))
-    other.pts, other.dts, other.duration = packet.pts, packet.dts, packet.duration
-    other.time_base, other.is_keyframe = packet.time_base, packet.is_keyframe
-    return other

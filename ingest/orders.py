@@ -6,19 +6,28 @@ import os
 import select
 from typing import Final
 
+from ingest.clock import Clock
+
 _MOST: Final = 64
+_EVERY_S: Final = 0.1
+"""Asking costs a call of the kernel, which is not made for each packet."""
 
 
 class Orders:
     """The reading end of the child's standard input, behind its job."""
 
-    def __init__(self, handle: int = 0) -> None:
-        self._handle = handle
+    def __init__(self, clock: Clock, handle: int = 0) -> None:
+        self._clock, self._handle = clock, handle
+        self._asked = -_EVERY_S
         self.filled = 0.0
         """How full the queue of its pictures is, 0..1."""
 
     def end(self) -> bool:
         """Take in what the parent has said; whether it has closed the pipe, and so asks for the end."""
+        now = self._clock.monotonic()
+        if now - self._asked < _EVERY_S:
+            return False
+        self._asked = now
         while select.select([self._handle], [], [], 0)[0]:
             said = os.read(self._handle, _MOST)
             if not said:

@@ -19,8 +19,9 @@ from ingest.beginning import MOST_EARLY, Task, publish_from, read_early, seek_to
 from ingest.captions import Captions, beside
 from ingest.captions import tracks as captions_of
 from ingest.clock import SystemClock
+from ingest.deferred import copied
 from ingest.errors import BrokenVideo
-from ingest.frugal import Frugal, copied
+from ingest.frugal import Frugal
 from ingest.libav_errors import translate
 from ingest.limits import Limits
 from ingest.opening import Opened, open_source, unfiltered
@@ -88,7 +89,7 @@ class Reader:
         self._beat_at = 0.0
         self._newest: Stamp | None = None
         self._frugal = self._make_frugal()
-        self._orders = Orders()
+        self._orders = Orders(self._clock)
         self._sparing = False
         self._pixel = pictures.pixel_of(opened.video) if opened.video is not None else pictures.SQUARE
         self._told: tuple[str, int, bool] = ("nothing", 0, False)
@@ -175,23 +176,29 @@ class Reader:
         newest = self._newest
         still = newest is not None and newest.epoch == self._line.epoch and self._sampler.still(newest.pts)
         frugal.load.filled = self._orders.filled
-        decoded = frugal.admit(packet, self._clock.monotonic(), still=still)
+        now = self._clock.monotonic()
+        decoded = frugal.admit(packet, now, wanted=not self._served(packet, frugal), still=still)
         for one in decoded:
             self._spare(one, video, frugal)
             self._decode(one, video)
-        if not decoded:
+        if decoded:
+            frugal.deferred.took(self._clock.monotonic() - now, len(decoded))
+        else:
             self._pass_over(packet)
         if (frugal.load.shedding, frugal.resting) != self._told[::2]:
             self._tell_frugal()
 
     def _spare(self, packet: Packet, video: VideoStream, frugal: Frugal) -> None:
         """Of pictures that no candidate can be, have libav leave out those that no other is made from."""
-        pts = self._ahead(packet)
-        spared = pts is not None and self._sampler.served(pts, floor=frugal.load.step > 0)
-        spared = spared and not self._task.sampling.keyframes_only
+        spared = self._served(packet, frugal) and not self._task.sampling.keyframes_only
         if spared != self._sparing:
             self._sparing = spared
             video.codec_context.skip_frame = "NONREF" if spared else "DEFAULT"
+
+    def _served(self, packet: Packet, frugal: Frugal) -> bool:
+        """Whether no candidate can be made of a packet that is not decoded yet."""
+        pts = self._ahead(packet)
+        return pts is not None and self._sampler.served(pts, floor=frugal.load.step > 0)
 
     def _ahead(self, packet: Packet) -> int | None:
         """The time of a packet that is not decoded yet, microseconds."""

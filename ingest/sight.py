@@ -49,7 +49,7 @@ class Sight:
         """The look that is known with this picture, None when it is as before. `grey` as `sampling.shrink` makes it."""
         if self._before is None or _differs(self._before, grey):
             self._before, self._same_since = grey, moment
-        low, high = np.percentile(grey, (2, 98))
+        low, high = _outermost(grey)
         if high - low >= FLAT:
             self._flat_since = None
         elif self._flat_since is None:
@@ -72,3 +72,11 @@ class Sight:
 
 def _differs(before: Grey, grey: Grey) -> bool:
     return before.shape != grey.shape or float(np.abs(grey - before).max()) > SAME
+
+
+def _outermost(grey: Grey) -> tuple[float, float]:
+    """The levels that a fiftieth of the cells lies below and above."""
+    last = grey.size - 1
+    ranks = round(0.02 * last), round(0.98 * last)
+    low, high = np.partition(grey, ranks, axis=None)[list(ranks)]
+    return float(low), float(high)

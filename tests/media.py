@@ -37,6 +37,8 @@ class Clip:
     cuts: tuple[float, ...] = ()
     container: str | None = None
     options: tuple[tuple[str, str], ...] = ()
+    encoder: tuple[tuple[str, str], ...] = ()
+    """Options of the video's encoder, besides."""
     start_s: float = 0.0
     moves: tuple[float, float] | None = None
     """Seconds between which alone the square moves."""
@@ -89,6 +91,7 @@ def make(path: Path, clip: Clip | None = None, change: Callable[[Any], None] | N
         video.codec_context.sample_aspect_ratio = clip.pixel
         if clip.codec == "libx264":
             video.options = {"preset": "ultrafast", "bf": str(clip.b_frames), "sc_threshold": "0"}
+        video.options = {**video.options, **dict(clip.encoder)}
         if clip.rotation:
             video.set_display_rotation(clip.rotation)
         audio = container.add_stream(clip.sound, rate=16_000, layout="mono") if clip.sound else None

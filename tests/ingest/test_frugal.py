@@ -116,6 +116,15 @@ def test_key_frames_alone_are_all_that_is_decoded(tmp_path: Path, monkeypatch: p
     assert sum(isinstance(m, tuple) and m[0] == "beat" for m in said) >= 1
 
 
+def test_of_key_frames_that_come_more_often_than_wanted_the_rest_is_left_undecoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make(tmp_path / "k.mp4", Clip(seconds=20, b_frames=0, gop=25))
+    said = read(path, Sampling(keyframes_only=True, floor_hz=0.25, ceiling_hz=0.25), monkeypatch)
+    assert [number_in(m.pixels) for m in said if isinstance(m, Frame)] == [0, 100, 200, 300, 400]
+    assert counts["video"] == 5
+
+
 def grainy(path: Path) -> Path:
     """Two seconds of slopes with a camera's noise, a key frame in every five, encoded coarsely."""
     random, slope = np.random.default_rng(1), np.add.outer(np.arange(180), np.arange(320))[..., None] / 2

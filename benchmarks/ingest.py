@@ -1,9 +1,10 @@
 """Ingest: CPU-seconds per hour of video, beside bare decoding of the same file, OpenCV, and key frames alone.
 
-    python -m benchmarks.capturing [--seconds 24] [--material FOLDER] [--only h264-720p] [--goals | --profile]
+    python -m benchmarks.ingest [--seconds 24] [--material FOLDER] [--only h264-720p] [--goals | --profile]
 
 The material is the rendered street at 25 pictures a second with a camera's noise, a key frame every two seconds and
-AAC sound, at a camera's bitrates. Ours is the service's own decoder child on its live path (decode, motion gating,
+AAC sound, at a camera's bitrates; it begins half a second into its own time, so that frames fall half-way between key
+frames and not on them. Ours is the service's own decoder child on its live path (decode, motion gating,
 listening, recording with every flush) plus what its parent spends on taking frames in; the file stands in for the
 network. Of each contender, the cost of the film's beginning is subtracted from that of the whole: what a process costs
 to start and to end (a fifth of a second of ours, once per connection) is in neither. Every contender runs in turns with
@@ -39,6 +40,7 @@ CODECS = {"h264": ("libx264", "veryfast"), "hevc": ("libx265", "superfast")}
 SIZES = {"1080p": (1920, 1080, 4000), "720p": (1280, 720, 2000)}
 """Width, height, kilobits a second of H.264; HEVC gets half."""
 KINDS = ("h264-1080p", "h264-720p", "hevc-1080p", "hevc-720p", "h264-720p-b", "h264-720p-still")
+APART = ("-output_ts_offset", "0.5")
 LENGTH = 60
 """Seconds of every film."""
 BEGINNING = {"still": 20}
@@ -120,7 +122,7 @@ def encode(scene: Path, film: Path, codec: str, size: str, kind: str = "") -> No
     picture = f"loop=loop=-1:size=1,trim=duration={LENGTH},{picture}" if kind == "still" else picture
     how = ["-c:v", encoder, "-preset", preset, "-g", "50", "-bf", "3" if kind == "b" else "0", "-b:v", f"{rate}k"]
     how += ["-maxrate", f"{rate}k", "-bufsize", f"{2 * rate}k", "-tag:v", "hvc1" if codec == "hevc" else "avc1"]
-    how += ["-c:a", "aac", "-movflags", "+faststart"]
+    how += ["-c:a", "aac", "-movflags", "+faststart", *APART]
     subprocess.run(["ffmpeg", "-v", "error", "-y", "-i", str(scene), "-vf", picture, *how, str(film)], check=True)
 
 
@@ -130,7 +132,7 @@ def beginning(film: Path, seconds: int) -> Path:
         return film
     path = film.with_name(f"{film.stem}-first-{seconds}.mp4")
     if not path.exists():
-        copy = ["-t", str(seconds), "-c", "copy", "-movflags", "+faststart", str(path)]
+        copy = ["-t", str(seconds), "-c", "copy", "-movflags", "+faststart", *APART, str(path)]
         subprocess.run(["ffmpeg", "-v", "error", "-y", "-i", str(film), *copy], check=True)
     return path
 
