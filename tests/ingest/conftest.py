@@ -144,9 +144,15 @@ def decoders() -> list[int]:
 
 def _is_decoder(pid: int) -> bool:
     with suppress(OSError):
-        parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
-        return parent == str(os.getpid()) and b"ingest.decode" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return parent(pid) == os.getpid() and b"ingest.decode" in Path(f"/proc/{pid}/cmdline").read_bytes()
     return False
+
+
+def parent(pid: int) -> int:
+    """Whose child a process is; 0 when it is gone."""
+    with suppress(OSError):
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return 0
 
 
 @dataclass
