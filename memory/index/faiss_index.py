@@ -10,6 +10,8 @@ import hashlib
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -30,6 +32,15 @@ _READERS = 2
 """Shards of a snapshot that are read and checked at a time."""
 
 
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Whose entries are, and in which lane how many."""
+
+    owner: str
+    stream: StreamId
+    entries: int
+
+
 class FaissIndex:
     """`VectorIndex` in immutable shards, one lane per stream.
 
@@ -40,18 +51,15 @@ class FaissIndex:
         self._dim = dim
         self._probe = probe
         self._writing = RLock()
+        self._counted = count()
         self._numbers: dict[str, int] = {}
-        self._names: list[str] = []
+        self._homes: dict[int, Home] = {}
         self._lanes: Mapping[StreamId, Lane] = {}
-        self._homes: dict[int, tuple[StreamId, int]] = {}
 
     def add(self, entries: Entries) -> None:
         with self._writing:
             self.remove([entries.owner])
-            number = len(self._names)
-            self._names.append(entries.owner)
-            self._numbers[entries.owner] = number
-            self._homes[number] = entries.stream, len(entries.starts)
+            number = self._numbered(entries.owner, entries.stream, len(entries.starts))
             owners = np.full(len(entries.starts), number, np.int64)
             ordinals = np.arange(len(owners), dtype=np.int64)
             columns = Columns(entries.starts.astype(np.int64), entries.ends.astype(np.int64), owners, ordinals)
@@ -59,18 +67,20 @@ class FaissIndex:
 
     def remove(self, owners: Collection[str]) -> int:
         with self._writing:
-            numbers = [self._numbers.pop(owner) for owner in owners if owner in self._numbers]
-            homes = [self._homes.pop(number) for number in numbers]
-            for stream in {stream for stream, _ in homes}:
-                self._lanes[stream].remove(np.array(numbers, np.int64))
-        return sum(count for _, count in homes)
+            gone = {number: self._homes[number] for owner in owners if (number := self._numbers.pop(owner, -1)) >= 0}
+            for stream in {home.stream for home in gone.values()}:
+                self._lanes[stream].remove(np.array(list(gone), np.int64))
+            if gone:  # anew: a search that is under way still says whose its entries were
+                self._homes = {number: home for number, home in self._homes.items() if number not in gone}
+        return sum(home.entries for home in gone.values())
 
     def search(self, vector: Vector, scope: Scope, limit: int) -> list[Match]:
         vector = np.ascontiguousarray(vector, np.float32)
         lanes = self._lanes
         wanted = [stream for stream in scope.streams or lanes if stream in lanes]
-        parts = [(stream, part) for stream in wanted for part in lanes[stream].parts]
-        found = [part.search(vector, scope.span, limit) for _, part in parts]
+        parts = [part for stream in wanted for part in lanes[stream].parts]
+        homes = self._homes
+        found = [part.search(vector, scope.span, limit) for part in parts]
         if not found:
             return []
         scores, positions = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
@@ -79,22 +89,21 @@ class FaissIndex:
         rows = np.empty((4, len(best)), np.int64)
         for number in np.unique(origin[best]):
             mine = origin[best] == number
-            rows[:, mine] = parts[number][1].columns.rows(positions[best[mine]])
+            rows[:, mine] = parts[number].columns.rows(positions[best[mine]])
         return [
-            Match(self._names[owner], ordinal, parts[number][0], Span(Moment(start), Moment(end)), score)
-            for start, end, owner, ordinal, number, score in zip(
-                *rows.tolist(), origin[best].tolist(), scores[best].tolist(), strict=True
-            )
+            Match(home.owner, ordinal, home.stream, Span(Moment(start), Moment(end)), score)
+            for start, end, owner, ordinal, score in zip(*rows.tolist(), scores[best].tolist(), strict=True)
+            if (home := homes.get(owner)) is not None  # else forgotten just when the parts were taken
         ]
 
     def owners(self) -> Mapping[str, int]:
         with self._writing:
-            return {owner: self._homes[number][1] for owner, number in self._numbers.items()}
+            return {home.owner: home.entries for home in self._homes.values()}
 
     def snapshot(self, folder: Path) -> None:
         with self._writing:
             lanes = {stream: lane.consolidated() for stream, lane in self._lanes.items()}
-            names = list(self._names)
+            names = {number: home.owner for number, home in self._homes.items()}
         files: dict[str, dict[str, str]] = {}
         for stream, shards in lanes.items():
             for shard in shards:
@@ -132,6 +141,13 @@ class FaissIndex:
                 index._adopt(StreamId(file["stream"]), shard, owners)
         return index
 
+    def _numbered(self, owner: str, stream: StreamId, entries: int) -> int:
+        """A number for `owner`, which its entries carry. None is given twice: a search may still hold a former one."""
+        number = next(self._counted)
+        self._numbers[owner] = number
+        self._homes[number] = Home(owner, stream, entries)
+        return number
+
     def _lane(self, stream: StreamId) -> Lane:
         if stream not in self._lanes:
             self._lanes = {**self._lanes, stream: Lane()}
@@ -140,15 +156,13 @@ class FaissIndex:
     def _adopt(self, stream: StreamId, shard: Shard, owners: list[str]) -> None:
         numbers = []
         for owner in owners:
-            if owner not in self._numbers:
-                self._numbers[owner] = len(self._names)
-                self._homes[len(self._names)] = stream, 0
-                self._names.append(owner)
-            numbers.append(self._numbers[owner])
+            known = self._numbers.get(owner)
+            numbers.append(self._numbered(owner, stream, 0) if known is None else known)
         columns = shard.columns
         renumbered = np.array(numbers, np.int64)[columns.owners]
-        for number, count in zip(*np.unique(renumbered, return_counts=True), strict=True):
-            self._homes[int(number)] = stream, self._homes[int(number)][1] + int(count)
+        for number, entries in zip(*np.unique(renumbered, return_counts=True), strict=True):
+            home = self._homes[int(number)]
+            self._homes[int(number)] = replace(home, entries=home.entries + int(entries))
         shard.columns = Columns(columns.starts, columns.ends, renumbered, columns.ordinals)
         self._lane(stream).adopt(shard)
 
@@ -231,7 +245,7 @@ def _name(sha256: str) -> str:
     return f"{sha256[:32]}.shard"
 
 
-def _encode(shard: Shard, names: list[str]) -> bytes:
+def _encode(shard: Shard, names: Mapping[int, str]) -> bytes:
     import faiss
     from safetensors.numpy import save
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -75,6 +76,29 @@ SCOPES = [
     Scope((STREAMS[0],), Span(Moment(10**9), Moment(10**9 + 5))),
     Scope((StreamId("nowhere"),)),
 ]
+
+
+class Owner(str):
+    """A name whose end can be seen."""
+
+    __slots__ = ("__weakref__",)
+
+
+def test_nothing_is_left_of_whom_it_forgot(index: VectorIndex, rng: np.random.Generator) -> None:
+    """A stream that runs for years folds its chapters without end: what is gone must not be kept, not even its name."""
+    index.add(entries("kept", STREAMS[0], 0, 5, rng))
+    ends: list[weakref.ref[Owner]] = []
+    for number in range(20):
+        owner = Owner(f"gone {number % 4}")
+        ends.append(weakref.ref(owner))
+        index.add(entries(owner, STREAMS[0], 100 * number, 3, rng))
+    index.remove([f"gone {number}" for number in range(4)])
+    del owner
+    assert [end() for end in ends if end() is not None] == []
+    assert index.owners() == {"kept": 5}
+    assert {match.owner for match in index.search(entries("q", STREAMS[0], 0, 1, rng).vectors[0], Scope(), 9)} == {
+        "kept"
+    }
 
 
 @pytest.mark.parametrize("scope", SCOPES)
