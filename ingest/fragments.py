@@ -12,6 +12,8 @@ from typing import BinaryIO, Final
 
 from ingest.records import MICROSECONDS
 
+_DEPENDS: Final = 0x10000
+"""Of a sample's flags, the one that says that it is made from others."""
 _LARGEST_INDEX: Final = 8_000_000
 """Bytes of a box of type `moov` or `moof` that are read."""
 
@@ -49,12 +51,13 @@ def layout(path: Path) -> Layout:
             elif kind == b"mdat" and opened is not None and timescale:
                 begin, moof = opened
                 opened, ticks = None, _decoded_at(moof)
-                if ticks is not None:
+                if ticks is not None and (_begins_anew(moof) or not found):
                     start, end = (at_then * MICROSECONDS // timescale for at_then in (ticks, ticks + _lasts(moof)))
                     found.append(Fragment(begin, at + size - begin, start, end))
-                elif found:  # sound alone goes with the pictures before it
+                elif found:  # it goes with the pictures before it, and so does sound alone
                     last = found.pop()
-                    found.append(replace(last, size=at + size - last.offset))
+                    end = last.end if ticks is None else (ticks + _lasts(moof)) * MICROSECONDS // timescale
+                    found.append(replace(last, size=at + size - last.offset, end=end))
     return Layout(header, tuple(found))
 
 
@@ -170,6 +173,25 @@ def _lasts(moof: bytes) -> int:
             each = (_number(moof, first + at * width, 4) for at in range(count))
             total += sum(each) if said & 0x100 else usual * count
     return total
+
+
+def _begins_anew(moof: bytes) -> bool:
+    """Whether the first sample of the first track needs none before it."""
+    for begin, end in _inside(moof, 8, len(moof), b"traf"):
+        (head, _), *_rest = [*_inside(moof, begin + 8, end, b"tfhd"), (0, 0)]
+        if not head or _number(moof, head + 12, 4) != 1:
+            continue
+        said = _number(moof, head + 9, 3)
+        before = sum(size for flag, size in ((1, 8), (2, 4), (8, 4), (0x10, 4)) if said & flag)
+        flags = _number(moof, head + 16 + before, 4) if said & 0x20 else 0
+        for run, _ in _inside(moof, begin + 8, end, b"trun"):
+            said, first = _number(moof, run + 9, 3), run + 16 + 4 * bool(_number(moof, run + 9, 3) & 1)
+            if said & 4:
+                flags = _number(moof, first, 4)
+            elif said & 0x400:
+                flags = _number(moof, first + 4 * bool(said & 0x100) + 4 * bool(said & 0x200), 4)
+            return not flags & _DEPENDS
+    return True
 
 
 def _shift(moof: bytearray, scales: dict[int, int], by: int) -> None:

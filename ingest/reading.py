@@ -408,14 +408,14 @@ class Reader:
 
     # --- recording and the end ---------------------------------------------------------------------------------
 
-    def _record(self, segments: Iterator[Segment]) -> None:
+    def _record(self, found: Iterator[Segment | str]) -> None:
         """Say each segment as it is completed; what cannot be written is left, and reading goes on."""
         import av.error
 
         assert self._recorder is not None
         try:
-            for segment in segments:
-                self._emit(segment)
+            for one in found:
+                self._emit(one if isinstance(one, Segment) else ("unrecorded", one))
         except (OSError, av.error.FFmpegError) as error:
             self._recorder.abandon()
             self._emit(("unrecorded", str(translate(error))))

@@ -1,7 +1,8 @@
 """Recording: what a camera sends, copied as it came into segments of fragmented MP4.
 
 A segment is written under a temporary name, flushed to the disk and then renamed, so a name that ends in .mp4 is whole.
-A fragment is closed at every key frame: what a killed process leaves behind is playable up to there and is rescued.
+A fragment is closed at every key frame, and where these are far apart every few seconds: what a killed process leaves
+behind is playable up to there and is rescued, and no more than that waits in memory.
 """
 
 from __future__ import annotations
@@ -33,12 +34,14 @@ PART: Final = ".part"
 _COPIED_VIDEO: Final = ("h264", "hevc", "av1", "vp9", "mpeg4", "mjpeg", "mpeg2video")
 _COPIED_AUDIO: Final = ("aac", "mp3", "opus", "flac", "ac3")
 MUXING: Final = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
+_WRITING: Final = {**MUXING, "frag_duration": str(seconds(5))}
 _MICRO: Final = Fraction(1, MICROSECONDS)
 _NAME = re.compile(r"(\d+)-(\d+)-(\d+)\.mp4\.part")
 _TURN: Final = 16
 """Packets that are written at once: each turn from decoding to writing and back empties the processor's caches."""
-_LONGEST: Final = 6
-"""Times `segment_s` after which a segment ends even without a key frame to begin the next one."""
+_LONGEST: Final = seconds(3600)
+"""A segment ends when it is so long, even without a key frame to begin the next one: what never ends can never go."""
+_NO_KEY: Final = "No key frame has come for an hour; recordings begin with one. Set the camera to send more of them."
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +119,9 @@ class Recorder:
             return "It has no pictures, and sound alone is not recorded."
         return f"Its pictures are {video.codec_context.name}, which is not recorded." if self._video is None else ""
 
-    def add(self, packet: Packet, line: Timeline) -> Iterator[Segment]:
-        """Take a packet that has been decoded already; yields the segments that it completed.
+    def add(self, packet: Packet, line: Timeline) -> Iterator[Segment | str]:
+        """Take a packet that has been decoded already; yields the segments that it completed, and in words why what
+        follows is not recorded.
 
         Packets are written some at a time, a key frame at once with all before it: it is key frames that close
         fragments, so nothing comes to the disk later for it.
@@ -129,11 +133,11 @@ class Recorder:
         if closes or self.encodes_sound or len(self._waiting) >= _TURN:
             yield from self._catch_up()
 
-    def _catch_up(self) -> Iterator[Segment]:
+    def _catch_up(self) -> Iterator[Segment | str]:
         while self._waiting:
             yield from self._add(*self._waiting.popleft())
 
-    def _add(self, packet: Packet, line: Timeline) -> Iterator[Segment]:
+    def _add(self, packet: Packet, line: Timeline) -> Iterator[Segment | str]:
         assert packet.pts is not None
         assert packet.dts is not None
         track = 0 if packet.stream is self._video else 1
@@ -153,7 +157,7 @@ class Recorder:
         if held is not None and held.sound is not None and pts >= held.base:
             held.sound.add(frame, pts - held.base)
 
-    def close(self) -> Iterator[Segment]:
+    def close(self) -> Iterator[Segment | str]:
         """Write what waits, and end the open segment, if any."""
         yield from self._catch_up()
         yield from self._end()
@@ -187,7 +191,7 @@ class Recorder:
         self._ticks[track], value = ticks.read(packet.dts)
         return value, ticks.base
 
-    def _turn(self, packet: Packet, pts: int, dts: int, line: Timeline) -> Iterator[Segment]:
+    def _turn(self, packet: Packet, pts: int, dts: int, line: Timeline) -> Iterator[Segment | str]:
         """Close and begin segments where a picture makes it possible or necessary."""
         held = self._open
         if held is not None:
@@ -196,8 +200,10 @@ class Recorder:
             if not jumped and packet.is_keyframe and self._piece(pts, held) != self._piece(held.first, held):
                 held.end = pts
                 yield from self._end()
-            elif jumped or length >= _LONGEST * self._length:
+            elif jumped or length >= _LONGEST:
                 yield from self._end()
+                if not jumped:
+                    yield _NO_KEY
         if self._open is None and packet.is_keyframe:
             self._open = self._begin(pts, dts, line)
 
@@ -212,7 +218,7 @@ class Recorder:
         self._folder.mkdir(parents=True, exist_ok=True)
         name = f"{line.epoch:05d}-{pts + line.offset}-{pts - dts}.mp4{PART}"
         path = self._folder / name
-        container = av.open(str(path), "w", format="mp4", options=MUXING)
+        container = av.open(str(path), "w", format="mp4", options=_WRITING)
         for track in (self._video, self._audio):
             if track is not None:
                 copied_track(container, track)

@@ -1,14 +1,14 @@
 """An RTSP server for tests, run by the system's Python: GStreamer's, which is nothing of ours.
 
     /usr/bin/python3 rtsp_server.py PORT [--login USER:PASSWORD] [--size 1920x1080] [--rate 25] [--moods 4,8,8]
-        [--tls CERT.pem] [--film FILE.mp4]
+        [--keys 25] [--tls CERT.pem] [--film FILE.mp4]
 
-Serves /cam (H.264 with AAC), /mulaw (H.264 with 8 kHz mu-law sound), /silent (H.264 alone) and /vp8, each a moving test
-picture at 25 fps, or at `--rate`, with a key frame every second. With moods there are /moody, too, alive for the first
-number of seconds, then frozen, then black, then alive again, and /sound, which has no more pictures after the first
-number of seconds while its sound goes on. With a film there is /film, its H.264 as it is, which costs next to nothing
-to serve. Prints "ready" when it listens. On SIGUSR1 it ends every session in good order, as a camera does that is set
-up anew: goodbye to each receiver, then the end of the connection.
+Serves /cam (H.264 with AAC), /mulaw (H.264 with 8 kHz mu-law sound), /silent (H.264 alone) and /vp8, each a moving
+test picture at 25 fps, or at `--rate`, with a key frame every second, or every `--keys` pictures. With moods there
+are /moody, too, alive for the first number of seconds, then frozen, then black, then alive again, and /sound, which
+has no more pictures after the first number of seconds while its sound goes on. With a film there is /film, its H.264
+as it is, which costs next to nothing to serve. Prints "ready" when it listens. On SIGUSR1 it ends every session in
+good order, as a camera does that is set up anew: goodbye to each receiver, then the end of the connection.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from gi.repository import Gio, GLib, Gst, GstRtspServer  # noqa: E402
 
 VIDEO = (
     "videotestsrc is-live=true pattern={pattern} ! video/x-raw,width={width},height={height},framerate={rate}/1 "
-    "! x264enc speed-preset=ultrafast tune=zerolatency key-int-max={rate} bitrate=1500 ! rtph264pay name=pay0 pt=96"
+    "! x264enc speed-preset=ultrafast tune=zerolatency key-int-max={keys} bitrate=1500 ! rtph264pay name=pay0 pt=96"
 )
 AAC = (
     "audiotestsrc is-live=true wave=ticks ! audio/x-raw,rate=16000,channels=1 ! avenc_aac ! rtpmp4gpay name=pay1 pt=97"
@@ -48,6 +48,7 @@ def main() -> None:
     arguments.add_argument("--login", default="")
     arguments.add_argument("--size", default="320x180")
     arguments.add_argument("--rate", type=int, default=25)
+    arguments.add_argument("--keys", type=int)
     arguments.add_argument("--moods", default="")
     arguments.add_argument("--tls", default="")
     arguments.add_argument("--film", default="")
@@ -62,7 +63,8 @@ def main() -> None:
         if Gst.ElementFactory.find("avenc_aac")
         else "audiotestsrc is-live=true ! voaacenc ! rtpmp4gpay name=pay1 pt=97"
     )
-    video = VIDEO.format(pattern="ball", width=width, height=height, rate=options.rate)
+    keys = options.keys or options.rate
+    video = VIDEO.format(pattern="ball", width=width, height=height, rate=options.rate, keys=keys)
     paths = {"/cam": f"{video} {sound}", "/mulaw": f"{video} {MULAW}", "/silent": video}
     paths["/vp8"] = VP8.format(width=width, height=height, rate=options.rate)
     if options.moods:

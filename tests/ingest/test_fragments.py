@@ -42,6 +42,24 @@ def test_a_fragment_begins_at_each_key_frame(fragmented: Path) -> None:
     assert [fragment.offset for fragment in found.fragments] == [len(found.header), *ends[:-1]]
 
 
+def test_what_begins_with_no_key_frame_goes_with_what_is_before_it(clips: Path, tmp_path: Path) -> None:
+    """A fragment is what a player may be given alone."""
+    path = tmp_path / "often.mp4"
+    options = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "frag_duration": "500000"}
+    with av.open(str(clips / "ten.mp4")) as source, av.open(str(path), "w", format="mp4", options=options) as out:
+        track = out.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = track
+                out.mux(packet)
+    assert path.read_bytes().count(b"moof") > 10
+    found, keys = layout(path), [at for _, at, key in decoding(path) if key]
+    assert [fragment.start for fragment in found.fragments] == pytest.approx(keys, abs=1)
+    ends = [fragment.offset + fragment.size for fragment in found.fragments]
+    assert [fragment.offset for fragment in found.fragments] == [len(found.header), *ends[:-1]]
+    assert [fragment.end for fragment in found.fragments[:-1]] == pytest.approx(keys[1:], abs=1)
+
+
 def test_what_a_killed_process_left_unfinished_is_left_out(fragmented: Path, tmp_path: Path) -> None:
     whole = layout(fragmented)
     last = whole.fragments[-1]

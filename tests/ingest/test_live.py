@@ -23,6 +23,7 @@ from ingest.errors import DeadlineExceeded, SourceUnavailable, Unauthorised
 from ingest.guard import Guard
 from ingest.limits import Limits
 from ingest.probe import probe
+from ingest.recording import being_written
 from ingest.records import Coverage, Frame, Gap, Mark, Moment, Segment, Sound, Span, StateChange, seconds
 from ingest.sampling import Sampling
 from ingest.sources import parse
@@ -91,6 +92,21 @@ def check_recording(made: Harvest, folder: Path) -> None:
     for before, after in itertools.pairwise(segments):
         if before.epoch == after.epoch:
             assert after.span.start == before.span.end
+
+
+def test_a_camera_with_rare_key_frames_is_recorded_whole(
+    rtsp: Callable[..., RtspServer], harvest: Callable[..., Harvest], tmp_path: Path
+) -> None:
+    """A segment is as long as it must be, and what there is of it comes to the disk meanwhile."""
+    server, made, folder = rtsp("--keys", "225"), harvest(QUICK), tmp_path / "recorded"
+    made.fleet.start(plan(server.url(), folder))
+    made.wait(lambda: (part := being_written(folder, STREAM)) is not None and part.span.duration > seconds(4))
+    assert made.of(Segment) == []
+    made.wait(lambda: len(made.of(Segment)) >= 2, 40)
+    made.halt()
+    whole = made.of(Segment)[:2]
+    assert [segment.span.duration for segment in whole] == pytest.approx([seconds(9)] * 2, abs=seconds(0.3))
+    check_recording(made, folder)
 
 
 def moments_of(segment: Segment) -> list[int]:
