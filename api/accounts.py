@@ -1,9 +1,10 @@
-"""The accounts of frames, noted in the database so that they go on after a restart."""
+"""The accounts of frames, noted so that a process that is killed takes no count with it."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
+import os
+from contextlib import suppress
+from pathlib import Path
 
 from ingest.ledger import Counts, Ledger
 from ingest.records import StreamId
@@ -11,21 +12,40 @@ from memory.store import Store
 
 
 class Accounts:
-    """What was counted since the last note is lost with a process that is killed; the account balances all the same."""
+    """A file of one line for each stream, rewritten with every count: from then on it is the kernel's, and outlasts the
+    process. What is stored is also noted in the database, with the rows it tells of; where the two differ, as when the
+    power failed or a kill came between them, the later one holds."""
 
-    def __init__(self, store: Store, ledger: Ledger) -> None:
-        self._store, self._ledger = store, ledger
-        self._noted: dict[StreamId, str] = {}
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
 
-    def restore(self) -> None:
-        for stream, text in self._store.streams.counters().items():
-            if text:
-                self._ledger.restore(stream, Counts(**json.loads(text)))
+    def keep(self, stream: StreamId, counts: Counts | None) -> None:
+        """Numbers only grow, and so does the line: it is written over the one before in one piece."""
+        with suppress(OSError):  # on a full disk the database's note is what there is; nothing is stored there either
+            if counts is None:
+                self._path(stream).unlink(missing_ok=True)
+                return
+            handle = os.open(self._path(stream), os.O_WRONLY | os.O_CREAT, 0o600)
+            try:
+                os.pwrite(handle, f"{counts.text()}\n".encode(), 0)
+            finally:
+                os.close(handle)
 
-    def note(self) -> None:
-        """Write what has changed."""
-        present = {row.id: json.dumps(asdict(self._ledger.counts(row.id))) for row in self._store.streams.all()}
-        changed = {stream: text for stream, text in present.items() if self._noted.get(stream) != text}
-        if changed:
-            self._store.streams.note_counters(changed)
-        self._noted = present
+    def restore(self, store: Store, ledger: Ledger) -> None:
+        """Go on from what was counted before this process."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        noted = store.streams.counters()
+        for stream, text in noted.items():
+            ledger.restore(stream, Counts.read(text).latest(self._kept(stream)))
+        for path in self._folder.glob("*.json"):
+            if path.stem not in noted:  # a kill came between the stream's removal and its account's
+                path.unlink(missing_ok=True)
+
+    def _kept(self, stream: StreamId) -> Counts:
+        try:
+            return Counts.read(self._path(stream).read_text().partition("\n")[0])
+        except (OSError, ValueError, TypeError):  # there is none, or the power failed while it was written
+            return Counts()
+
+    def _path(self, stream: StreamId) -> Path:
+        return self._folder / f"{stream}.json"

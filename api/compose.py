@@ -41,7 +41,6 @@ from api.workers import Workers
 from ingest.bus_memory import MemoryBus
 from ingest.capture import Fleet
 from ingest.clock import Clock, SystemClock
-from ingest.errors import HindsightError
 from ingest.guard import Guard
 from ingest.ledger import Ledger
 from ingest.stage import Stage, drive
@@ -51,7 +50,6 @@ from memory.memory import Memory, MemoryOptions
 DELIVER_EVERY_S = 1.0
 TIDY_EVERY_S = 60.0
 CARRY_EVERY_S = 5.0
-NOTE_EVERY_S = 10.0
 PAUSES_EVERY_S = 5.0
 STOP_S = 9.0
 """From being told to stop to the end of everything, however many are at work."""
@@ -69,7 +67,8 @@ class Service:
         self.clock = clock = clock or SystemClock()
         self.guard = Guard(settings.readable, settings.networks)
         self.models = models or chosen(settings, self.guard)
-        self.ledger = Ledger()
+        self._accounts = Accounts(settings.folder / "accounts")
+        self.ledger = Ledger(self._accounts.keep)
         try:
             self.memory = open_memory(settings, self.models, self.ledger, clock)
         except BaseException:
@@ -102,7 +101,6 @@ class Service:
             self.models.transcriber is not None,
             self.workers.waiting,
         )
-        self._accounts = Accounts(store, self.ledger)
         self.streams = Streams(store, capturing, self.scopes, views, clock, settings)
         self.cameras = Cameras(self.guard)
         self.uploads = Uploads(self.streams, clock, settings)
@@ -125,7 +123,7 @@ class Service:
 
     def start(self) -> Self:
         """Catches up on what was stored but not judged, then watches every stream from where it is remembered."""
-        self._accounts.restore()
+        self._accounts.restore(self.store, self.ledger)
         self.streams.seal_all()
         self._webhooks.seal_all()
         self._watch.reload()
@@ -140,7 +138,6 @@ class Service:
         if self.memory.recordings.elsewhere:
             self.workers.every(CARRY_EVERY_S, "recordings", self.memory.recordings.carry)
         self.workers.every(PAUSES_EVERY_S, "pauses", self.streams.tell_pauses)
-        self.workers.every(NOTE_EVERY_S, "accounts", self._accounts.note)
         self.streams.restart_all()
         return self
 
@@ -165,19 +162,11 @@ class Service:
         if late:
             logging.getLogger("hindsight").warning("Stopped without waiting for %s any longer.", ", ".join(late))
             return
-        self._last_words()
+        self.memory.close()
 
     def _left(self, reserve: float) -> float:
         """Seconds until the end, but for a reserve."""
         return max(0.0, (self._end or 0.0) - reserve - self.clock.monotonic())
-
-    def _last_words(self) -> None:
-        """A disk that is full must not keep the service from ending: all this can be had again."""
-        try:
-            self._accounts.note()
-        except HindsightError as error:
-            logging.getLogger("hindsight").warning("The last counts were not written: %s", error)
-        self.memory.close()
 
 
 def open_memory(settings: Settings, models: Models, ledger: Ledger, clock: Clock) -> Memory:

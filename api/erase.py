@@ -46,6 +46,8 @@ class Eraser:
         if span is None:
             self._fleet.stop(row.id, reason="paused")
         receipt = self._memory.erase(row.id, span, force=force)
+        if span is None:
+            self._fleet.forget(row.id)
         removed = {**receipt.removed, "clips": self._footage.forget(row.id, span)}
         if span is None and self._uploads.discard(row.source):
             removed["uploads"] = 1

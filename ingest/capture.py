@@ -54,6 +54,12 @@ class Fleet:
             with self._lock:
                 self._known[stream] = supervisor.known
 
+    def forget(self, stream: StreamId) -> None:
+        """The stream was stopped and is removed."""
+        with self._lock:
+            self._known.pop(stream, None)
+        self._around.ledger.forget(stream)
+
     def known(self, stream: StreamId) -> Known:
         """What is told of a stream that was stopped here."""
         with self._lock:

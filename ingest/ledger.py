@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Final
 
 from ingest.records import StreamId
 
 _EPOCHS: Final = 4
-"""Epochs whose accounts are kept apart; an older one that is balanced joins the rest."""
-_REST: Final = -1
+"""Epochs whose accounts are kept apart; an older one that is balanced is in the sum alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Numbers of frames of one stream."""
+    """Numbers of frames of one stream. None of them ever falls."""
 
-    captured: int
-    stored: int
-    dropped: Mapping[str, int]
-    parked: Mapping[str, int]
+    captured: int = 0
+    stored: int = 0
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    parked: Mapping[str, int] = field(default_factory=dict)
     unheard: Mapping[str, int] = field(default_factory=dict)
     """Microseconds of sound that were lost before anyone listened, by reason. No frames."""
 
@@ -30,6 +30,34 @@ class Counts:
     def in_flight(self) -> int:
         """What is still under way; negative only if someone counted a frame twice."""
         return self.captured - self.stored - sum(self.dropped.values()) - sum(self.parked.values())
+
+    def plus(self, other: Counts) -> Counts:
+        return self._with(other, lambda mine, more: mine + more)
+
+    def latest(self, other: Counts) -> Counts:
+        """What is known from two notes of one account, whichever was written later."""
+        return self._with(other, max)
+
+    def _with(self, other: Counts, of: Callable[[int, int], int]) -> Counts:
+        def each(mine: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int]:
+            return {reason: of(mine.get(reason, 0), more.get(reason, 0)) for reason in {**mine, **more}}
+
+        return Counts(
+            of(self.captured, other.captured),
+            of(self.stored, other.stored),
+            each(self.dropped, other.dropped),
+            each(self.parked, other.parked),
+            each(self.unheard, other.unheard),
+        )
+
+    def text(self) -> str:
+        """As it is noted: one line."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def read(cls, text: str) -> Counts:
+        """What `text` wrote; of nothing, nothing."""
+        return cls(**json.loads(text)) if text else cls()
 
 
 @dataclass(slots=True)
@@ -40,7 +68,7 @@ class _Account:
     parked: Counter[str] = field(default_factory=Counter)
     unheard: Counter[str] = field(default_factory=Counter)
 
-    def add(self, other: _Account | Counts) -> None:
+    def add(self, other: Counts) -> None:
         self.captured += other.captured
         self.stored += other.stored
         self.dropped.update(other.dropped)
@@ -51,69 +79,84 @@ class _Account:
         return Counts(self.captured, self.stored, dict(self.dropped), dict(self.parked), dict(self.unheard))
 
 
+def _nowhere(_stream: StreamId, _counts: Counts | None) -> None:
+    """An account that ends with its process."""
+
+
 class Ledger:
     """Thread-safe. Frames, and what was lost of sound; journal entries are not counted."""
 
-    def __init__(self) -> None:
+    def __init__(self, keep: Callable[[StreamId, Counts | None], None] = _nowhere) -> None:
+        """`keep` notes a stream's sum with every entry, None once it is forgotten; it must not raise."""
         self._lock = threading.Lock()
-        self._accounts: defaultdict[StreamId, dict[int, _Account]] = defaultdict(dict)
+        self._keep = keep
+        self._sums: defaultdict[StreamId, _Account] = defaultdict(_Account)
+        self._epochs: defaultdict[StreamId, dict[int, _Account]] = defaultdict(dict)
+        self._gone: set[StreamId] = set()
 
     def captured(self, stream: StreamId, n: int = 1, *, epoch: int = 0) -> None:
-        with self._lock:
-            self._account(stream, epoch).captured += n
+        self._enter(stream, epoch, Counts(captured=n))
 
     def stored(self, stream: StreamId, n: int = 1, *, epoch: int = 0) -> None:
-        with self._lock:
-            self._account(stream, epoch).stored += n
+        self._enter(stream, epoch, Counts(stored=n))
 
     def dropped(self, stream: StreamId, reason: str, n: int = 1, *, epoch: int = 0) -> None:
-        with self._lock:
-            self._account(stream, epoch).dropped[reason] += n
+        self._enter(stream, epoch, Counts(dropped={reason: n}))
 
     def parked(self, stream: StreamId, reason: str, n: int = 1, *, epoch: int = 0) -> None:
-        with self._lock:
-            self._account(stream, epoch).parked[reason] += n
+        self._enter(stream, epoch, Counts(parked={reason: n}))
 
     def unheard(self, stream: StreamId, reason: str, microseconds: int, *, epoch: int = 0) -> None:
         """Sound that nobody will listen to."""
-        with self._lock:
-            self._account(stream, epoch).unheard[reason] += microseconds
+        self._enter(stream, epoch, Counts(unheard={reason: microseconds}))
 
     def counts(self, stream: StreamId) -> Counts:
         """Of all epochs together."""
         with self._lock:
-            whole = _Account()
-            for account in self._accounts.get(stream, {}).values():
-                whole.add(account)
-            return whole.counts()
+            return self._sums[stream].counts() if stream in self._sums else Counts()
 
     def epochs(self, stream: StreamId) -> Mapping[int, Counts]:
         """Of each epoch whose account is still kept apart."""
         with self._lock:
-            return {epoch: one.counts() for epoch, one in self._accounts.get(stream, {}).items() if epoch != _REST}
+            return {epoch: one.counts() for epoch, one in self._epochs.get(stream, {}).items()}
 
     def streams(self) -> tuple[StreamId, ...]:
         """Every stream that has an account."""
         with self._lock:
-            return tuple(self._accounts)
+            return tuple(self._sums)
 
     def restore(self, stream: StreamId, before: Counts) -> None:
         """Go on from what was counted before a restart. What was under way then was lost with the process."""
+        lost = max(0, before.in_flight)
         with self._lock:
-            rest = self._account(stream, _REST)
-            rest.add(before)
-            if before.in_flight > 0:
-                rest.dropped["restart"] += before.in_flight
+            self._add(stream, before.plus(Counts(dropped={"restart": lost} if lost else {})))
 
-    def _account(self, stream: StreamId, epoch: int) -> _Account:
-        accounts = self._accounts[stream]
-        if epoch not in accounts:
-            self._fold(accounts)
-            accounts[epoch] = _Account()
-        return accounts[epoch]
+    def forget(self, stream: StreamId) -> None:
+        """The stream is removed; what is still under way of it counts no more."""
+        with self._lock:
+            self._gone.add(stream)
+            self._sums.pop(stream, None)
+            self._epochs.pop(stream, None)
+            self._keep(stream, None)
 
-    def _fold(self, accounts: dict[int, _Account]) -> None:
-        """A camera that comes and goes for a year begins a million epochs."""
-        for epoch in sorted(epoch for epoch in accounts if epoch != _REST)[:-_EPOCHS]:
-            if accounts[epoch].counts().in_flight == 0:
-                accounts.setdefault(_REST, _Account()).add(accounts.pop(epoch))
+    def _enter(self, stream: StreamId, epoch: int, entry: Counts) -> None:
+        with self._lock:
+            if stream in self._gone:
+                return
+            accounts = self._epochs[stream]
+            if epoch not in accounts:
+                _fold(accounts)
+                accounts[epoch] = _Account()
+            accounts[epoch].add(entry)
+            self._add(stream, entry)
+
+    def _add(self, stream: StreamId, entry: Counts) -> None:
+        self._sums[stream].add(entry)
+        self._keep(stream, self._sums[stream].counts())
+
+
+def _fold(accounts: dict[int, _Account]) -> None:
+    """A camera that comes and goes for a year begins a million epochs."""
+    for epoch in sorted(accounts)[:-_EPOCHS]:
+        if accounts[epoch].counts().in_flight == 0:
+            del accounts[epoch]

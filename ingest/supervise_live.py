@@ -70,7 +70,7 @@ class LiveSupervisor(Supervisor):
 
     @property
     def known(self) -> Known:
-        gap = self._gap if self._gap is not None and self._gap.span.end >= self._seen else None
+        gap = self._gap if self._gap is not None and self._gap.span.end > self._seen else None
         return Known(self._epoch, self._seen if gap is None else gap.span.end, gap)
 
     def _run(self) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ingest.bus import FEATURES, JOURNAL
+from ingest.ledger import Counts
 from ingest.records import (
     Coverage,
     Ended,
@@ -189,6 +190,7 @@ class RememberStage:
             for record in records:
                 if isinstance(record, Heard) and known[record.stream] is not None:
                     self._store.features.hear(connection, record)
+            self._note(connection, stored, dropped)
         for path in unwanted:
             durable.delete(path)
         self._count(stored, dropped)
@@ -209,6 +211,21 @@ class RememberStage:
                 self._store.timeline.observe(connection, [record])
             case _:
                 pass  # `Ended` is told by the seal that follows, `Heard` once the features are written
+
+    def _note(
+        self,
+        connection: Connection,
+        stored: dict[tuple[StreamId, int], int],
+        dropped: dict[tuple[StreamId, int, str], int],
+    ) -> None:
+        """The accounts as they are once this is committed: a kill leaves no frame that is there and not counted."""
+        entries: dict[StreamId, Counts] = defaultdict(Counts)
+        for (stream, _), count in stored.items():
+            entries[stream] = entries[stream].plus(Counts(stored=count))
+        for (stream, _, reason), count in dropped.items():
+            entries[stream] = entries[stream].plus(Counts(dropped={reason: count} if count else {}))
+        for stream, entry in entries.items():
+            self._store.streams.note_counters(connection, stream, self._ledger.counts(stream).plus(entry).text())
 
     def _count(self, stored: dict[tuple[StreamId, int], int], dropped: dict[tuple[StreamId, int, str], int]) -> None:
         for (stream, epoch), count in stored.items():

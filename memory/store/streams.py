@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from sqlalchemy import ColumnElement, Connection, func, select, tuple_, update
@@ -83,10 +82,8 @@ class Streams:
             rows = connection.execute(select(schema.streams.c.id, schema.streams.c.counters))
             return {StreamId(row.id): row.counters for row in rows}
 
-    def note_counters(self, counters: Mapping[StreamId, str]) -> None:
-        with self._database.write() as connection:
-            for stream, text in counters.items():
-                connection.execute(_where(stream).values(counters=text))
+    def note_counters(self, connection: Connection, stream: StreamId, text: str) -> None:
+        connection.execute(_where(stream).values(counters=text))
 
     def mark(self, stream: StreamId, origin: Origin = "frame") -> Mark | None:
         """How far the stream's frames (or sounds) are remembered: everything up to here is acknowledged."""

@@ -72,7 +72,7 @@ class Timeline:
         epoch = max([-1, *(one.epoch for one in (covered, recorded, mark) if one is not None)])
         ends = [*([covered.end] if covered else []), *([mark.moment] if mark else [])]
         seen, last = max(ends, default=None), max(gaps, key=lambda gap: gap.end, default=None)
-        if last is None or (seen is not None and last.end < seen):
+        if last is None or (seen is not None and last.end <= seen):
             return Known(epoch, seen)
         gap = Gap(stream, Span(last.start, last.end), last.reason, last.detail)
         return Known(epoch, gap.span.end, None if gap.reason in UNSEEING else gap)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from api.accounts import Accounts
+from api.compose import open_memory
 from api.settings import Settings
+from ingest.clock import SystemClock
 from ingest.ledger import Counts, Ledger
 from ingest.records import StreamId
-from tests.api.conftest import add, running
+from tests.api.conftest import add, fake_models, running
 
 CAM = StreamId("cam")
 
@@ -52,16 +55,37 @@ def test_what_was_under_way_when_the_process_was_killed_is_counted_and_of_a_file
 
 
 def note_last(settings: Settings, ledger: Ledger) -> None:
-    """What a process that is killed now would have noted last."""
-    from api.compose import open_memory
-    from ingest.clock import SystemClock
-    from tests.api.conftest import fake_models
-
+    """What a process that is killed now would have noted last, in the database and beside it."""
     models = fake_models()
     memory = open_memory(settings, models, ledger, SystemClock())
-    Accounts(memory.store, ledger).note()
+    with memory.store.database.write() as connection:
+        for stream in ledger.streams():
+            memory.store.streams.note_counters(connection, stream, ledger.counts(stream).text())
+            (settings.folder / "accounts" / f"{stream}.json").write_text("torn")
     memory.close()
     models.close()
+
+
+def test_the_later_of_two_notes_holds_and_a_removed_stream_has_none(tmp_path: Path) -> None:
+    """A kill between the rows and the count that follows, and one between two counts: neither loses anything."""
+    store = Mock(**{"streams.counters.return_value": {CAM: Counts(captured=5, stored=4).text()}})
+    accounts, folder = Accounts(tmp_path), tmp_path
+    ledger = Ledger(accounts.keep)
+    ledger.captured(CAM, 7)
+    ledger.stored(CAM, 3)
+    ledger.dropped(CAM, "overload", 1)
+    again = Ledger(accounts.keep)
+    accounts.restore(store, again)
+    assert again.counts(CAM) == Counts(7, 4, {"overload": 1, "restart": 2})
+    once_more = Ledger()
+    accounts.restore(store, once_more)
+    assert once_more.counts(CAM) == again.counts(CAM), "what was lost is counted once"
+    (folder / "removed.json").write_text(again.counts(CAM).text())
+    accounts.restore(store, Ledger())
+    assert [path.name for path in folder.iterdir()] == ["cam.json"]
+    again.forget(CAM)
+    again.stored(CAM)
+    assert (list(folder.iterdir()), again.streams()) == ([], ())
 
 
 _KINDS = st.sampled_from(["captured", "stored", "dropped", "parked"])

@@ -19,7 +19,7 @@ import faiss  # noqa: F401 loaded once here, not in every child
 import numpy as np
 
 from ingest.clock import FakeClock
-from ingest.ledger import Ledger
+from ingest.ledger import Counts, Ledger
 from ingest.records import Scope
 from memory import migrations
 from memory.memory import Memory, MemoryOptions
@@ -59,10 +59,17 @@ def open_memory(folder: Path, probe: Probe = no_probe) -> Memory:
         snapshot_entries=12,
         probe=probe,
     )
-    memory = Memory.open(folder, encoder="test-1", dim=DIM, ledger=Ledger(), clock=FakeClock(START), options=options)
+    ledger = Ledger()
+    memory = Memory.open(folder, encoder="test-1", dim=DIM, ledger=ledger, clock=FakeClock(START), options=options)
+    ledger.restore(DOOR, noted(memory))
     if not memory.store.streams.all():
         memory.store.streams.add(stream_row())
     return memory
+
+
+def noted(memory: Memory) -> Counts:
+    """The account that the database keeps with the rows."""
+    return Counts.read(memory.store.streams.counters().get(DOOR, ""))
 
 
 def remember(folder: Path, point: str, nth: int) -> None:
@@ -110,6 +117,7 @@ def examine(folder: Path, *, erased: bool) -> None:
     kept = frames_of(memory)
     assert kept == memory.store.streams.frames(DOOR), "the stream's count is wrong"
     assert kept == count or erased, f"{kept} frames are there, {count} should be"
+    assert noted(memory).stored == count or erased, f"{noted(memory)} were counted, {count} should be"
     wrong = [finding for finding in memory.examine() if not finding.ok]
     assert not wrong, wrong
     block = memory.recall.replay(DOOR)

@@ -168,6 +168,8 @@ def test_what_is_told_of_a_stream_is_more_than_is_remembered(memory: Memory) -> 
     assert known(DOOR) == Known(2, away.span.end, away)
     memory.remember.handle([Coverage(DOOR, 4, span(60, 70)), Gap(DOOR, span(61, 70), "frozen")])
     assert known(DOOR) == Known(4, Moment(START + seconds(70)))
+    memory.remember.handle([Gap(DOOR, span(70, 80), "service stopped"), feature(80, epoch=5)])
+    assert known(DOOR) == Known(5, Moment(START + seconds(80))), "a gap does not go on over a picture that was seen"
 
 
 def test_a_later_version_of_an_observation_replaces_the_earlier(memory: Memory) -> None:
