@@ -206,7 +206,7 @@ class RememberStage:
             case Segment() | Coverage() | Gap():
                 self._store.timeline.record(connection, record)
             case StateChange():
-                record_state(connection, record)
+                record_state(connection, record, self._clock.now())
             case Observation():
                 self._store.timeline.observe(connection, [record])
             case _:

@@ -55,9 +55,9 @@ class Streams:
         return connection.scalar(select(schema.streams.c.id).where(schema.streams.c.id == stream)) is not None
 
     def set_state(self, change: StateChange) -> None:
-        """Enter a state; a change older than the present state is ignored."""
+        """Enter a state that holds now."""
         with self._database.write() as connection:
-            record_state(connection, change)
+            record_state(connection, change, change.at)
 
     def set_paused(self, stream: StreamId, paused: bool) -> None:
         with self._database.write() as connection:
@@ -135,10 +135,14 @@ def read_end(connection: Connection, stream: StreamId) -> Moment | None:
     return None if end is None else Moment(int(end))
 
 
-def record_state(connection: Connection, change: StateChange) -> None:
-    older = schema.streams.c.state_at <= change.at
+def record_state(connection: Connection, change: StateChange, now: Moment) -> None:
+    """Enter a state. One that is older than the present state was late on its way, and is ignored; not so where the
+    present one lies after `now`, for then the clock was put back."""
+    at = schema.streams.c.state_at
     connection.execute(
-        _where(change.stream, older).values(state=change.state, state_at=change.at, detail=change.detail)
+        _where(change.stream, (at <= change.at) | (at > now)).values(
+            state=change.state, state_at=change.at, detail=change.detail
+        )
     )
 
 

@@ -24,6 +24,7 @@ from ingest.records import (
     Segment,
     StateChange,
     StreamId,
+    StreamState,
     seconds,
 )
 from memory.memory import Memory
@@ -122,7 +123,27 @@ def test_what_was_listened_to_is_marked_even_when_nobody_spoke(memory: Memory) -
     assert memory.store.streams.mark(DOOR) is None
 
 
-def test_the_journal_is_kept(memory: Memory) -> None:
+def test_a_clock_that_is_put_back_keeps_no_stream_in_its_state(memory: Memory, clock: FakeClock) -> None:
+    """What is late on its way is ignored all the same."""
+    clock.sleep(7200)
+
+    def hears(state: StreamState, ago_s: float) -> str:
+        memory.remember.handle([StateChange(DOOR, state, Moment(clock.now() - seconds(ago_s)))])
+        return memory.store.streams.get("door").state
+
+    assert hears("live", 2) == "live"
+    assert hears("paused", 3) == "live", "late"
+    clock.jump(-3600)
+    assert hears("offline", 1) == "offline"
+    assert hears("live", 2) == "offline", "late"
+    memory.store.streams.set_state(StateChange(DOOR, "paused", clock.now()))
+    clock.jump(-1800)
+    memory.store.streams.set_state(StateChange(DOOR, "connecting", clock.now()))
+    assert hears("live", 0) == "live"
+
+
+def test_the_journal_is_kept(memory: Memory, clock: FakeClock) -> None:
+    clock.sleep(60)
     key = Segment(DOOR, 0, span(0, 10), "/r/1.mp4", 100)
     memory.remember.handle([
         Coverage(DOOR, 0, span(0, 5)), Coverage(DOOR, 0, span(5, 20)), Coverage(DOOR, 1, span(40, 50)),
