@@ -9,7 +9,7 @@ from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 from urllib.parse import urljoin, urlsplit
 
 from ingest.clock import SystemClock
@@ -20,13 +20,50 @@ if TYPE_CHECKING:
 
 REDIRECTS: Final = 3
 _MOVED = (301, 302, 303, 307, 308)
+_PRIVATE: Final = ("authorization", "cookie")
 _LONGEST_LINE: Final = 1 << 20
 _SKIP: Final = 1 << 18
 """Bytes worth reading and throwing away rather than asking anew."""
 
 
+class Credentials:
+    """A user name and a password: said as they are until a server wants a digest of them, as most cameras do.
+
+    Where they are not to be said `openly`, only a digest is.
+    """
+
+    def __init__(self, username: str, password: str, *, openly: bool = True) -> None:
+        self._words, self._openly = (username, password), openly
+        self._digest: Any = None
+
+    def said(self, method: str, target: str) -> tuple[str, dict[str, str]]:
+        """What to ask for, written as a digest has it, and the header that goes with it."""
+        if self._digest is None:
+            return target, basic(*self._words) if self._openly else {}
+        request = _digested(method, target)
+        next(self._digest.auth_flow(request))
+        return request.url.raw_path.decode("ascii"), {"Authorization": request.headers["Authorization"]}
+
+    def wanted(self, method: str, target: str, challenges: list[str]) -> bool:
+        """Whether `challenges`, of an answer 401, ask for a digest: it is what is said from now on."""
+        import httpx
+
+        digest, request = httpx.DigestAuth(*self._words), _digested(method, target)
+        flow = digest.auth_flow(request)
+        next(flow)
+        refused = httpx.Response(401, headers=[("WWW-Authenticate", one) for one in challenges], request=request)
+        try:
+            flow.send(refused)
+        except (StopIteration, KeyError, httpx.ProtocolError):  # another way of asking, or none that is understood
+            return False
+        self._digest = digest
+        return True
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
+    """What to ask for. `login` and `certificate`, the SHA-256 of the only one that is accepted, are for this server."""
+
     method: str
     url: str
     json: object | None = None
@@ -34,6 +71,15 @@ class Call:
     timeout_s: float = 10
     granted: bool = False
     body: bytes | None = None
+    login: Credentials | None = None
+    certificate: str = ""
+
+    def to(self, url: str) -> Call:
+        """The same asked of another address; what only this server is to know stays here."""
+        if urlsplit(url)[:2] == urlsplit(self.url)[:2]:
+            return replace(self, url=url)
+        public = {name: value for name, value in self.headers.items() if name.lower() not in _PRIVATE}
+        return replace(self, url=url, headers=public, granted=False, login=None, certificate="")
 
 
 class Exchange:
@@ -60,6 +106,11 @@ class Exchange:
 
     def header(self, name: str) -> str:
         return self._response.getheader(name) or ""
+
+    @property
+    def challenges(self) -> list[str]:
+        """In which ways the server wants to be told who asks."""
+        return self._response.headers.get_all("WWW-Authenticate") or []
 
     def read(self, size: int) -> bytes:
         """Up to `size` bytes, as soon as there are any; empty at the end. Raises when the body breaks off."""
@@ -107,7 +158,7 @@ class Exchange:
 def exchange(guard: Guard, call: Call) -> Exchange:
     """Ask, following at most `REDIRECTS` redirects, each of which the guard checks like the first address."""
     for _ in range(REDIRECTS + 1):
-        answer = _once(guard, call)
+        answer = _known(guard, call)
         target = answer.header("Location")
         if answer.status not in _MOVED or not target:
             return answer
@@ -119,11 +170,18 @@ def exchange(guard: Guard, call: Call) -> Exchange:
 def _redirected(call: Call, url: str) -> Call:
     if urlsplit(url).scheme not in ("http", "https"):
         raise SourceRefused("The server redirects to something that is not HTTP.", advice="Use the final address.")
-    same = urlsplit(url)[:2] == urlsplit(call.url)[:2]
-    kept = {
-        name: value for name, value in call.headers.items() if same or name.lower() not in ("authorization", "cookie")
-    }
-    return replace(call, url=url, headers=kept, granted=call.granted and same)
+    return call.to(url)
+
+
+def _known(guard: Guard, call: Call) -> Exchange:
+    """Ask, and once more where the server wants to be told in another way who asks."""
+    answer = _once(guard, call)
+    if answer.status != 401 or call.login is None:
+        return answer
+    if not call.login.wanted(call.method, _target(call.url), answer.challenges):
+        return answer
+    answer.close()
+    return _once(guard, call)
 
 
 def _once(guard: Guard, call: Call) -> Exchange:
@@ -133,18 +191,31 @@ def _once(guard: Guard, call: Call) -> Exchange:
     pinned = guard.url(call.url, granted=call.granted)
     connection = http.client.HTTPConnection(pinned.host, pinned.port)
     connection.default_port = 443 if parts.scheme == "https" else 80
-    connection.sock = guard.dial(pinned, timeout_s=call.timeout_s)
+    connection.sock = guard.dial(pinned, timeout_s=call.timeout_s, certificate=call.certificate)
     body = call.body if call.json is None else json.dumps(call.json).encode()
-    headers = {"User-Agent": "hindsight", "Accept-Encoding": "identity", **call.headers}
+    target = _target(call.url)
+    target, login = call.login.said(call.method, target) if call.login is not None else (target, {})
+    headers = {"User-Agent": "hindsight", "Accept-Encoding": "identity", **login, **call.headers}
     if call.json is not None:
         headers.setdefault("Content-Type", "application/json")
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     try:
         connection.request(call.method, target, body, headers)
         return Exchange(connection, connection.getresponse(), call)
     except (OSError, http.client.HTTPException, UnicodeError) as error:
         connection.close()
         _unreachable(call.url, error)
+
+
+def _target(url: str) -> str:
+    parts = urlsplit(url)
+    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+
+def _digested(method: str, target: str) -> Any:
+    """A request that a digest can be made of; whose it is is no part of that."""
+    import httpx
+
+    return httpx.Request(method, httpx.URL("http://camera").copy_with(raw_path=target.encode("ascii", "replace")))
 
 
 def _unreachable(url: str, error: Exception) -> NoReturn:

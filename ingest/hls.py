@@ -10,7 +10,7 @@ import io
 import re
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urljoin
 
@@ -86,7 +86,7 @@ class HlsStream(io.RawIOBase):
         playlist = self._fetch(call.url)
         if playlist.variants:
             fitting = [variant for variant in playlist.variants if variant[0] <= _WANTED_BITS]
-            self._call = replace(call, url=max(fitting)[1] if fitting else min(playlist.variants)[1])
+            self._call = call.to(max(fitting)[1] if fitting else min(playlist.variants)[1])
             playlist = self._fetch(self._call.url)
         if not playlist.segments:
             raise NotVideo("The playlist has no segments.", advice="Check the address; the stream may be over.")
@@ -98,7 +98,7 @@ class HlsStream(io.RawIOBase):
         self._answer: Exchange | None = None
 
     def _fetch(self, url: str) -> Playlist:
-        with exchange(self._guard, replace(self._call, url=url)) as answer:
+        with exchange(self._guard, self._call.to(url)) as answer:
             answer.expect_success()
             return parse_playlist(answer.read_at_most(_PLAYLIST).decode("utf-8", "replace"), answer.url)
 
@@ -130,7 +130,7 @@ class HlsStream(io.RawIOBase):
 
     def _begun(self, url: str) -> Exchange | None:
         """A segment that answers; None for one of a running stream that is gone already: we came too late."""
-        answer = exchange(self._guard, replace(self._call, url=url))
+        answer = exchange(self._guard, self._call.to(url))
         try:
             answer.expect_success()
         except NotFound:

@@ -16,7 +16,7 @@ from typing import Any, Final
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from ingest.errors import DeadlineExceeded, Invalid, SourceRefused, SourceUnavailable, Unauthorised
-from ingest.fetch import Call, exchange
+from ingest.fetch import Call, Credentials, exchange
 from ingest.guard import Guard
 from ingest.sources import Secret
 
@@ -95,7 +95,8 @@ class _Camera:
 
     def __init__(self, device: str, login: Login, guard: Guard, timeout_s: float) -> None:
         self._device, self._login = device, login
-        self._transport = _transport(guard, timeout_s)
+        words = login.username, login.password.reveal()
+        self._transport = _transport(guard, timeout_s, Credentials(*words, openly=False) if login.username else None)
         self._now = _camera_time(self.service("devicemgmt", "Device", device).GetSystemDateAndTime())
 
     def media(self) -> str:
@@ -119,7 +120,7 @@ class _Camera:
         return client.create_service(f"{{{_NAMES}/{spoken}/wsdl}}{name}Binding", address)
 
 
-def _transport(guard: Guard, timeout_s: float) -> Any:
+def _transport(guard: Guard, timeout_s: float, credentials: Credentials | None) -> Any:
     from requests import Response
     from zeep.transports import Transport
 
@@ -127,7 +128,8 @@ def _transport(guard: Guard, timeout_s: float) -> Any:
         """Sends through the guard; loads files alone."""
 
         def post(self, address: str, message: bytes, headers: dict[str, str]) -> Response:
-            with exchange(guard, Call("POST", address, body=message, headers=headers, timeout_s=timeout_s)) as answer:
+            call = Call("POST", address, body=message, headers=headers, timeout_s=timeout_s, login=credentials)
+            with exchange(guard, call) as answer:
                 told = Response()
                 told.status_code = answer.status
                 told.headers["Content-Type"] = answer.header("Content-Type")

@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from ingest.clock import SystemClock
 from ingest.errors import BrokenVideo, DeadlineExceeded, HindsightError, NotVideo, TooLarge
-from ingest.fetch import Call, RemoteFile, basic
+from ingest.fetch import Call, Credentials, RemoteFile
 from ingest.guard import Guard
 from ingest.hls import HlsStream
 from ingest.libav_errors import camera_failure, translate
@@ -179,8 +179,9 @@ def _http(stack: ExitStack, guard: Guard, source: Mapping[str, Any], limits: Lim
     call = Call(
         "GET",
         source["location"],
-        headers=basic(source["username"], source["password"]),
         timeout_s=limits.read_s,
+        login=_credentials(source),
+        certificate=source["certificate"],
     )
     if urlsplit(source["location"]).path.lower().endswith((".m3u8", ".m3u")):
         remote: HlsStream | RemoteFile = stack.enter_context(HlsStream(guard, call))
@@ -208,6 +209,11 @@ def _relayed(relay: Relay, source: Mapping[str, Any], limits: Limits) -> Opened:
 def _srt(stack: ExitStack, guard: Guard, source: Mapping[str, Any], limits: Limits) -> Opened:
     stream = stack.enter_context(SrtStream(guard.url(source["location"]), timeout_s=limits.read_s))
     return _finish(_libav(stream, limits, "mpegts"), limits, bounded=False)
+
+
+def _credentials(source: Mapping[str, Any]) -> Credentials | None:
+    known = source["username"] or source["password"]
+    return Credentials(source["username"], source["password"]) if known else None
 
 
 def _login(source: Mapping[str, Any]) -> str:

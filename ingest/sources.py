@@ -120,7 +120,7 @@ class SourceSpec:
 def parse(text: str) -> SourceSpec:
     """Read a path of a file or a folder, a `file://` URL, `/dev/videoN`, or a URL of one of `SCHEMES`.
 
-    Behind a URL's `#` may stand `transport=udp` for RTSP, and `sha256=…` of a certificate for RTSPS.
+    Behind a URL's `#` may stand `transport=udp` for RTSP, and `sha256=…` of a certificate for RTSPS and HTTPS.
 
     Raises `Invalid` for what is no source at all, `SourceRefused` for schemes that are not allowed.
     """
@@ -201,8 +201,10 @@ def _chosen(scheme: str, fragment: str) -> tuple[str, str]:
         raise Invalid(f"“#{fragment}” says nothing to us.", advice="Write #transport=udp, or #sha256=… .")
     if transport not in ("", "tcp", "udp") or (transport and scheme != "rtsp"):
         raise Invalid("Only rtsp: has a choice of transport, tcp or udp.", advice="Leave it out.")
-    if certificate and (scheme != "rtsps" or not _SHA256.fullmatch(certificate)):
-        raise Invalid("sha256= is for rtsps: and has 64 hexadecimal digits.", advice="The error of a camera tells it.")
+    if certificate and (scheme not in ("rtsps", "https") or not _SHA256.fullmatch(certificate)):
+        raise Invalid(
+            "sha256= is for rtsps: and https:, and has 64 hexadecimal digits.", advice="The error of a camera tells it."
+        )
     return "" if transport == "tcp" else transport, certificate
 
 

@@ -1,6 +1,7 @@
 """A camera that speaks ONVIF on loopback, as far as finding its streams goes: SOAP written by hand from the standard.
 
-Its clock is an hour wrong, and it wants a WS-Security digest made with that clock, as real ones do.
+Its clock is an hour wrong, and it wants a WS-Security digest made with that clock, as real ones do; or, as others do,
+HTTP's, and nothing else.
 """
 
 from __future__ import annotations
@@ -44,9 +45,17 @@ URI = """<trt:GetStreamUriResponse><trt:MediaUri><tt:Uri>rtsp://admin:in-the-cle
 class Camera(http.server.BaseHTTPRequestHandler):
     rtsp_port = 554
     username, password = "admin", "onvif secret"
+    by_http = False
 
     def do_POST(self) -> None:
         asked = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        if self.by_http and "GetSystemDateAndTime" not in asked and not self._digested():
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="camera"')
+            self.send_header("WWW-Authenticate", 'Digest realm="camera", qop="auth", nonce="once", algorithm="MD5"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         body = self._answer(asked)
         data = ENVELOPE.format(body=body).encode()
         self.send_response(400 if body is FAULT else 200)
@@ -59,7 +68,7 @@ class Camera(http.server.BaseHTTPRequestHandler):
         now = datetime.now(UTC) - timedelta(hours=1)
         if "GetSystemDateAndTime" in asked:
             return TIME.format(now)
-        if not self._known(asked, now):
+        if not self.by_http and not self._known(asked, now):
             return FAULT
         if "GetCapabilities" in asked:
             return CAPABILITIES
@@ -69,6 +78,16 @@ class Camera(http.server.BaseHTTPRequestHandler):
             return f"<trt:GetProfilesResponse>{first}{second}</trt:GetProfilesResponse>"
         token = re.search(r"ProfileToken>(\w+)<", asked)
         return URI.format(port=self.rtsp_port, token=token[1] if token else "")
+
+    def _digested(self) -> bool:
+        """Whether the header has the digest of RFC 7616, and does not say the password."""
+        told = dict(re.findall(r'(\w+)="?([^",]+)"?', self.headers.get("Authorization", "")))
+        who, what = (
+            hashlib.md5(":".join(parts).encode()).hexdigest()
+            for parts in ((self.username, "camera", self.password), ("POST", self.path))
+        )
+        whole = ":".join([who, "once", told.get("nc", ""), told.get("cnonce", ""), "auth", what])
+        return told.get("response") == hashlib.md5(whole.encode()).hexdigest()
 
     def _known(self, asked: str, now: datetime) -> bool:
         """Whether the digest is right and was made within a minute of our own clock."""
@@ -87,9 +106,9 @@ class Camera(http.server.BaseHTTPRequestHandler):
 
 
 @contextmanager
-def onvif_camera(rtsp_port: int = 554) -> Iterator[str]:
-    """The address of a camera whose streams are at `rtsp_port`."""
-    handler = type("OnvifCamera", (Camera,), {"rtsp_port": rtsp_port})
+def onvif_camera(rtsp_port: int = 554, *, by_http: bool = False) -> Iterator[str]:
+    """The address of a camera whose streams are at `rtsp_port`. `by_http`: it wants to be told in HTTP who asks."""
+    handler = type("OnvifCamera", (Camera,), {"rtsp_port": rtsp_port, "by_http": by_http})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import threading
@@ -261,6 +262,18 @@ def rtsp() -> Iterator[Callable[..., RtspServer]]:
     yield build
     for server in servers:
         server.kill()
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate that nobody but its owner signed, as cameras have them, with its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl")
+    key, shown, both = (tmp_path / name for name in ("key.pem", "shown.pem", "both.pem"))
+    make_one = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=camera"]
+    subprocess.run([*make_one, "-keyout", str(key), "-out", str(shown)], check=True, capture_output=True)
+    both.write_text(shown.read_text() + key.read_text())
+    return both
 
 
 def _missing_for_rtsp() -> str:

@@ -34,9 +34,16 @@ def test_the_streams_of_a_camera_whose_clock_is_an_hour_wrong() -> None:
     ]
 
 
+def test_a_camera_that_wants_to_be_told_in_http_who_asks() -> None:
+    """As a digest: it would take the password itself, too, and is not told it."""
+    with onvif_camera(8554, by_http=True) as address:
+        assert [one.name for one in streams(address, LOGIN, GUARD)] == ["Main stream", "Sub stream"]
+
+
+@pytest.mark.parametrize("by_http", [False, True])
 @pytest.mark.parametrize("login", [Login(), Login("admin", Secret("wrong")), Login("eve", Secret("onvif secret"))])
-def test_another_login_is_said_to_be_needed(login: Login) -> None:
-    with onvif_camera() as address, pytest.raises(Unauthorised) as caught:
+def test_another_login_is_said_to_be_needed(login: Login, by_http: bool) -> None:
+    with onvif_camera(by_http=by_http) as address, pytest.raises(Unauthorised) as caught:
         streams(address, login, GUARD)
     assert caught.value.advice
     assert "secret" not in str(caught.value)

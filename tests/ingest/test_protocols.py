@@ -80,18 +80,6 @@ def test_rtsp_over_udp_by_choice(
     assert {frame.epoch for frame in made.of(Frame)} == {0}
 
 
-@pytest.fixture
-def certificate(tmp_path: Path) -> Path:
-    """A certificate that nobody but its owner signed, as cameras have them, with its key."""
-    if shutil.which("openssl") is None:
-        pytest.skip("needs openssl")
-    key, shown, both = (tmp_path / name for name in ("key.pem", "shown.pem", "both.pem"))
-    make_one = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=camera"]
-    subprocess.run([*make_one, "-keyout", str(key), "-out", str(shown)], check=True, capture_output=True)
-    both.write_text(shown.read_text() + key.read_text())
-    return both
-
-
 def test_rtsps_by_the_certificate_that_a_person_named(
     rtsp: Callable[..., RtspServer], harvest: Callable[..., Harvest], certificate: Path, tmp_path: Path
 ) -> None:
