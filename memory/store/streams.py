@@ -103,18 +103,20 @@ class Streams:
         return Span(min(s.start for s in known), max(s.end for s in known)) if known else None
 
     def told(self, stream: StreamId) -> Span | None:
-        """As `extent`, of a camera up to the end of its newest gap: nothing was seen then, and it is known why."""
+        """As `extent`, of a camera up to the end of its newest gap: nothing was seen then, and it is known why.
+
+        Of one that never gave a picture it is all gaps.
+        """
         extent, gaps = self.extent(stream), schema.gaps
         live = select(schema.streams.c.id).where(schema.streams.c.id == stream, schema.streams.c.kind == "live")
-        newest = (
-            select(gaps.c.end)
-            .where(gaps.c.stream == stream, live.exists())
-            .order_by(gaps.c.start.desc())
-            .limit(LAST_GAPS)
-        )
+        of_it = select(gaps.c.start, gaps.c.end).where(gaps.c.stream == stream, live.exists())
         with self._database.read() as connection:
-            end = max(connection.scalars(newest), default=None)
-        return extent if extent is None or end is None else Span(extent.start, Moment(max(extent.end, end)))
+            newest = connection.execute(of_it.order_by(gaps.c.start.desc()).limit(LAST_GAPS)).all()
+            oldest = connection.execute(of_it.order_by(gaps.c.start).limit(1)).first()
+        if oldest is None:
+            return extent
+        known = extent or Span(Moment(oldest.start), Moment(oldest.end))
+        return Span(known.start, max([known.end, *(Moment(row.end) for row in newest)]))
 
     def end(self, stream: StreamId) -> Moment | None:
         """Where a file ends, as far as it said so; None for what goes on."""

@@ -102,6 +102,25 @@ def test_a_service_that_was_stopped_is_told_when_it_is_back_and_a_clock_that_jum
         assert alert["why"].startswith("door sees nothing: service stopped.")
 
 
+def test_a_camera_that_never_gave_a_picture_is_told_to_have_been_blind_all_along(settings: Settings) -> None:
+    """Also where nobody says which time is meant: in coverage, in answers, and in how far it is known."""
+    cam = StreamId("cam")
+    with running(settings) as (service, http):
+        now = service.clock.now()
+        row = StreamRow(cam, "cam", "live", "rtsp://127.0.0.1:9/cam", "", "offline", "", now, paused=True)
+        service.store.streams.add(row)
+        gaps = [
+            Gap(cam, Span(Moment(now - seconds(90 - n)), Moment(now - seconds(60 - n))), "offline") for n in (0, 30)
+        ]
+        for gap in gaps:
+            service.bus.publish(JOURNAL, gap)
+        told = wait_for(lambda: len(found := http.get("/v1/streams/cam/coverage").json()["gaps"]) == 2 and found)
+        assert {gap["reason"] for gap in told} == {"offline"}
+        assert "offline" in ask(http, "what happened?", streams=["cam"])["text"]
+        known = datetime.fromisoformat(http.get("/v1/streams/cam").json()["known_to"])
+        assert round(known.timestamp() * 1_000_000) == gaps[-1].span.end
+
+
 def test_a_pause_grows_while_it_lasts_and_a_folder_has_none(settings: Settings, tmp_path: Path) -> None:
     """Also a pause from before the service was started: from where anything was told of, as one gap."""
     cam, folder = StreamId("cam"), StreamId("folder")
