@@ -14,7 +14,7 @@ from api import times
 from api.schemas import StreamIn, StreamOut, StreamPatch
 from api.scope import Scopes
 from api.settings import Settings
-from api.vault import Vault
+from api.vault import CredentialsLost, Vault
 from api.views import Views
 from ingest.capture import CapturePlan, Fleet, Recording
 from ingest.clock import Clock
@@ -161,9 +161,10 @@ class Streams:
 
     def seal_all(self) -> None:
         """Credentials that an earlier version kept in the clear are sealed, and the old bytes leave the disk."""
-        clear = [row for row in self._store.streams.all() if not row.login and _kept(row).secrets()]
+        clear = [row for row in self._store.streams.all() if MASK not in row.source and _kept(row).secrets()]
         for row in clear:
-            self._store.streams.change(self._sealed(row, _kept(row)))
+            with suppress(CredentialsLost):  # the stream says so when it is started
+                self._store.streams.change(self._sealed(row, self._source(row)))
         if clear:
             with suppress(Busy):  # whoever reads the old bytes had them before; they go when the service stops
                 self._store.database.scrub()

@@ -21,8 +21,10 @@ _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
 _FILE_SUFFIX = re.compile(
     r"\.(mp4|m4v|mov|mkv|webm|avi|m?2?ts|mpe?g|flv|og[vg]|3gp|wav|mp3|m4a|flac|opus|aac)", re.IGNORECASE
 )
-_SECRET_FIELDS = re.compile(r"((?:^|&)[^=&]*(?:pass|pwd|token|key|secret|auth|sig)[^=&]*=)[^&]*", re.IGNORECASE)
-
+_TELLING: Final = "pas|pwd|psw|token|key|secret|auth|sig"
+_SECRET_FIELDS = re.compile(rf"((?:^|&)(?:[^=&]*(?:{_TELLING})[^=&]*|pw?)=)[^&]*", re.IGNORECASE)
+_SECRET_STEPS = re.compile(rf"([^=/&]*(?:{_TELLING})[^=/&_]*=).*?(?=_[a-z]+=|[/&]|$)", re.IGNORECASE)
+"""Cameras that want `/user=admin_password=…_channel=1` are many."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -76,6 +78,9 @@ class SourceSpec:
     transport: str = ""
     certificate: str = ""
 
+    def __repr__(self) -> str:
+        return f"SourceSpec({self.masked!r})"
+
     @property
     def masked(self) -> str:
         """The source as it may be shown: no password, no secret in the query."""
@@ -91,29 +96,31 @@ class SourceSpec:
 
     @property
     def bare(self) -> str:
-        """The source without its login, and with the secrets of its query masked: what may be kept in the clear."""
+        """The source without its login, and with the secrets of its address masked: what may be kept in the clear."""
         if not self.remote:
             return f"folder:{self.location}" if self.scheme == "folder" else self.location
         parts = urlsplit(self.location)
-        query = _SECRET_FIELDS.sub(rf"\1{MASK}", parts.query)
+        path, query = _SECRET_STEPS.sub(rf"\1{MASK}", parts.path), _SECRET_FIELDS.sub(rf"\1{MASK}", parts.query)
         chosen = (("transport", self.transport), ("sha256", self.certificate))
         behind = "&".join(f"{name}={value}" for name, value in chosen if value)
-        return urlunsplit(parts._replace(query=query, fragment=behind))
+        return urlunsplit(parts._replace(path=path, query=query, fragment=behind))
 
     def secrets(self) -> str:
         """What `bare` leaves out, as text to be sealed; empty when it leaves out nothing."""
-        query = urlsplit(self.location).query if self.remote else ""
-        hidden = query if _SECRET_FIELDS.search(query) else ""
-        if not (self.username or self.password or hidden):
+        parts = urlsplit(self.location if self.remote else "")
+        hidden = [parts.query if _SECRET_FIELDS.search(parts.query) else ""]
+        hidden += [parts.path] if _SECRET_STEPS.search(parts.path) else []
+        if not (self.username or self.password or any(hidden)):
             return ""
-        return json.dumps([self.username, self.password.reveal(), hidden])
+        return json.dumps([self.username, self.password.reveal(), *hidden])
 
     def with_secrets(self, text: str) -> SourceSpec:
         """Whole again, of `bare` parsed and of what `secrets` gave."""
         if not text:
             return self
-        username, password, query = json.loads(text)
-        location = urlunsplit(urlsplit(self.location)._replace(query=query)) if query else self.location
+        username, password, query, *path = json.loads(text)
+        hidden = {name: part for name, part in (("query", query), ("path", "".join(path))) if part}
+        location = urlunsplit(urlsplit(self.location)._replace(**hidden)) if hidden else self.location
         return replace(self, location=location, username=username, password=Secret(password))
 
 

@@ -25,9 +25,10 @@ from api.settings import Settings
 from api.vault import CredentialsLost, Vault
 from api.webhooks import shown
 from ingest.errors import Invalid
+from ingest.records import Moment, StreamId
 from ingest.sources import parse
 from memory import migrations
-from memory.store import Database
+from memory.store import Database, StreamRow
 from tests.api.conftest import add, running, wait_for
 from tests.api.test_watching import RULE, Receiver, receiver
 from tests.ingest.conftest import RtspServer, rtsp
@@ -192,6 +193,19 @@ def test_credentials_of_an_earlier_version_are_sealed_at_the_next_start(settings
         wait_for(lambda: http.get("/v1/streams/door").json()["state"] == "offline")
     assert b"old-clear-word" not in whole(settings)
     assert b"abcdefgh" not in whole(settings)
+
+
+def test_a_password_in_a_path_is_sealed_beside_the_login_that_was(settings: Settings) -> None:
+    """That version sealed logins, and took the path for none of its business."""
+    clear = "rtsp://127.0.0.1:1/user=a_password=c4naryword_channel=1"
+    with running(settings) as (service, _):
+        login = Vault(settings.key_file).seal(json.dumps(["admin", "hush", ""]), StreamId("door"))
+        row = StreamRow(StreamId("door"), "door", "live", clear, clear, "offline", "", Moment(1), login=login)
+        service.store.streams.add(row)
+    with running(settings) as (_, http):
+        shown = "rtsp://admin:•••@127.0.0.1:1/user=a_password=•••_channel=1"
+        assert http.get("/v1/streams/door").json()["source"] == shown
+    assert b"c4naryword" not in whole(settings)
 
 
 def whole(settings: Settings) -> bytes:

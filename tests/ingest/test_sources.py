@@ -97,6 +97,35 @@ def test_secrets_in_the_query_are_masked_where_shown() -> None:
     assert spec.masked == f"http://cam/video.cgi?user=a&Password={MASK}&res=hd&api_key={MASK}"
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (
+            "http://cam/videostream.cgi?loginuse=a&loginpas=hush",
+            f"http://cam/videostream.cgi?loginuse=a&loginpas={MASK}",
+        ),
+        ("http://cam/img.mjpg?u=a&p=hush&page=2", f"http://cam/img.mjpg?u=a&p={MASK}&page=2"),
+        (
+            "rtsp://cam/user=a_password=hu_sh_channel=1_stream=0.sdp",
+            f"rtsp://cam/user=a_password={MASK}_channel=1_stream=0.sdp",
+        ),
+        ("rtsp://cam/user=a&password=hush&channel=1/x", f"rtsp://cam/user=a&password={MASK}&channel=1/x"),
+        ("rtsp://cam/axis-media/key.amp?camera=1", "rtsp://cam/axis-media/key.amp?camera=1"),
+    ],
+)
+def test_secrets_stand_where_makers_have_put_them(text: str, shown: str) -> None:
+    """Masked wherever they are shown, kept apart, and whole again for the camera."""
+    spec = parse(text)
+    assert (spec.masked, spec.bare) == (shown, shown)
+    assert "hush" not in repr(spec)
+    assert parse(spec.bare).with_secrets(spec.secrets()) == spec
+
+
+def test_secrets_of_a_query_that_were_sealed_before_are_whole_again() -> None:
+    spec = parse(f"rtsp://cam/a?token={MASK}").with_secrets('["admin", "hush", "token=abc"]')
+    assert (spec.location, spec.username, spec.password.reveal()) == ("rtsp://cam/a?token=abc", "admin", "hush")
+
+
 def test_secrets_do_not_leak_by_json_pickle_or_copy() -> None:
     secret = Secret("hush")
     with pytest.raises(TypeError):
