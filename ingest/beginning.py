@@ -66,10 +66,18 @@ def publish_from(task: Task) -> tuple[int, int]:
     return (mark.epoch, mark.pts - AGAIN)
 
 
-def read_early(
-    packets: Iterable[Packet], lead: Stream | None, clock: Clock, *, ahead: int
-) -> tuple[int | None, list[Packet]]:
-    """Moment minus pts for a live source: the least that any early packet shows; and those packets.
+@dataclass(frozen=True, slots=True)
+class Early:
+    """The first packets of a live source. `offset`: moment minus pts, the least that any of them shows; `apart_s`: how
+    long was waited for one of the leading track at most."""
+
+    packets: list[Packet]
+    offset: int | None
+    apart_s: float
+
+
+def read_early(packets: Iterable[Packet], lead: Stream | None, clock: Clock, *, ahead: int) -> Early:
+    """As many as it takes to know when pictures come.
 
     What came while the source was being opened lies in a buffer and comes late in a rush; the packets behind it
     come when they come. So read until packets have to be waited for, and keep what was read.
@@ -77,9 +85,12 @@ def read_early(
     early: list[Packet] = []
     least: int | None = None
     waits, begun, before = 0, clock.monotonic(), clock.monotonic()
+    led, apart = begun, 0.0
     for packet in packets:
         now = clock.monotonic()
         early.append(packet)
+        if packet.stream is lead:
+            led, apart = now, max(apart, now - led)
         if packet.stream is lead and packet.dts is not None and packet.time_base is not None:
             offset = clock.now() + ahead - round(packet.dts * packet.time_base * MICROSECONDS)
             least = offset if least is None else min(least, offset)
@@ -88,7 +99,7 @@ def read_early(
         if waits >= _WAITS or now - begun > _ANCHOR_S or len(early) >= MOST_EARLY:
             break
     _date_back([packet for packet in early if packet.stream is lead])
-    return least, early
+    return Early(early, least, apart)
 
 
 def _date_back(packets: list[Packet]) -> None:

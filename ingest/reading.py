@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from fractions import Fraction
 from itertools import chain, groupby
 from pathlib import Path
@@ -73,6 +73,8 @@ class Reader:
         self._written = captions_of(opened.container) if task.audio and not task.live else []
         self._packets = self._demuxed()
         self._seek = seek_to(task, opened)
+        self._apart_s = 0.0
+        """How far apart the first pictures came."""
         self._line = self._first_line()
         self._floor = publish_from(task)
         self._tracks: dict[int, Ticks] = {}
@@ -97,7 +99,10 @@ class Reader:
     def run(self) -> dict[str, Any]:
         opened = self._opened
         self._prepare()
-        self._emit(("open", asdict(describe(opened))))
+        info = describe(opened)
+        if self._apart_s * info.fps > 1:  # what libav takes for a rate is a guess where nothing tells it
+            info = replace(info, fps=1 / self._apart_s)
+        self._emit(("open", asdict(info)))
         if self._recorder is not None and self._recorder.refused:
             self._emit(("unrecorded", self._recorder.refused))
         for packet in self._unless_broken(self._packets):
@@ -138,10 +143,9 @@ class Reader:
             return resumed(self._task.resume, jumps=jumps)
         offset = None
         if self._task.live:
-            offset, early = read_early(
-                self._packets, self._opened.video or self._opened.audio, self._clock, ahead=self._task.ahead
-            )
-            self._packets = chain(early, self._packets)
+            lead = self._opened.video or self._opened.audio
+            early = read_early(self._packets, lead, self._clock, ahead=self._task.ahead)
+            self._packets, offset, self._apart_s = chain(early.packets, self._packets), early.offset, early.apart_s
         floor = Moment(self._task.starts_at) if self._task.live else None
         return Timeline(epoch=self._task.epoch, offset=offset, jumps=jumps, floor=floor)
 

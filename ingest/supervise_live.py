@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
+from statistics import median
 from typing import Any, Final
 
 from ingest.backoff import Backoff
@@ -12,7 +14,19 @@ from ingest.child import Decoder, Message
 from ingest.errors import DeadlineExceeded, Denied, HindsightError, NotFound, NotVideo
 from ingest.plan import CapturePlan, Known
 from ingest.probe import MediaInfo
-from ingest.records import Coverage, Frame, Gap, GapReason, Moment, Record, Segment, Span, StreamState, seconds
+from ingest.records import (
+    MICROSECONDS,
+    Coverage,
+    Frame,
+    Gap,
+    GapReason,
+    Moment,
+    Record,
+    Segment,
+    Span,
+    StreamState,
+    seconds,
+)
 from ingest.sight import Blindness
 from ingest.supervise import Beat, Supervisor, Surroundings
 from ingest.unlooked import NOTE, Attention
@@ -27,6 +41,8 @@ _GROW_S: Final = 15.0
 """How far an open gap grows before it is told again."""
 _HOLE: Final = seconds(1)
 """The least distance between two epochs of one connection that counts as a gap."""
+_RHYTHM: Final = 5
+"""Distances between pictures, or what was told of them, by which it is known how far apart they are."""
 _FINE: Final = 20
 """In how many steps the child is told how full the queue is."""
 _AHEAD: Final = seconds(2)
@@ -57,6 +73,8 @@ class LiveSupervisor(Supervisor):
         self._detail = ""
         self._backoff = Backoff(self._limits)
         self._interval_s, self._burst_s = 0.2, 0.0
+        self._steps: deque[int] = deque(maxlen=_RHYTHM)
+        """How far apart the newest pictures were, microseconds."""
         self._connected: float | None = None
         self._pictured = 0.0
         """When the newest picture came, on the monotonic clock."""
@@ -124,7 +142,9 @@ class LiveSupervisor(Supervisor):
 
     @property
     def _stall_s(self) -> float:
-        return max(self._limits.stall_s, 5 * self._interval_s) + 2 * self._burst_s
+        known = len(self._steps) == _RHYTHM and not self._burst_s
+        apart_s = median(self._steps) / MICROSECONDS if known else self._interval_s
+        return max(self._limits.stall_s, 5 * apart_s) + 2 * self._burst_s
 
     def _wait(self, seconds: float) -> None:
         """Until the next attempt; the gap grows meanwhile."""
@@ -182,12 +202,15 @@ class LiveSupervisor(Supervisor):
         self._pictured = self._clock.monotonic()
         if self._connected is None:
             self._connected = self._clock.monotonic()
+            self._steps.clear()
             self._see_again(beat)
         elif beat.epoch != self._epoch:
             self._tell_coverage()
             self._dim = None
             self._why, self._detail, self._blind = "clock jump", "A clock jumped, the camera's or this machine's.", True
             self._see_again(beat)
+        elif beat.moment > self._seen:
+            self._steps.append(beat.moment - self._seen)
         assert self._covered is not None
         self._covered = self._covered.hull(Span(beat.moment, beat.moment))
         self._come_to(beat.moment)

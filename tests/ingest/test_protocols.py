@@ -184,10 +184,12 @@ def commands() -> dict[int, bytes]:
 
 
 class Camera(http.server.BaseHTTPRequestHandler):
-    """Motion JPEG as web cameras send it, 10 pictures a second, from a file of pictures."""
+    """Motion JPEG as web cameras send it, 10 pictures a second or fewer, until it falls silent."""
 
     pictures: tuple[bytes, ...] = ()
     with_length = True
+    apart_s = 0.1
+    silent = threading.Event()
 
     def do_GET(self) -> None:
         self.send_response(200)
@@ -195,12 +197,12 @@ class Camera(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         number = 0
         with suppress(OSError):
-            while True:
+            while not self.silent.wait(self.apart_s):
                 jpeg = self.pictures[number % len(self.pictures)]
                 length = f"Content-Length: {len(jpeg)}\r\n" if self.with_length else ""
                 self.wfile.write(f"--picture\r\nContent-Type: image/jpeg\r\n{length}\r\n".encode() + jpeg + b"\r\n")
                 number += 1
-                time.sleep(0.1)
+            self.rfile.read()
 
     def log_message(self, *_: object) -> None:
         """Quiet."""
@@ -244,6 +246,22 @@ def test_motion_jpeg_over_http(with_length: bool, harvest: Callable[..., Harvest
         assert (frames[0].pixels[5, 5] // 32).tolist() == [2, 2, 2]
         reds = [int((frame.pixels[60, :, 0] > 180).argmax()) for frame in frames]
         assert len(set(reds)) > 3, "what moves is seen to move"
+
+
+def test_a_camera_that_sends_rarely_is_known_by_its_own_pace(harvest: Callable[..., Harvest]) -> None:
+    """Nothing tells how often it sends, and libav guesses 25 pictures a second: five intervals are five of its own."""
+    silent = threading.Event()
+    handler = type("Door", (Camera,), {"pictures": jpegs(), "apart_s": 1.3, "silent": silent})
+    made = harvest(Limits(stall_s=0.5, backoff_first_s=30))
+    with serving(handler) as address:
+        made.fleet.start(CapturePlan(STREAM, parse(f"{address}/video.cgi"), sampling=SAMPLED))
+        made.wait(lambda: len(made.of(Frame)) >= 8, 30)
+        assert made.states() == ["connecting", "live"]
+        silent.set()
+        begun = time.monotonic()
+        made.wait(lambda: made.states()[-1] == "stalled", 20)
+        assert time.monotonic() - begun > 3
+        made.halt()
 
 
 @needs_ffmpeg
