@@ -93,14 +93,7 @@ class Service:
         views = Views(self.memory.recordings, clock, self.scopes)
         vault = Vault(settings.key_file)
         self._webhooks = Webhooks(store, vault, self.guard, settings)
-        capturing = Capturing(
-            self._fleet,
-            self.guard,
-            self.ledger,
-            vault,
-            self.models.transcriber is not None,
-            self.workers.waiting,
-        )
+        capturing = Capturing(self._fleet, self.guard, self.ledger, vault, self.workers.waiting)
         self.streams = Streams(store, capturing, self.scopes, views, clock, settings)
         self.cameras = Cameras(self.guard)
         self.uploads = Uploads(self.streams, clock, settings)

@@ -33,8 +33,7 @@ class Models:
     resources: ExitStack = field(default_factory=ExitStack)
 
     def stages(self) -> tuple[Stage, ...]:
-        encode = EncodeStage(self.encoder)
-        return (encode,) if self.transcriber is None else (encode, HearStage(self.transcriber, self.encoder))
+        return EncodeStage(self.encoder), HearStage(self.transcriber, self.encoder)
 
     def close(self) -> None:
         self.resources.close()

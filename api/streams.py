@@ -34,14 +34,12 @@ FILE_OPEN_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Capturing:
-    """What turns a source into frames. `listened`: whether anything turns its sound into words. `waiting`: what the
-    stages behind it wait for just now."""
+    """What turns a source into frames. `waiting`: what the stages behind it wait for just now."""
 
     fleet: Fleet
     guard: Guard
     ledger: Ledger
     vault: Vault
-    listened: bool
     waiting: Mapping[str, str]
 
 
@@ -242,7 +240,6 @@ class Streams:
             resume=self._store.streams.mark(row.id),
             known=self._store.timeline.known(row.id),
             heard=self._store.streams.mark(row.id, "sound"),
-            listened=self._capturing.listened,
             audio=settings.audio,
             blind_because=blind_because,
             taken=self._store.timeline.segments(row.id) if watched else (),

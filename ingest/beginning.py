@@ -46,14 +46,15 @@ class Task:
     ahead: int = 0
 
 
-def seek_to(task: Task, opened: Opened) -> int | None:
-    """Where to seek before reading on; None: read from the start, as is exact for clocks that may jump."""
+def seek_to(task: Task, opened: Opened, *, hears: bool) -> int | None:
+    """Where to seek before reading on; None: read from the start, as is exact for clocks that may jump. `hears`:
+    whether anything but pictures is to be taken in."""
     mark = task.resume
     if task.live or mark is None or mark.epoch or not opened.seekable:
         return None
     if task.skip is not None:
         return task.skip
-    if opened.audio is None or not task.audio:
+    if not hears:
         return mark.pts - LEAD
     return min(mark.pts, task.heard.pts) - LEAD if task.heard is not None else None
 

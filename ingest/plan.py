@@ -35,10 +35,9 @@ class CapturePlan:
     """What to capture and from where on.
 
     `starts_at`: moment of a file's first picture (None: now). `recording`: for live streams and remote files.
-    `resume`: how far the stream's pictures are remembered; `heard`: how far its sound was listened to. `listened`:
-    whether anyone listens, so that a file has ended only when its sound has, too. `known`: what is told of a live
-    stream, and `blind_because`: why nothing was seen of it since. `taken`: the files of a watched folder that were
-    begun before.
+    `resume`: how far the stream's pictures are remembered; `heard`: how far its sound was listened to. `audio`: whether
+    its sound is taken in and recorded. `known`: what is told of a live stream, and `blind_because`: why nothing was
+    seen of it since. `taken`: the files of a watched folder that were begun before.
     """
 
     stream: StreamId
@@ -48,7 +47,6 @@ class CapturePlan:
     recording: Recording | None = None
     resume: Mark | None = None
     heard: Mark | None = None
-    listened: bool = True
     audio: bool = True
     known: Known = field(default_factory=Known)
     blind_because: GapReason = "service stopped"

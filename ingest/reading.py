@@ -54,7 +54,7 @@ def job(details: Mapping[str, Any], limits: Limits, emit: Emit) -> dict[str, Any
     with open_source(details["source"], limits) as opened:
         task = Task(**{**details["task"], "sampling": Sampling(**details["task"]["sampling"])})
         source = details["source"]
-        film = Path(source["location"]).resolve() if source["scheme"] == "file" and task.audio else None
+        film = Path(source["location"]).resolve() if source["scheme"] == "file" else None
         reader = Reader(opened, task, emit, Sight(limits) if task.live else None, film)
         return reader.run()
 
@@ -70,9 +70,11 @@ class Reader:
         self._clock = SystemClock()
         self._stream = StreamId(task.stream)
         self._captions = Captions(beside(film, opened.container.start_time or 0) if film is not None else ())
-        self._written = captions_of(opened.container) if task.audio and not task.live else []
-        self._packets = self._demuxed()
-        self._seek = seek_to(task, opened)
+        self._written = captions_of(opened.container) if not task.live else []
+        self._audio = opened.audio if task.audio else None
+        """The sound that is listened to."""
+        self._packets = opened.packets(opened.video, self._audio, *self._written)
+        self._seek = seek_to(task, opened, hears=self._audio is not None or bool(self._written))
         self._apart_s = 0.0
         """How far apart the first pictures came."""
         self._line = self._first_line()
@@ -159,10 +161,6 @@ class Reader:
         target = self._seek
         if target is not None and target > 0:
             opened.container.seek(target, backward=task.skip is None)
-
-    def _demuxed(self) -> Iterator[Packet]:
-        opened = self._opened
-        return opened.packets(opened.video, opened.audio if self._task.audio else None, *self._written)
 
     # --- packets -----------------------------------------------------------------------------------------------
 
@@ -311,7 +309,7 @@ class Reader:
         if self._beat_due():
             self._beat_at = self._clock.monotonic()
             self._emit(("beat", stamp.epoch, stamp.pts, stamp.moment))
-            if self._opened.audio is None:
+            if self._audio is None:
                 self._emit_captions(stamp.pts)
             self._tell_frugal()
 
@@ -381,7 +379,7 @@ class Reader:
             return
         with suppress(av.error.FFmpegError, UnicodeDecodeError):  # subtitles that are broken are none
             self._captions.add(packet, pts)
-        if self._opened.audio is None:
+        if self._audio is None:
             self._emit_captions(pts + 1)
 
     def _emit_captions(self, until: int | None = None) -> None:

@@ -214,15 +214,14 @@ class StateChange:
 class Ended:
     """A file was read to its end. Travels behind its frames, so whoever receives it has received them all.
 
-    Where its sound is listened to, a second one of origin "sound" travels behind the sounds, and both say `twofold`:
-    the file is remembered to its end once both have come. `detail` says in words what is wrong with the end.
+    A second one of origin "sound" travels behind its sounds and subtitles: the file is remembered to its end once both
+    have come. `detail` says in words what is wrong with the end.
     """
 
     stream: StreamId
     epoch: int
     moment: Moment
     origin: Literal["frame", "sound"] = "frame"
-    twofold: bool = False
     detail: str = ""
 
     @property

@@ -242,12 +242,10 @@ class Supervisor(ABC):
 
     def _ended(self, epoch: int, moment: Moment, detail: str = "") -> None:
         """Behind the last picture and the last sound: the stream is finished once both are remembered."""
-        twofold = self.plan.audio and self.plan.listened
-        ended = Ended(self.plan.stream, epoch, moment, twofold=twofold, detail=detail)
+        ended = Ended(self.plan.stream, epoch, moment, detail=detail)
         self._set(progress=1.0, detail=detail)
         self._publish(FRAMES, ended, Policy.BLOCK)
-        if twofold:
-            self._publish(SOUNDS, replace(ended, origin="sound"), Policy.BLOCK)
+        self._publish(SOUNDS, replace(ended, origin="sound"), Policy.BLOCK)
 
     def _journal(self, record: Record) -> None:
         self._publish(JOURNAL, record, Policy.BLOCK)

@@ -146,10 +146,10 @@ class RememberStage:
         self._open[stream] = None
 
     def _end(self, ended: Ended) -> None:
-        """Finished is what is remembered to its end: its pictures, and its sound where someone listens."""
+        """Finished is what is remembered to its end: its pictures, and its sound and subtitles."""
         tracks = self._ended[ended.stream]
         tracks.add(ended.origin)
-        if ended.twofold and len(tracks) < 2:
+        if len(tracks) < 2:
             return
         self._seal(ended.stream)
         self._store.streams.set_state(StateChange(ended.stream, "finished", self._clock.now(), ended.detail))

@@ -1,4 +1,5 @@
-"""The stage that turns sounds into features of what was said, and of what a file's subtitles say."""
+"""The stage that turns sounds into features of what was said, and of what a file's subtitles say, which need nobody to
+listen."""
 
 from __future__ import annotations
 
@@ -17,15 +18,18 @@ class HearStage:
     consumes: tuple[str, ...] = (SOUNDS,)
     produces: str | None = FEATURES
 
-    def __init__(self, transcriber: Transcriber, encoder: FrameEncoder) -> None:
+    def __init__(self, transcriber: Transcriber | None, encoder: FrameEncoder) -> None:
         self._transcriber = transcriber
         self._encoder = encoder
 
     def handle(self, batch: Sequence[Record]) -> Sequence[Record]:
         sounds = [record for record in batch if isinstance(record, Sound)]
-        utterances = _in_order(sounds, self._transcriber.transcribe(sounds) if sounds else [])
+        utterances = _in_order(sounds, self._spoken([sound for sound in sounds if len(sound.samples)]))
         features = self._encoder.encode_utterances(utterances) if utterances else []
         return [*features, *_heard(sounds), *(record for record in batch if isinstance(record, Ended))]
+
+    def _spoken(self, sounds: Sequence[Sound]) -> Sequence[Utterance]:
+        return self._transcriber.transcribe(sounds) if self._transcriber is not None and sounds else []
 
 
 def _in_order(sounds: Sequence[Sound], spoken: Sequence[Utterance]) -> list[Utterance]:

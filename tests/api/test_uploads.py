@@ -199,6 +199,17 @@ def test_subtitles_that_are_sent_with_a_film_are_found_and_quoted(speaking: http
     assert not hits("“bring me the small ladder”")
 
 
+def test_subtitles_are_found_where_nobody_listens(settings: Settings, films: Path) -> None:
+    quiet = settings.model_copy(update={"audio": False})
+    with running(quiet, Models(EmbeddedEncoder(), FakeSystem())) as (_, http):
+        upload = send(http, films / "red.mp4")
+        http.put(f"/v1/uploads/{upload}/subtitles", params={"filename": "red.srt"}, content=SAID.encode())
+        http.post(f"/v1/uploads/{upload}/complete", json={"name": "sent", "starts_at": FILMED})
+        wait_for(lambda: http.get("/v1/streams/sent").json()["state"] == "finished")
+        [hit] = http.post("/v1/find", json={"event": "“bring me the small ladder”"}).json()["hits"]
+        assert hit["span"]["start_offset_s"] == pytest.approx(1.0, abs=0.1)
+
+
 def web(text: str) -> str:
     return "\ufeffWEBVTT\n\n" + text.replace(",", ".")
 

@@ -70,9 +70,8 @@ class Harvest:
             time.sleep(0.02)
 
     def ended(self) -> bool:
-        """Whether the end of the pictures has come and, where it is announced, that of the sound."""
-        ends = self.of(Ended)
-        return bool(ends) and len(ends) == 1 + ends[0].twofold
+        """Whether the end of the pictures has come, and that of the sound."""
+        return len(self.of(Ended)) == 2
 
     def finish(self, plan: CapturePlan, seconds: float = 30) -> None:
         """Capture a file to its end."""

@@ -35,10 +35,10 @@ SAID = [(1.0, 2.5, "Hello, there - you, too"), (4.0, 5.0, "Help me!"), (11.5, 12
 START = Moment(1_780_000_000_000_000)
 
 
-def film(folder: Path, codec: str, container: str, sound: str, times: int = 1) -> Path:
+def film(folder: Path, codec: str, container: str, sound: str, times: int = 1, *, length_s: float = 14) -> Path:
     if which("ffmpeg") is None:
         pytest.skip("ffmpeg is not installed: there is nothing to write subtitles with")
-    plain = make(folder / "plain.mp4", Clip(seconds=14, sound=sound))
+    plain = make(folder / "plain.mp4", Clip(seconds=length_s, sound=sound))
     (folder / "said.srt").write_text(WRITTEN)
     path = folder / f"film.{container}"
     command = ["ffmpeg", "-v", "error", "-i", str(plain), "-i", str(folder / "said.srt"), "-c", "copy", "-c:s", codec]
@@ -167,3 +167,31 @@ def test_what_is_said_at_once_in_two_languages_is_kept_in_both(harvest: Callable
     told = [record for sound in made.of(Sound) for record in hear.handle([sound]) if record.key.endswith("/sound")]
     assert len(told) == 2 * len(SAID)
     assert len({record.pts for record in told}) == len(told)
+
+
+def test_they_are_read_where_nobody_listens(harvest: Callable[..., Harvest], tmp_path: Path) -> None:
+    """In a film that has sound, which is left alone; from its tracks and from the files beside it."""
+    path = film(tmp_path, "srt", "mkv", "aac")
+    (tmp_path / "film.fr.srt").write_text(WRITTEN)
+    made = harvest()
+    made.finish(CapturePlan(STREAM, parse(str(path)), starts_at=START, audio=False))
+    told = sorted((one.language, (one.span.start - START) / MICROSECONDS, one.text) for one in captions(made))
+    assert told == [(one, pytest.approx(start, abs=0.1), text) for one in ("deu", "fr") for start, _, text in SAID]
+    assert [len(sound.samples) for sound in made.of(Sound)] == [0] * len(made.of(Sound))
+    hear = HearStage(None, FakeEncoder())
+    kept = [record for sound in made.of(Sound) for record in hear.handle([sound]) if record.key.endswith("/sound")]
+    assert len(kept) == len(told)
+
+
+def test_what_was_said_before_reading_was_cut_off_is_read_again(
+    harvest: Callable[..., Harvest], tmp_path: Path
+) -> None:
+    """Pictures may be far ahead of what was kept of the subtitles, also where there is nothing to listen to."""
+    path = film(tmp_path, "srt", "mkv", "", length_s=40)
+    first = harvest()
+    first.finish(CapturePlan(STREAM, parse(str(path)), starts_at=START))
+    assert len(captions(first)) == len(SAID)
+    heard, pictures = first.of(Sound)[0].last, Mark(0, 38 * MICROSECONDS, Moment(START + 38 * MICROSECONDS))
+    again = harvest()
+    again.finish(CapturePlan(STREAM, parse(str(path)), starts_at=START, resume=pictures, heard=heard))
+    assert [one.text for one in captions(again)] == [text for _, _, text in SAID[1:]]

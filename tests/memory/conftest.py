@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 
 from ingest.clock import FakeClock
 from ingest.ledger import Ledger
-from ingest.records import Feature, Mark, Moment, Observation, Query, Span, StreamId, seconds
+from ingest.records import Ended, Feature, Mark, Moment, Observation, Query, Span, StreamId, seconds
 from memory.memory import Memory, MemoryOptions
 from memory.store import StreamRow
 
@@ -65,6 +66,12 @@ def span(start_s: float, end_s: float) -> Span:
 
 def mark(at_s: float, epoch: int = 0) -> Mark:
     return Mark(epoch, seconds(at_s), Moment(START + seconds(at_s)))
+
+
+def ends(at_s: float, stream: StreamId = DOOR, detail: str = "") -> list[Ended]:
+    """The end of a file's pictures, and that of its sound."""
+    end = Ended(stream, 0, Moment(START + seconds(at_s)), detail=detail)
+    return [end, replace(end, origin="sound")]
 
 
 def frames_of(memory: Memory, stream: StreamId = DOOR) -> int:

@@ -11,10 +11,10 @@ import pytest
 
 from ingest.errors import Busy, NotFound
 from ingest.ledger import Ledger
-from ingest.records import Alert, Ended, Moment, Scope, Segment, StreamId, seconds
+from ingest.records import Alert, Moment, Scope, Segment, StreamId
 from memory.index.protocol import VectorIndex
 from memory.memory import Memory
-from tests.memory.conftest import DOOR, START, OpenMemory, direction, feature, frames_of, query, seen, span
+from tests.memory.conftest import DOOR, START, OpenMemory, direction, ends, feature, frames_of, query, seen, span
 
 CANARY = 3
 KINDS = ("alerts", "chapter files", "features", "index entries", "observations", "recollections", "recordings", "slots")
@@ -181,7 +181,7 @@ def test_neighbouring_streams_are_untouched(memory: Memory) -> None:
 def test_an_interrupted_erasure_is_finished_at_the_next_start(open_memory: OpenMemory, nth: int) -> None:
     memory = open_memory()
     film(memory, until=130)
-    memory.remember.handle([Ended(DOOR, 0, Moment(START + seconds(130)))])
+    memory.remember.handle(ends(130))
     passed = 0
 
     def probe(_point: str) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ingest.records import Ended, Feature, Moment, Scope, Span, StreamId, seconds
+from ingest.records import Feature, Moment, Scope, Span, StreamId, seconds
 from memory.memory import Memory
-from tests.memory.conftest import START, direction, query, seen, span, stream_row
+from tests.memory.conftest import START, direction, ends, query, seen, span, stream_row
 
 FILM = StreamId("film")
 LENGTH = 30.2
@@ -25,7 +25,7 @@ def test_the_last_picture_of_a_file_lasts_until_its_end(memory: Memory, sealed: 
     observed = type(going)(**{name: getattr(going, name) for name in going.__slots__} | {"stream": FILM})
     memory.remember.handle([*(picture(at) for at in range(0, 30, 2)), picture(30, observations=(observed,))])
     if sealed:
-        memory.remember.handle([Ended(FILM, 0, Moment(START + length))])
+        memory.remember.handle(ends(LENGTH, FILM))
     whole = Span(origin, Moment(START + length))
     assert memory.store.streams.extent(FILM) == whole
     [hit] = memory.recall.find(query(0), Scope((FILM,)), threshold=0.5)

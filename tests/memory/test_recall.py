@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.records import Ended, Gap, GapReason, Hit, Moment, Query, Scope, Span, StreamId, seconds
+from ingest.records import Gap, GapReason, Hit, Moment, Query, Scope, Span, StreamId, seconds
 from memory import recall
 from memory.memory import Memory
 from memory.spans import best_apart, continuous, flapping, matches
-from tests.memory.conftest import DOOR, START, OpenMemory, direction, feature, query, seen, span, stream_row
+from tests.memory.conftest import DOOR, START, OpenMemory, direction, ends, feature, query, seen, span, stream_row
 
 
 def film(memory: Memory, events: dict[tuple[float, float], int], *, until: float, step: float = 1.0) -> None:
@@ -191,7 +191,7 @@ def test_the_best_of_overlapping_hits_is_kept() -> None:
 
 def test_the_end_of_a_file_is_covered(memory: Memory) -> None:
     film(memory, {(90, 100): 3}, until=100)
-    memory.remember.handle([Ended(DOOR, 0, Moment(START + seconds(100)))])
+    memory.remember.handle(ends(100))
     assert [hit.span for hit in memory.recall.find(query(3), Scope(), threshold=0.5)] == [span(90, 100)]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +14,6 @@ from ingest.errors import Busy, Conflict
 from ingest.ledger import Ledger
 from ingest.records import (
     Coverage,
-    Ended,
     Gap,
     Heard,
     Moment,
@@ -28,7 +26,7 @@ from ingest.records import (
     seconds,
 )
 from memory.memory import Memory
-from tests.memory.conftest import DOOR, START, OpenMemory, feature, frames_of, mark, seen, span, stream_row
+from tests.memory.conftest import DOOR, START, OpenMemory, ends, feature, frames_of, mark, seen, span, stream_row
 
 
 def test_a_frame_is_acknowledged_once_its_row_is_written(memory: Memory, ledger: Ledger) -> None:
@@ -87,14 +85,14 @@ def test_an_open_chapter_survives_a_restart(open_memory: OpenMemory) -> None:
 
 
 def test_the_end_of_a_file_seals_its_last_chapter(memory: Memory) -> None:
-    memory.remember.handle([feature(1), Ended(DOOR, 0, Moment(START + seconds(2)))])
+    memory.remember.handle([feature(1), *ends(2)])
     assert [row.frames for row in memory.store.chapters.all()] == [1]
     assert memory.store.streams.get("door").state == "finished"
 
 
 def test_sounds_are_remembered_beside_frames(memory: Memory) -> None:
     memory.remember.handle([feature(10), feature(11), feature(4, 3, origin="sound"), feature(12)])
-    memory.remember.handle([feature(4, 3, origin="sound"), Ended(DOOR, 0, Moment(START + seconds(13)))])
+    memory.remember.handle([feature(4, 3, origin="sound"), *ends(13)])
     ((row, slots),) = memory.store.chapters.slots([row.id for row in memory.store.chapters.all()])
     assert row.frames == memory.store.streams.frames(DOOR) == 3
     assert slots.sounds.sum() == 1
@@ -102,11 +100,11 @@ def test_sounds_are_remembered_beside_frames(memory: Memory) -> None:
 
 
 def test_a_file_is_finished_once_its_sound_is_remembered_too(memory: Memory, clock: FakeClock) -> None:
-    seen_to_its_end = Ended(DOOR, 0, Moment(START + seconds(13)), twofold=True, detail="Cut off.")
+    seen_to_its_end, heard_to_its_end = ends(13, detail="Cut off.")
     memory.remember.handle([StateChange(DOOR, "reading", Moment(clock.now() + 5)), feature(12), seen_to_its_end])
     assert memory.store.streams.get("door").state == "reading"
     clock.sleep(60)
-    memory.remember.handle([feature(4, 3, origin="sound"), replace(seen_to_its_end, origin="sound")])
+    memory.remember.handle([feature(4, 3, origin="sound"), heard_to_its_end])
     row = memory.store.streams.get("door")
     assert (row.state, row.detail) == ("finished", "Cut off.")
     assert len(memory.store.chapters.all()) == 1

@@ -38,7 +38,7 @@ def test_sounds_become_features_of_what_was_said() -> None:
     stage = HearStage(FakeTranscriber(), FakeEncoder())
     loud = np.ones(SAMPLE_RATE, np.float32)
     sounds = [Sound(YARD, 0, at, Moment(at), loud * level) for at, level in ((0, 0.0), (1, 0.9))]
-    end = Ended(YARD, 0, Moment(SAMPLE_RATE), "sound", twofold=True)
+    end = Ended(YARD, 0, Moment(SAMPLE_RATE), "sound")
     feature, heard, passed = stage.handle([*sounds, end])
     assert isinstance(feature, Feature)
     assert heard == Heard(YARD, 0, 1_000_000, Moment(1_000_000))
