@@ -1,4 +1,4 @@
-"""The supervisor of a folder: every file that comes into it is read once, each as an epoch of the one stream."""
+"""The supervisor of a folder: each file that comes into it, or a folder in it, is read once, as an epoch."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ from pathlib import Path
 from typing import Any, Final
 
 from ingest.errors import DeadlineExceeded, HindsightError, NotFound
+from ingest.folders import Tree
 from ingest.plan import CapturePlan
 from ingest.probe import filmed, probe
 from ingest.records import Gap, Mark, Moment, Span, seconds
-from ingest.sources import SourceSpec, is_media
+from ingest.sources import SourceSpec
 from ingest.supervise import Surroundings
 from ingest.supervise_file import FileSupervisor
 
 _LOOK_S: Final = 1.0
 _GROW_S: Final = 15.0
 """How far an open gap grows before it is told again."""
-_UNFINISHED: Final = (".part", ".partial", ".tmp", ".crdownload")
 
-Looks = tuple[int, int]
-"""Size and time of the last change: what does not change any more is no longer written."""
+Looks = tuple[int, int, int, int]
+"""Size and time of the last change: what does not change any more is no longer written. And which file it is, whatever
+it is called."""
+_NOTHING: Final[Looks] = (-1, -1, -1, -1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,9 @@ class FolderSupervisor(FileSupervisor):
     def __init__(self, plan: CapturePlan, around: Surroundings) -> None:
         super().__init__(plan, around)
         self._folder = Path(plan.source.location)
+        self._tree = Tree(around.clock)
         self._found: dict[Path, Found] = {}
+        """Files that were not read yet."""
         self._refused: dict[Path, Looks] = {}
         """Files of which nothing could be made, as they were then."""
         mark = plan.resume
@@ -45,7 +49,9 @@ class FolderSupervisor(FileSupervisor):
         begun = [one for one in known if mark is not None and one.epoch <= mark.epoch]
         self._again = [*begun[-1:], *known[len(begun) :]]
         """Read before the restart and perhaps not to the end, or not remembered."""
-        self._taken = {Path(one.path) for one in known}
+        self._taken = {Path(one.path): _looks(Path(one.path)) for one in known}
+        self._also = set[Path]()
+        """Other names of theirs."""
         self._next_epoch = max([-1, *(one.epoch for one in known), *([mark.epoch] if mark else [])]) + 1
         self._after = Moment(max([0, *(one.span.end for one in known)]))
         """Nothing of the next file may lie before this."""
@@ -66,7 +72,7 @@ class FolderSupervisor(FileSupervisor):
     def _look(self) -> None:
         try:
             folder = self._around.guard.folder(self._folder)
-            ready = self._ready([path for path in folder.iterdir() if _wanted(path)])
+            ready = self._ready(self._tree.changed(folder))
         except (HindsightError, OSError) as error:
             self._say("offline", str(error))
             self._missed(str(error))
@@ -101,20 +107,26 @@ class FolderSupervisor(FileSupervisor):
 
     def _ready(self, paths: list[Path]) -> list[Path]:
         """Those that are new and no longer written, in the order in which they were finished."""
-        now, found, ready = self._clock.monotonic(), {}, []
-        self._refused = {path: self._refused[path] for path in paths if path in self._refused}
+        now, ready = self._clock.monotonic(), []
         for path in paths:
+            if path not in self._taken and path not in self._also:
+                self._found.setdefault(path, Found(_looks(path), now))
+        for path, before in list(self._found.items()):
             looks = _looks(path)
-            if path in self._taken or self._refused.get(path) == looks or not looks[0]:
-                continue
-            before = self._found.get(path)
-            found[path] = before if before is not None and before.looks == looks else Found(looks, now)
-            if now - found[path].since >= self._limits.settle_s:
+            if looks == _NOTHING:
+                del self._found[path]
+                self._refused.pop(path, None)
+            elif looks != before.looks:
+                self._found[path] = Found(looks, now)
+            elif looks[0] and self._refused.get(path) != looks and now - before.since >= self._limits.settle_s:
                 ready.append((looks[1], path))
-        self._found = found
         return [path for _, path in sorted(ready)]
 
     def _take(self, path: Path) -> None:
+        if self._found[path].looks in self._taken.values():  # moved, or another name of what was read
+            self._also.add(path)
+            del self._found[path]
+            return
         spec = SourceSpec("file", "file", str(path))
         try:
             info = probe(spec, self._around.guard)
@@ -126,7 +138,7 @@ class FolderSupervisor(FileSupervisor):
             return
         late = " It was filmed before what is remembered, and stands behind it." if origin < self._after else ""
         self._say("reading", f"{path.name}.{late}")
-        self._taken.add(path)
+        self._taken[path] = self._found.pop(path).looks
         self._read_file(path, self._next_epoch, Moment(max(origin, self._after)), None)
 
     def _read_file(self, path: Path, epoch: int, origin: Moment, resume: Mark | None) -> None:
@@ -147,7 +159,8 @@ class FolderSupervisor(FileSupervisor):
     def _refuse(self, path: Path, error: HindsightError) -> None:
         """Tried again when it has changed: it may not have been written to its end after all."""
         self._refused[path] = _looks(path)
-        self._taken.discard(path)
+        self._found[path] = Found(self._refused[path], self._clock.monotonic())
+        self._taken.pop(path, None)
         self._say("live", f"{path.name}: {error}")
 
     def _ended(self, epoch: int, moment: Moment, detail: str = "") -> None:
@@ -161,14 +174,9 @@ class FolderSupervisor(FileSupervisor):
 
 
 def _looks(path: Path) -> Looks:
-    """Those of an empty file where there is none any more, or a link leads nowhere."""
+    """Nothing where there is no file any more, or a link leads nowhere."""
     try:
         status = path.stat()
     except OSError:
-        return 0, 0
-    return status.st_size, status.st_mtime_ns
-
-
-def _wanted(path: Path) -> bool:
-    """A media file by its name, neither hidden nor named as unfinished."""
-    return is_media(path) and not path.name.startswith(".") and path.suffix.lower() not in _UNFINISHED
+        return _NOTHING
+    return status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino

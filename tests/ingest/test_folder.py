@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from ingest.capture import CapturePlan
-from ingest.clock import SystemClock
+from ingest.clock import FakeClock, SystemClock
 from ingest.errors import NotVideo
+from ingest.folders import Tree
 from ingest.guard import Guard
 from ingest.limits import Limits
 from ingest.probe import MediaInfo, probe
@@ -182,6 +183,69 @@ def test_after_a_restart_only_what_is_not_remembered_is_read(
     assert again <= {frame.key for frame in whole}, "the same frames have the same keys"
     assert {frame.key for frame in whole if (frame.epoch, frame.pts) > (1, middle.pts)} <= again
     assert min(frame.pts for frame in after.of(Frame) if frame.epoch == 1) > middle.pts - seconds(6)
+
+
+def test_folders_that_cameras_make_by_date_are_watched_too(
+    clips: Path, folder: Path, harvest: Callable[..., Harvest]
+) -> None:
+    """Also one that comes later. What was read and is then moved, linked, or thrown into a bin is not read again."""
+    made, day = harvest(QUICK), folder / "2026" / "11" / "26"
+    day.mkdir(parents=True)
+    put(clips / "ten.mp4", day, "first.mp4", 20)
+    (folder / "@eaDir").mkdir()
+    put(clips / "ten.mp4", folder / "@eaDir", "of-the-server.mp4", 20)
+    (folder / "round").symlink_to(folder)
+    made.fleet.start(plan(folder))
+    read(made, 1)
+    (day.parent / "27").mkdir()
+    put(clips / "ten.mkv", day.parent / "27", "second.mkv", 10)
+    read(made, 2)
+    (folder / "kept").mkdir()
+    (day / "first.mp4").rename(folder / "kept" / "renamed.mp4")
+    (folder / "kept" / "again.mkv").symlink_to(day.parent / "27" / "second.mkv")
+    put(clips / "ten.ts", folder, "third.ts", 0)
+    read(made, 3)
+    made.halt()
+    segments = made.of(Segment)
+    assert [Path(segment.path).name for segment in segments] == ["first.mp4", "second.mkv", "third.ts"]
+    after = harvest(QUICK)
+    newest = segments[-1]
+    mark = Mark(newest.epoch, 0, newest.span.end)
+    after.fleet.start(plan(folder, resume=mark, heard=mark, taken=tuple(segments)))
+    put(clips / "ten.ts", day, "fourth.ts", 0)
+    after.wait(lambda: any(Path(one.path).name == "fourth.ts" for one in after.of(Segment)), 30)
+    after.halt()
+    again = {Path(one.path).name for one in after.of(Segment)}
+    assert again <= {"third.ts", "fourth.ts", "renamed.mp4"}, "of what was moved before, only its old name is known"
+
+
+def test_a_year_of_files_is_not_listed_again_and_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what changed is, and everything once a minute, where a disk does not say that something did."""
+    clock, listed = FakeClock(), list[str]()
+    scan = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: listed.append(str(path).rpartition("/")[2]) or scan(path))
+    for day in ("one", "two"):
+        (folder / day).mkdir()
+        (folder / day / "a.mp4").write_bytes(b"x")
+        os.utime(folder / day, (1, 1))
+    os.utime(folder, (1, 1))
+    tree = Tree(clock)
+    assert {path.parent.name for path in tree.changed(folder)} == {"one", "two"}
+    assert sorted(listed) == ["incoming", "one", "two"]
+    assert tree.changed(folder) == []
+    (folder / "two" / "b.mp4").write_bytes(b"x")
+    assert {path.name for path in tree.changed(folder)} == {"a.mp4", "b.mp4"}
+    assert listed[3:] == ["two"]
+    (folder / "one" / "late.mp4").write_bytes(b"x")
+    os.utime(folder / "one", (1, 1))
+    assert tree.changed(folder) == []
+    clock.advance(61)
+    assert len(tree.changed(folder)) == 4
+    shutil.rmtree(folder / "one")
+    assert {path.parent.name for path in tree.changed(folder)} <= {"two"}
+    shutil.rmtree(folder)
+    with pytest.raises(OSError, match="No such file"):
+        tree.changed(folder)
 
 
 def test_a_folder_that_is_gone_is_offline_until_it_is_back(
