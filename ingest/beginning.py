@@ -104,9 +104,12 @@ def read_early(packets: Iterable[Packet], lead: Stream | None, clock: Clock, *, 
 
 
 def _date_back(packets: list[Packet]) -> None:
-    """RTSP sources often send the first key frame without a time: count back from the first that has one."""
+    """RTSP sources often send the first key frame without a time, Matroska without one of decoding: count back from the
+    first that has one."""
     known = next((place for place, packet in enumerate(packets) if packet.dts is not None), 0)
     for place in range(known - 1, -1, -1):
         after = packets[place + 1]
         if after.dts is not None:
-            packets[place].pts = packets[place].dts = after.dts - (packets[place].duration or 1)
+            packet = packets[place]
+            packet.dts = after.dts - (packet.duration or 1)
+            packet.pts = packet.dts if packet.pts is None else packet.pts

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ingest.fragments import Fragment, layout
+from ingest.interleaving import Interleaving, SoundEncoder, Timed
 from ingest.pictures import pixel_of
 from ingest.records import MICROSECONDS, SAMPLE_RATE, Moment, Segment, Span, StreamId, seconds
 from ingest.timeline import FORWARD, MPEGTS_WRAP, Ticks, Timeline, microseconds
@@ -33,7 +33,13 @@ if TYPE_CHECKING:
 PART: Final = ".part"
 _COPIED_VIDEO: Final = ("h264", "hevc", "av1", "vp9", "mpeg4", "mjpeg", "mpeg2video")
 _COPIED_AUDIO: Final = ("aac", "mp3", "opus", "flac", "ac3")
-MUXING: Final = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
+MUXING: Final = {
+    "movflags": "frag_keyframe+empty_moov+default_base_moof+frag_discont",
+    "use_editlist": "0",
+    "avoid_negative_ts": "make_non_negative",
+    "flush_packets": "1",
+}
+"""Times are written as they are: left to itself libav moves the first packet of a track to zero, where it is not."""
 _WRITING: Final = {**MUXING, "frag_duration": str(seconds(5))}
 _MICRO: Final = Fraction(1, MICROSECONDS)
 _NAME = re.compile(r"(\d+)-(\d+)-(\d+)\.mp4\.part")
@@ -63,36 +69,8 @@ class _Open:
     first: int
     end: int
     offset: int
-    sound: _SoundEncoder | None = None
-
-
-class _SoundEncoder:
-    """Sound that MP4 cannot carry as it is, such as a camera's G.711, as AAC."""
-
-    def __init__(self, container: OutputContainer) -> None:
-        import av
-
-        self._container = container
-        self._track = container.add_stream("aac", rate=SAMPLE_RATE, layout="mono")
-        self._resampler = av.AudioResampler(format="fltp", layout="mono", rate=SAMPLE_RATE)
-        self._next: int | None = None
-
-    def add(self, frame: AudioFrame, at: int) -> None:
-        """`at`: microseconds in the segment."""
-        if self._next is None:
-            self._next = at * SAMPLE_RATE // MICROSECONDS
-        for part in self._resampler.resample(frame):
-            part.pts, part.time_base = self._next, Fraction(1, SAMPLE_RATE)
-            self._next += part.samples
-            self._mux(part)
-
-    def finish(self) -> None:
-        if self._next is not None:
-            self._mux(None)
-
-    def _mux(self, frame: AudioFrame | None) -> None:
-        for packet in self._track.encode(frame):
-            self._container.mux(packet)
+    reached: list[int]
+    """Of each track, the time of decoding of its last packet."""
 
 
 class Recorder:
@@ -104,12 +82,17 @@ class Recorder:
         self._ticks: dict[int, Ticks] = {}
         self._open: _Open | None = None
         self._last = 0
-        self._waiting: deque[tuple[Packet, Timeline]] = deque()
+        self._added: Timed | None = None
+        """The last picture that was."""
+        self._turn_of = 0
+        self._key_waits = False
         video, audio = opened.video, opened.audio
         self._video = video if video is not None and video.codec_context.name in _COPIED_VIDEO else None
         self._audio = audio if audio is not None and _is_copied(audio) else None
         self.encodes_sound = audio is not None and self._audio is None
         """Whether sound has to be told as it is decoded."""
+        self._encoder = SoundEncoder() if self.encodes_sound else None
+        self._waiting = Interleaving(1 if audio is None else 2)
 
     @property
     def refused(self) -> str:
@@ -123,51 +106,64 @@ class Recorder:
         """Take a packet that has been decoded already; yields the segments that it completed, and in words why what
         follows is not recorded.
 
-        Packets are written some at a time, a key frame at once with all before it: it is key frames that close
-        fragments, so nothing comes to the disk later for it.
+        Packets are written some at a time, a key frame as soon as it can be: it is key frames that close fragments,
+        so nothing comes to the disk later for it.
         """
         if packet.pts is None or packet.dts is None or self._video is None or line.offset is None:
             return
-        self._waiting.append((packet, line))
-        closes = packet.stream is self._video and packet.is_keyframe
-        if closes or self.encodes_sound or len(self._waiting) >= _TURN:
-            yield from self._catch_up()
+        if packet.stream not in (self._video, self._audio):
+            return
+        one = self._timed(packet, line)
+        if one.track == 0:
+            if self._added is not None and _is_apart(self._added, one):
+                yield from self._write_all(self._rest())
+            self._added = one
+            self._key_waits |= packet.is_keyframe
+        self._waiting.add(one)
+        self._turn_of += 1
+        if self._key_waits or self._turn_of >= _TURN:
+            yield from self._write_all(self._waiting.ready())
 
-    def _catch_up(self) -> Iterator[Segment | str]:
-        while self._waiting:
-            yield from self._add(*self._waiting.popleft())
-
-    def _add(self, packet: Packet, line: Timeline) -> Iterator[Segment | str]:
+    def _timed(self, packet: Packet, line: Timeline) -> Timed:
         assert packet.pts is not None
         assert packet.dts is not None
         track = 0 if packet.stream is self._video else 1
         dts, base = self._read(track, packet)
-        pts = dts + microseconds(packet.pts - packet.dts, base)
-        if track == 0:
-            yield from self._turn(packet, pts, dts, line)
-            self._last = dts
-        elif packet.stream is not self._audio:
-            return
-        if self._open is not None and dts >= self._open.base:
-            self._write(packet, track, (pts, dts, microseconds(packet.duration or 0, base)))
+        later, duration = microseconds(packet.pts - packet.dts, base), microseconds(packet.duration or 0, base)
+        return Timed(packet, track, dts + later, dts, duration, line)
 
     def add_sound(self, frame: AudioFrame, pts: int) -> None:
         """Decoded sound, for a track that cannot be copied."""
-        held = self._open
-        if held is not None and held.sound is not None and pts >= held.base:
-            held.sound.add(frame, pts - held.base)
+        if self._encoder is not None:
+            for one in self._encoder.add(frame, pts):
+                self._waiting.add(one)
 
     def close(self) -> Iterator[Segment | str]:
         """Write what waits, and end the open segment, if any."""
-        yield from self._catch_up()
+        yield from self._write_all(self._rest())
         yield from self._end()
+
+    def _rest(self) -> Iterator[Timed]:
+        if self._encoder is not None:
+            for one in self._encoder.finish():
+                self._waiting.add(one)
+        yield from self._waiting.rest()
+
+    def _write_all(self, ready: Iterator[Timed]) -> Iterator[Segment | str]:
+        self._turn_of = 0
+        for one in ready:
+            if one.track == 0:
+                self._key_waits &= not one.packet.is_keyframe
+                yield from self._turn(one)
+                self._last = one.dts
+            held = self._open
+            if held is not None and one.dts >= held.base and one.dts > held.reached[one.track]:
+                self._write(one, held)
 
     def _end(self) -> Iterator[Segment]:
         held, self._open = self._open, None
         if held is None:
             return
-        if held.sound is not None:
-            held.sound.finish()
         held.container.close()
         span = Span(Moment(held.first + held.offset), Moment(max(held.end, held.first + 1) + held.offset))
         final = held.path.with_name(f"{held.epoch:05d}-{span.start}-{held.first - held.base}.mp4")
@@ -191,21 +187,22 @@ class Recorder:
         self._ticks[track], value = ticks.read(packet.dts)
         return value, ticks.base
 
-    def _turn(self, packet: Packet, pts: int, dts: int, line: Timeline) -> Iterator[Segment | str]:
+    def _turn(self, one: Timed) -> Iterator[Segment | str]:
         """Close and begin segments where a picture makes it possible or necessary."""
-        held = self._open
+        assert one.line is not None
+        held, pts, is_key = self._open, one.pts, one.packet.is_keyframe
         if held is not None:
-            jumped = dts <= self._last or dts - self._last > FORWARD or line.epoch != held.epoch
+            jumped = one.dts <= self._last or one.dts - self._last > FORWARD or one.line.epoch != held.epoch
             length = pts - held.first
-            if not jumped and packet.is_keyframe and self._piece(pts, held) != self._piece(held.first, held):
+            if not jumped and is_key and self._piece(pts, held) != self._piece(held.first, held):
                 held.end = pts
                 yield from self._end()
             elif jumped or length >= _LONGEST:
                 yield from self._end()
                 if not jumped:
                     yield _NO_KEY
-        if self._open is None and packet.is_keyframe:
-            self._open = self._begin(pts, dts, line)
+        if self._open is None and is_key:
+            self._open = self._begin(pts, one.dts, one.line)
 
     def _piece(self, pts: int, held: _Open) -> int:
         """Which piece of UTC `pts` lies in: a segment begins with the first key frame of one."""
@@ -222,19 +219,25 @@ class Recorder:
         for track in (self._video, self._audio):
             if track is not None:
                 copied_track(container, track)
-        sound = _SoundEncoder(container) if self.encodes_sound else None
-        return _Open(container, path, line.epoch, base=dts, first=pts, end=pts, offset=line.offset, sound=sound)
+        if self.encodes_sound:
+            container.add_stream("aac", rate=SAMPLE_RATE, layout="mono")
+        reached = [-1 << 62] * len(container.streams)
+        return _Open(container, path, line.epoch, base=dts, first=pts, end=pts, offset=line.offset, reached=reached)
 
-    def _write(self, packet: Packet, track: int, times: tuple[int, int, int]) -> None:
-        """`times`: of showing, of decoding, and how long, in microseconds."""
-        held = self._open
-        assert held is not None
-        pts, dts, duration = times
-        if track == 0:
-            held.end = max(held.end, pts + (duration or 40_000))
-        stamped(packet, pts - held.base, dts - held.base, duration)
-        packet.stream = held.container.streams[track]
-        held.container.mux(packet)
+    def _write(self, one: Timed, held: _Open) -> None:
+        held.reached[one.track] = one.dts
+        if one.track == 0:
+            held.end = max(held.end, one.pts + (one.duration or 40_000))
+        stamped(one.packet, one.pts - held.base, one.dts - held.base, one.duration)
+        one.packet.stream = held.container.streams[one.track]
+        held.container.mux(one.packet)
+
+
+def _is_apart(before: Timed, one: Timed) -> bool:
+    """Whether a picture does not go on where the one `before` it was."""
+    assert before.line is not None
+    assert one.line is not None
+    return not 0 < one.dts - before.dts <= FORWARD or one.line.epoch != before.line.epoch
 
 
 def _is_copied(audio: AudioStream) -> bool:
