@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ingest.clock import Clock
-from ingest.records import MICROSECONDS, Mark, seconds
+from ingest.records import MICROSECONDS, Mark, Moment, seconds
 from ingest.sampling import Sampling
+from ingest.timeline import microseconds
 
 if TYPE_CHECKING:
     from av import Packet
@@ -77,8 +78,10 @@ class Early:
     apart_s: float
 
 
-def read_early(packets: Iterable[Packet], lead: Stream | None, clock: Clock, *, ahead: int) -> Early:
-    """As many as it takes to know when pictures come.
+def read_early(
+    packets: Iterable[Packet], lead: Stream | None, clock: Clock, *, ahead: int, filmed: Moment | None
+) -> Early:
+    """As many as it takes to know when pictures come. `filmed`: when the first one was, if that is known.
 
     What came while the source was being opened lies in a buffer and comes late in a rush; the packets behind it
     come when they come. So read until packets have to be waited for, and keep what was read.
@@ -100,6 +103,9 @@ def read_early(packets: Iterable[Packet], lead: Stream | None, clock: Clock, *, 
         if waits >= _WAITS or now - begun > _ANCHOR_S or len(early) >= MOST_EARLY:
             break
     _date_back([packet for packet in early if packet.stream is lead])
+    first = next((one for one in early if one.stream is lead and one.pts is not None and one.time_base), None)
+    if filmed is not None and first is not None:
+        least = filmed + ahead - microseconds(first.pts, first.time_base)
     return Early(early, least, apart)
 
 

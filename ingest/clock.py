@@ -1,11 +1,12 @@
-"""The only reader of wall and monotonic time."""
+"""The only reader of wall and monotonic time, and of times as they are written."""
 
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from typing import Protocol
 
-from ingest.records import Moment
+from ingest.records import MICROSECONDS, Moment
 
 
 class Clock(Protocol):
@@ -54,3 +55,14 @@ class FakeClock:
     def jump(self, seconds: float) -> None:
         """Move the wall clock alone, as NTP or an operator does."""
         self._now += round(seconds * 1_000_000)
+
+
+def moment_of(text: str) -> Moment | None:
+    """A time as ISO 8601 writes it, in UTC unless it says otherwise; None for what is none, or before 1970."""
+    try:
+        written = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    aware = written if written.tzinfo else written.replace(tzinfo=UTC)
+    since = aware - datetime(1970, 1, 1, tzinfo=UTC)
+    return Moment(round(since.total_seconds() * MICROSECONDS)) if since.days > 0 else None

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urljoin
 
-from ingest.clock import SystemClock
+from ingest.clock import SystemClock, moment_of
 from ingest.errors import DeadlineExceeded, NotFound, NotVideo
 from ingest.fetch import Call, exchange
+from ingest.records import Moment, seconds
 
 if TYPE_CHECKING:
     from ingest.fetch import Exchange
@@ -25,16 +26,30 @@ if TYPE_CHECKING:
 _PLAYLIST: Final = 1 << 20
 _BEHIND: Final = 3
 """Segments from the live edge to begin at (RFC 8216, 6.3.3)."""
+NEVER: Final = Moment(0)
 _WANTED_BITS: Final = 6_000_000
+_LONGEST_S: Final = 3600.0
+_LATE: Final = seconds(1)
+"""How much later than it ends a segment may be there for all of that to be believed."""
 _ATTRIBUTE = re.compile(r'([A-Z0-9-]+)=("[^"]*"|[^",]*)')
 
 
 @dataclass(frozen=True, slots=True)
+class Piece:
+    """A segment: its sequence number, where it is, how long it lasts, and when it was filmed, if that is told."""
+
+    number: int
+    url: str
+    lasts_s: float
+    filmed: Moment | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Playlist:
-    """One reading of a playlist: either `variants` (bandwidth, URL) or `segments` (sequence number, URL)."""
+    """One reading of a playlist: either `variants` (bandwidth, URL) or `segments`."""
 
     variants: tuple[tuple[int, str], ...] = ()
-    segments: tuple[tuple[int, str], ...] = ()
+    segments: tuple[Piece, ...] = ()
     map_url: str = ""
     target_s: float = 6.0
     ended: bool = False
@@ -46,14 +61,20 @@ def parse_playlist(text: str, url: str) -> Playlist:
     if not lines or not lines[0].lstrip("\ufeff").startswith("#EXTM3U"):
         raise NotVideo("This is not an HLS playlist.", advice="Check the address in a browser.")
     variants: list[tuple[int, str]] = []
-    segments: list[tuple[int, str]] = []
+    segments: list[Piece] = []
     sequence, target, map_url, bandwidth = 0, 6.0, "", None
+    lasts: float | None = None
+    filmed: Moment | None = None
     for line in lines[1:]:
         name, _, value = line.partition(":")
         if name == "#EXT-X-MEDIA-SEQUENCE":
             sequence = _number(value)
         elif name == "#EXT-X-TARGETDURATION":
             target = float(max(1, _number(value)))
+        elif name == "#EXTINF":
+            lasts = _seconds(value.partition(",")[0])
+        elif name in ("#EXT-X-PROGRAM-DATE-TIME", "#EXT-X-DISCONTINUITY"):
+            filmed = moment_of(value)
         elif name == "#EXT-X-STREAM-INF":
             bandwidth = _number(_attributes(value).get("BANDWIDTH", "0"))
         elif name == "#EXT-X-MAP" and "BYTERANGE" not in value:
@@ -64,7 +85,9 @@ def parse_playlist(text: str, url: str) -> Playlist:
             variants.append((bandwidth, urljoin(url, line)))
             bandwidth = None
         elif not line.startswith("#"):
-            segments.append((sequence + len(segments), urljoin(url, line)))
+            piece = Piece(sequence + len(segments), urljoin(url, line), target if lasts is None else lasts, filmed)
+            segments.append(piece)
+            lasts, filmed = None, filmed and Moment(filmed + seconds(piece.lasts_s))
     return Playlist(tuple(variants), tuple(segments), map_url, target, "#EXT-X-ENDLIST" in lines)
 
 
@@ -76,10 +99,22 @@ def _number(text: str) -> int:
     return int(text) if text.strip().isdecimal() else 0
 
 
-class HlsStream(io.RawIOBase):
-    """The segments of the best variant up to 6 Mbit/s, one behind the other, as they come."""
+def _seconds(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if 0 <= value < _LONGEST_S else None
 
-    def __init__(self, guard: Guard, call: Call) -> None:
+
+class HlsStream(io.RawIOBase):
+    """The segments of the best variant up to 6 Mbit/s, one behind the other, as they come.
+
+    Of a running stream: from near its live edge on, and of what was seen, up to `seen`, no whole segment. `filmed`:
+    about when the first picture of them was.
+    """
+
+    def __init__(self, guard: Guard, call: Call, seen: Moment = NEVER) -> None:
         self.name = "stream"
         self.size = None
         self._guard, self._call, self._clock = guard, call, SystemClock()
@@ -94,7 +129,11 @@ class HlsStream(io.RawIOBase):
         """Whether the stream has an end: reaching it is no lost connection."""
         self.target_s = playlist.target_s
         """How long a segment lasts at most: so long there may be no picture."""
-        self._pieces = self._follow(playlist)
+        first = 0
+        self.filmed: Moment | None = None
+        if not playlist.ended:
+            first, self.filmed = self._edge(playlist, seen)
+        self._pieces = self._follow(playlist, first)
         self._answer: Exchange | None = None
 
     def _fetch(self, url: str) -> Playlist:
@@ -102,15 +141,26 @@ class HlsStream(io.RawIOBase):
             answer.expect_success()
             return parse_playlist(answer.read_at_most(_PLAYLIST).decode("utf-8", "replace"), answer.url)
 
-    def _follow(self, playlist: Playlist) -> Iterator[str]:
-        """The URLs to read: all of a finished stream, and of a running one from near its live edge on."""
-        done = -1 if playlist.ended else playlist.segments[max(0, len(playlist.segments) - _BEHIND)][0] - 1
+    def _edge(self, playlist: Playlist, seen: Moment) -> tuple[int, Moment]:
+        """Which segment is read first, and when it was filmed: as it says itself, if that can be; else counted back
+        from now, when the newest has been there for nobody knows how long, but not for longer than a segment."""
+        pieces, unsure = playlist.segments, seconds(playlist.target_s / 2)
+        first, filmed = len(pieces), Moment(self._clock.now() - unsure)
+        while first > max(0, len(pieces) - _BEHIND) and (first == len(pieces) or filmed > seen):
+            first -= 1
+            filmed = Moment(filmed - seconds(pieces[first].lasts_s))
+        told = pieces[first].filmed
+        return first, told if told is not None and abs(told - filmed) <= unsure + _LATE else filmed
+
+    def _follow(self, playlist: Playlist, first: int) -> Iterator[str]:
+        """The URLs to read, from the `first` of the playlist on."""
+        done = playlist.segments[first].number - 1
         if playlist.map_url:
             yield playlist.map_url
         heard = self._clock.monotonic()
         while True:
-            fresh = deque(url for number, url in playlist.segments if number > done)
-            done = max([done, *(number for number, _ in playlist.segments)])
+            fresh = deque(piece.url for piece in playlist.segments if piece.number > done)
+            done = max([done, *(piece.number for piece in playlist.segments)])
             if fresh:
                 yield from fresh
                 heard = self._clock.monotonic()

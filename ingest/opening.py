@@ -18,10 +18,11 @@ from ingest.clock import SystemClock
 from ingest.errors import BrokenVideo, DeadlineExceeded, HindsightError, NotVideo, TooLarge
 from ingest.fetch import Call, Credentials, RemoteFile
 from ingest.guard import Guard
-from ingest.hls import HlsStream
+from ingest.hls import NEVER, HlsStream
 from ingest.libav_errors import camera_failure, translate
 from ingest.limits import Limits
 from ingest.packets import bounded
+from ingest.records import Moment
 from ingest.relay import Relay
 from ingest.srt import SrtStream
 
@@ -71,6 +72,11 @@ class Opened:
         return self.remote.target_s if isinstance(self.remote, HlsStream) and not self.remote.ended else 0.0
 
     @property
+    def filmed(self) -> Moment | None:
+        """About when the first picture was, where pictures come long after they were made."""
+        return self.remote.filmed if isinstance(self.remote, HlsStream) else None
+
+    @property
     def one_timeline(self) -> bool:
         return any(name in self.container.format.name.split(",") for name in _ONE_TIMELINE)
 
@@ -84,8 +90,9 @@ class Opened:
 
 
 @contextmanager
-def open_source(source: Mapping[str, Any], limits: Limits) -> Iterator[Opened]:
-    """Open what `child.source_details` describes. Raises our errors only, while reading too."""
+def open_source(source: Mapping[str, Any], limits: Limits, seen: Moment = NEVER) -> Iterator[Opened]:
+    """Open what `child.source_details` describes, of which all is known up to `seen`. Raises our errors only, while
+    reading too."""
     relay: Relay | None = None
     stack = ExitStack()
     try:
@@ -96,7 +103,7 @@ def open_source(source: Mapping[str, Any], limits: Limits) -> Iterator[Opened]:
             case "device":
                 opened = _device(guard, source, limits)
             case "http" | "https":
-                opened = _http(stack, guard, source, limits)
+                opened = _http(stack, guard, source, limits, seen)
             case "rtsp" | "rtsps" | "rtmp":
                 relay = Relay(
                     guard,
@@ -175,7 +182,7 @@ def _device(guard: Guard, source: Mapping[str, Any], limits: Limits) -> Opened:
     return _finish(container, limits, bounded=False)
 
 
-def _http(stack: ExitStack, guard: Guard, source: Mapping[str, Any], limits: Limits) -> Opened:
+def _http(stack: ExitStack, guard: Guard, source: Mapping[str, Any], limits: Limits, seen: Moment) -> Opened:
     call = Call(
         "GET",
         source["location"],
@@ -184,7 +191,7 @@ def _http(stack: ExitStack, guard: Guard, source: Mapping[str, Any], limits: Lim
         certificate=source["certificate"],
     )
     if urlsplit(source["location"]).path.lower().endswith((".m3u8", ".m3u")):
-        remote: HlsStream | RemoteFile = stack.enter_context(HlsStream(guard, call))
+        remote: HlsStream | RemoteFile = stack.enter_context(HlsStream(guard, call, seen))
         return _finish(_libav(remote, limits), limits, remote=remote)
     remote = stack.enter_context(RemoteFile(guard, call))
     options = {} if remote.size is not None else {"use_wallclock_as_timestamps": "1"}

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ingest.child import Decoder, source_details
+from ingest.clock import moment_of
 from ingest.guard import Guard
 from ingest.limits import Limits
-from ingest.records import MICROSECONDS, Moment, seconds
+from ingest.records import Moment, seconds
 from ingest.sources import SourceSpec
 
 if TYPE_CHECKING:
@@ -92,16 +92,6 @@ def describe(opened: Opened) -> MediaInfo:
         fps=round(float(rate), 3),
         video_codec=video.codec_context.name if video is not None else "",
         audio_codec=audio.codec_context.name if audio is not None else None,
-        created=_created(container.metadata.get("creation_time", "")),
+        created=moment_of(container.metadata.get("creation_time", "")),
         burst_s=opened.burst_s,
     )
-
-
-def _created(text: str) -> Moment | None:
-    try:
-        written = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    aware = written if written.tzinfo else written.replace(tzinfo=UTC)
-    since = aware - datetime(1970, 1, 1, tzinfo=UTC)
-    return Moment(round(since.total_seconds() * MICROSECONDS)) if since.days > 0 else None

@@ -31,7 +31,18 @@ from ingest.recording import Recorder
 from ingest.records import MICROSECONDS, SAMPLE_RATE, Frame, Moment, Segment, Sound, StreamId, Utterance, seconds
 from ingest.sampling import Grey, Sampler, Sampling
 from ingest.sight import Sight
-from ingest.timeline import FORWARD, MPEGTS_WRAP, Arrival, Stamp, Ticks, Timeline, advance, follow, resumed
+from ingest.timeline import (
+    FORWARD,
+    MPEGTS_WRAP,
+    Arrival,
+    Stamp,
+    Ticks,
+    Timeline,
+    advance,
+    follow,
+    microseconds,
+    resumed,
+)
 
 if TYPE_CHECKING:
     from av import AudioFrame, Packet, VideoFrame
@@ -51,9 +62,9 @@ _SHORT: Final = seconds(2)
 
 def job(details: Mapping[str, Any], limits: Limits, emit: Emit) -> dict[str, Any]:
     """Read the source to its end. Says `open`, then records and `beat`s; ends with how it ended."""
-    with open_source(details["source"], limits) as opened:
-        task = Task(**{**details["task"], "sampling": Sampling(**details["task"]["sampling"])})
-        source = details["source"]
+    task = Task(**{**details["task"], "sampling": Sampling(**details["task"]["sampling"])})
+    source, seen = details["source"], Moment(task.starts_at - task.ahead if task.live else 0)
+    with open_source(source, limits, seen) as opened:
         film = Path(source["location"]).resolve() if source["scheme"] == "file" else None
         reader = Reader(opened, task, emit, Sight(limits) if task.live else None, film)
         return reader.run()
@@ -117,7 +128,7 @@ class Reader:
             else:
                 self._decode(packet)
                 self._listen()
-            if self._recorder is not None:
+            if self._recorder is not None and not self._known(packet):
                 self._record(self._recorder.add(packet, self._line))
             if self._task.live and self._orders.end():
                 break
@@ -146,7 +157,7 @@ class Reader:
         offset = None
         if self._task.live:
             lead = self._opened.video or self._opened.audio
-            early = read_early(self._packets, lead, self._clock, ahead=self._task.ahead)
+            early = read_early(self._packets, lead, self._clock, ahead=self._task.ahead, filmed=self._opened.filmed)
             self._packets, offset, self._apart_s = chain(early.packets, self._packets), early.offset, early.apart_s
         floor = Moment(self._task.starts_at) if self._task.live else None
         return Timeline(epoch=self._task.epoch, offset=offset, jumps=jumps, floor=floor)
@@ -258,6 +269,14 @@ class Reader:
         self._tracks[track], pts = ticks.read(frame.pts)
         return pts
 
+    def _known(self, frame: VideoFrame | AudioFrame | Packet) -> bool:
+        """Whether it was seen before the connection was lost: a playlist begins again with it."""
+        offset = self._line.offset
+        if self._opened.filmed is None or self._line.last is not None or offset is None:
+            return False
+        at = None if frame.pts is None else microseconds(frame.pts, Fraction(frame.time_base or 0))
+        return at is not None and at + offset < self._task.starts_at + self._line.interval // 2
+
     def _lead(self, pts: int | None) -> Stamp | None:
         """Move the timeline on by the leading track."""
         arrival = Arrival(self._clock.now(), seconds(self._clock.monotonic())) if self._task.live else None
@@ -277,7 +296,8 @@ class Reader:
     # --- pictures ----------------------------------------------------------------------------------------------
 
     def _picture(self, frame: VideoFrame) -> None:
-        stamp = self._lead(self._place(0, frame))
+        pts = self._place(0, frame)
+        stamp = None if self._known(frame) else self._lead(pts)
         if stamp is None:
             return
         while self._early:
@@ -338,7 +358,7 @@ class Reader:
 
     def _hear(self, frame: AudioFrame) -> None:
         pts = self._place(1, frame)
-        if pts is None:
+        if pts is None or self._known(frame):
             return
         if self._recorder is not None:
             self._recorder.add_sound(frame, pts)

@@ -137,7 +137,7 @@ class LiveSupervisor(Supervisor):
     def _patience(self) -> float:
         """Seconds that are left for the next picture, whatever else comes; for the first, longer."""
         if self._connected is None:
-            return min(self._limits.open_s + self._limits.read_s, _GIVE_UP_S)
+            return min(self._limits.open_s + self._limits.read_s, _GIVE_UP_S) + 2 * self._burst_s
         return max(0.0, self._pictured + self._stall_s - self._clock.monotonic())
 
     @property

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from ingest.capture import CapturePlan, Recording
 from ingest.errors import NotFound, NotVideo, Unauthorised
 from ingest.guard import Guard
-from ingest.hls import Playlist, parse_playlist
+from ingest.hls import Piece, Playlist, parse_playlist
 from ingest.limits import Limits
 from ingest.probe import probe
 from ingest.records import MICROSECONDS, Frame, Moment, Segment
@@ -120,7 +120,10 @@ a.m4s
 https://other.example/b.m4s
 """
     assert parse_playlist(text, "http://cam.example/x/live.m3u8") == Playlist(
-        segments=((17, "http://cam.example/x/a.m4s"), (18, "https://other.example/b.m4s")),
+        segments=(
+            Piece(17, "http://cam.example/x/a.m4s", 3.9),
+            Piece(18, "https://other.example/b.m4s", 4.0),
+        ),
         map_url="http://cam.example/x/init.mp4",
         target_s=4.0,
     )
