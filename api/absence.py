@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from api.schemas import GapOut, SearchedOut
 from api.views import Blind
-from ingest.records import PARTLY, UNSEEING
+from ingest.reasons import by_kind
 
 LISTED = 3
 """Gaps told one by one; of more, the longest, and the rest is counted."""
@@ -39,14 +39,13 @@ def where(searched: SearchedOut) -> str:
 
 
 def _blindness(unseen: Blind) -> list[str]:
-    """A sentence each: when no pictures came, those that came showed nothing, or were not all looked at, and how often
-    besides."""
-    absent = [gap for gap in unseen.gaps if gap.reason not in UNSEEING | PARTLY]
-    unseeing = [gap for gap in unseen.gaps if gap.reason in UNSEEING]
-    partly = [gap for gap in unseen.gaps if gap.reason in PARTLY]
-    told = [f"There is no video {_gaps(absent)}."] if absent else []
-    told += [f"Nothing could be seen {_gaps(unseeing)}."] if unseeing else []
-    told += [f"Only part could be looked at of {_gaps(partly)}."] if partly else []
+    """A sentence each: when no pictures came, those that came showed nothing, were not all looked at, or their sound
+    was lost, and how often besides."""
+    kinds = by_kind(unseen.gaps)
+    told = [f"There is no video {_gaps(kinds.absent)}."] if kinds.absent else []
+    told += [f"Nothing could be seen {_gaps(kinds.unseeing)}."] if kinds.unseeing else []
+    told += [f"Only part could be looked at of {_gaps(kinds.partly)}."] if kinds.partly else []
+    told += [f"Not all that sounded was listened to: {_gaps(kinds.unheard)}."] if kinds.unheard else []
     return told + ([f"So it was {unseen.more} more times, for less long."] if unseen.more else [])
 
 

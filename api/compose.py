@@ -50,13 +50,13 @@ from memory.memory import Memory, MemoryOptions
 DELIVER_EVERY_S = 1.0
 TIDY_EVERY_S = 60.0
 CARRY_EVERY_S = 5.0
-PAUSES_EVERY_S = 5.0
+ABSENCE_EVERY_S = 5.0
 STOP_S = 9.0
 """From being told to stop to the end of everything, however many are at work."""
 DRAINED_BY_S = 3.0
 """Of these, what is left when what was captured is no longer waited for."""
-COUNTING = ("encode", "remember")
-"""The stages that a frame passes on its way to the store: they account for it."""
+COUNTING = ("encode", "hear", "remember")
+"""The stages that a frame or a sound passes on its way to the store: they account for it."""
 
 
 class Service:
@@ -130,8 +130,8 @@ class Service:
         self.workers.every(TIDY_EVERY_S, "housekeeping", self.housekeeping.tidy)
         if self.memory.recordings.elsewhere:
             self.workers.every(CARRY_EVERY_S, "recordings", self.memory.recordings.carry)
-        self.workers.every(PAUSES_EVERY_S, "pauses", self.streams.tell_pauses)
         self.streams.restart_all()
+        self.workers.every(ABSENCE_EVERY_S, "absence", self.streams.tell_absence)
         return self
 
     def ask_to_stop(self) -> None:

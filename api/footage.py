@@ -16,8 +16,9 @@ from api.settings import Settings
 from ingest.clips import cut, still
 from ingest.errors import Busy, Invalid, NotFound, StillRecording, TooLarge
 from ingest.fragments import shift
+from ingest.reasons import PARTLY, UNHEARD
 from ingest.recording import PART, finished
-from ingest.records import PARTLY, Gap, Moment, Picture, Segment, Span, StreamId, seconds
+from ingest.records import Gap, Moment, Picture, Segment, Span, StreamId, seconds
 from memory.recordings import SETTLING, Recordings
 from memory.store import StreamRow
 from memory.store.timeline import without
@@ -182,7 +183,7 @@ class Footage:
 
     def _gaps(self, stream: StreamId, span: Span) -> tuple[Gap, ...]:
         """What a recording of `span` lacks: it has what came and was not looked at."""
-        found = [gap for gap in self._store.timeline.gaps(stream, span) if gap.reason not in PARTLY]
+        found = [gap for gap in self._store.timeline.gaps(stream, span) if gap.reason not in PARTLY | UNHEARD]
         return tuple(replace(gap, span=part) for gap in found if (part := gap.span.intersection(span)) is not None)
 
     def _kept(self, stream: StreamId, key: str) -> Clip | None:

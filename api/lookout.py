@@ -12,7 +12,8 @@ from api.settings import Settings
 from ingest.bus import JOURNAL
 from ingest.clock import Clock
 from ingest.errors import NotFound
-from ingest.records import PARTLY, UNSEEING, Alert, Gap, GapReason, Record, seconds
+from ingest.reasons import PARTLY, UNSEEING, GapReason
+from ingest.records import Alert, Gap, Record, seconds
 from memory.store import Store
 
 RULE: Final = "blindness"

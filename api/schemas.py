@@ -12,7 +12,8 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 from ingest.load import Shedding
-from ingest.records import GapReason, ObservationKind, StreamKind, StreamState
+from ingest.reasons import GapReason
+from ingest.records import ObservationKind, StreamKind, StreamState
 
 DAY_S = 86_400.0
 

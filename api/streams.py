@@ -11,18 +11,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from api import times
+from api.lost import lost
 from api.schemas import StreamIn, StreamOut, StreamPatch
 from api.scope import Scopes
 from api.settings import Settings
 from api.vault import CredentialsLost, Vault
 from api.views import Views
-from ingest.capture import CapturePlan, Fleet, Recording
+from ingest.capture import CapturePlan, Fleet, Known, Recording
 from ingest.clock import Clock
 from ingest.errors import Busy, Conflict, DeadlineExceeded, HindsightError, Invalid, NotFound, SourceUnavailable
 from ingest.guard import Guard
 from ingest.ledger import Ledger
 from ingest.probe import MediaInfo, filmed, probe
-from ingest.records import Gap, GapReason, Moment, Span, StateChange, StreamId
+from ingest.reasons import GapReason
+from ingest.records import Gap, Moment, Span, StateChange, StreamId
 from ingest.sampling import Sampling, policy
 from ingest.sources import MASK, Secret, SourceSpec, parse
 from memory.store import Store, StreamRow
@@ -56,7 +58,7 @@ class Streams:
         self._clock = clock
         self._settings = settings
         self._turning = threading.Lock()
-        """Held while a stream is paused or resumed, and while pauses are told."""
+        """Held while a stream is started or stopped, and while is told which are not captured."""
 
     def add(self, request: StreamIn) -> StreamOut:
         """Opens the source before anything is written: what is refused, or refuses, leaves no trace. A camera that
@@ -67,12 +69,14 @@ class Streams:
         source = _with_login(parse(request.source), request)
         info = self._probe(source, silent=True)
         row = self._row(name, request, source, info)
-        self._store.streams.add(row)
-        try:
-            self._start(row)
-        except BaseException:
-            self._store.streams.set_state(StateChange(row.id, "failed", self._clock.now(), "It could not be started."))
-            raise
+        with self._turning:
+            self._store.streams.add(row)
+            try:
+                self._start(row, self._store.timeline.known(row.id))
+            except BaseException:
+                failed = StateChange(row.id, "failed", self._clock.now(), "It could not be started.")
+                self._store.streams.set_state(failed)
+                raise
         return self.get(row.id)
 
     def all(self) -> list[StreamOut]:
@@ -99,8 +103,9 @@ class Streams:
         if replace(changed, name=row.name) != row and not row.paused and row.state != "finished":
             status = self._capturing.fleet.status(row.id)
             seeing = status is None or status.state in ("live", "frozen", "dark")
-            self._capturing.fleet.stop(row.id, reason="settings changed")
-            self._begin(self._store.streams.get(row.id), "settings changed" if seeing else "offline")
+            with self._turning:
+                self._capturing.fleet.stop(row.id, reason="settings changed")
+                self._begin(self._store.streams.get(row.id), "settings changed" if seeing else "offline")
         return self.get(row.id)
 
     def _changed(self, row: StreamRow, patch: StreamPatch) -> SourceSpec:
@@ -138,24 +143,40 @@ class Streams:
                     self._begin(row, "paused")
         return self.get(row.id)
 
-    def tell_pauses(self) -> None:
-        """A pause is a gap while it lasts. A folder has none: its files wait."""
+    def tell_absence(self) -> None:
+        """A camera that nobody captures is a gap while that lasts: it is paused, or could not be started. A folder has
+        none: its files wait."""
         with self._turning:
             for row in self._store.streams.all():
-                if not row.paused or row.kind != "live" or _kept(row).scheme == "folder":
+                captured = not row.paused and self._capturing.fleet.status(row.id) is not None
+                if captured or row.state == "finished" or row.kind != "live" or _kept(row).scheme == "folder":
                     continue
-                known = self._store.timeline.known(row.id).later(self._capturing.fleet.known(row.id))
-                start, now = known.blind_since("paused"), self._clock.now()
+                why: GapReason = "paused" if row.paused else "offline"
+                start, now = self._known(row).blind_since(why), self._clock.now()
                 if start is not None and start < now:
-                    self._capturing.fleet.tell(Gap(row.id, Span(start, now), "paused"))
+                    self._capturing.fleet.tell(Gap(row.id, Span(start, now), why, "" if row.paused else row.detail))
+
+    def _known(self, row: StreamRow) -> Known:
+        """What is told of a stream; of one that nothing was told of yet, that it was added."""
+        known = self._store.timeline.known(row.id).later(self._capturing.fleet.known(row.id))
+        return known if known.end is not None else replace(known, end=row.added)
 
     def restart_all(self) -> None:
         """After a start of the service: every stream from where it is remembered."""
         for row in self._store.streams.all():
+            with suppress(HindsightError):
+                self._tell_lost(row)
             if row.paused or row.state == "finished":
                 continue
             with suppress(HindsightError):  # what cannot be started says so and does not keep the others down
                 self._begin(row)
+
+    def _tell_lost(self, row: StreamRow) -> None:
+        """Of a camera, what was under way when the service ended. Files and folders are read again."""
+        if row.kind == "live" and _kept(row).scheme != "folder":
+            listens = self._capturing.listened and self._settings.audio
+            for gap in lost(self._store, row.id, self._sampling(row), listens=listens):
+                self._capturing.fleet.tell(gap)
 
     def seal_all(self) -> None:
         """Credentials that an earlier version kept in the clear are sealed, and the old bytes leave the disk."""
@@ -178,7 +199,7 @@ class Streams:
     def _begin(self, row: StreamRow, blind_because: GapReason = "service stopped") -> None:
         """Start to watch, or say why that cannot be."""
         try:
-            self._start(row, blind_because)
+            self._start(row, self._known(row), blind_because)
         except HindsightError as error:
             self._store.streams.set_state(StateChange(row.id, "failed", self._clock.now(), str(error)))
             raise
@@ -226,7 +247,7 @@ class Streams:
             return times.read(request.starts_at, self._scopes.calendar()).start
         return filmed(info, Path(source.location) if source.scheme == "file" else None, self._clock.now())
 
-    def _start(self, row: StreamRow, blind_because: GapReason = "service stopped") -> None:
+    def _start(self, row: StreamRow, known: Known, blind_because: GapReason = "service stopped") -> None:
         settings = self._settings
         source = self._source(row)
         records = source.scheme not in ("file", "folder") and settings.record
@@ -238,7 +259,7 @@ class Streams:
             sampling=self._sampling(row),
             recording=Recording(settings.folder / "recordings" / row.id) if records else None,
             resume=self._store.streams.mark(row.id),
-            known=self._store.timeline.known(row.id),
+            known=known,
             heard=self._store.streams.mark(row.id, "sound"),
             audio=settings.audio,
             blind_because=blind_because,

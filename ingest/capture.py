@@ -13,8 +13,9 @@ from ingest.guard import Guard
 from ingest.ledger import Ledger
 from ingest.limits import Limits
 from ingest.plan import CapturePlan, CaptureStatus, Known
+from ingest.reasons import GapReason
 from ingest.recording import Recording
-from ingest.records import Gap, GapReason, StreamId
+from ingest.records import Gap, StreamId
 from ingest.supervise import Supervisor, Surroundings
 from ingest.supervise_file import FileSupervisor
 from ingest.supervise_folder import FolderSupervisor

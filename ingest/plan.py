@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ingest.load import Shedding
+from ingest.reasons import GapReason
 from ingest.recording import Recording
-from ingest.records import Gap, GapReason, Mark, Moment, Segment, StreamId, StreamState
+from ingest.records import Gap, Mark, Moment, Segment, StreamId, StreamState
 from ingest.sampling import Sampling
 from ingest.sources import SourceSpec
 

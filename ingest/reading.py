@@ -118,24 +118,33 @@ class Reader:
         self._emit(("open", asdict(info)))
         if self._recorder is not None and self._recorder.refused:
             self._emit(("unrecorded", self._recorder.refused))
-        for packet in self._unless_broken(self._packets):
-            if packet.stream in self._written:
-                self._caption(packet)
-            elif packet.stream is opened.audio and self._put_off(packet):
-                pass
-            elif self._frugal is not None and packet.stream is opened.video and packet.size:
-                self._ration(packet, self._frugal, opened.video)
-            else:
-                self._decode(packet)
-                self._listen()
-            if self._recorder is not None and not self._known(packet):
-                self._record(self._recorder.add(packet, self._line))
-            if self._task.live and self._orders.end():
-                break
+        try:
+            for packet in self._unless_broken(self._packets):
+                self._take(packet)
+                if self._task.live and self._orders.end():
+                    break
+        except BaseException:
+            if self._task.live:  # what came before the connection was lost is listened to
+                self._flush_sound()
+            raise
         self._flush_sound()
         if self._recorder is not None:
             self._record(self._recorder.close())
         return self._outcome()
+
+    def _take(self, packet: Packet) -> None:
+        opened = self._opened
+        if packet.stream in self._written:
+            self._caption(packet)
+        elif packet.stream is opened.audio and self._put_off(packet):
+            pass
+        elif self._frugal is not None and packet.stream is opened.video and packet.size:
+            self._ration(packet, self._frugal, opened.video)
+        else:
+            self._decode(packet)
+            self._listen()
+        if self._recorder is not None and not self._known(packet):
+            self._record(self._recorder.add(packet, self._line))
 
     def _unless_broken(self, packets: Iterator[Packet]) -> Iterator[Packet]:
         """A file whose middle cannot be read is a broken video, whatever libav calls it there."""

@@ -8,10 +8,12 @@ already has and at-least-once delivery has an exactly-once effect.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, NewType, TypeAlias
+from typing import Any, Literal, NewType, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ingest.reasons import GapReason
 
 StreamId = NewType("StreamId", str)
 Moment = NewType("Moment", int)
@@ -32,11 +34,6 @@ StreamKind = Literal["file", "live"]
 StreamState = Literal[
     "connecting", "live", "reading", "finished", "stalled", "offline", "paused", "failed", "frozen", "dark"
 ]  # fmt: skip
-GapReason = Literal["offline", "stalled", "service stopped", "paused", "broken video", "clock jump", "overload",
-                    "erased", "settings changed", "frozen", "dark"]  # fmt: skip
-UNSEEING: Final[frozenset[GapReason]] = frozenset({"frozen", "dark"})
-PARTLY: Final[frozenset[GapReason]] = frozenset({"overload"})
-"""Why pictures that came showed nothing, and why only some of them were looked at: in all other gaps none came."""
 ObservationKind = Literal["thing", "event", "read", "heard", "scene"]
 
 
@@ -183,7 +180,7 @@ class Coverage:
 class Gap:
     """We were blind throughout `span`, and why. An open gap is re-sent with the same start as it grows.
 
-    While a picture is frozen or dark, and in overload, there is coverage, too: pictures came.
+    While a picture is frozen or dark, in overload, and where sound was lost, there is coverage, too: pictures came.
     """
 
     stream: StreamId

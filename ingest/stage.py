@@ -7,11 +7,11 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
-from ingest.bus import Bus, Delivery, Policy
+from ingest.bus import JOURNAL, Bus, Delivery, Policy
 from ingest.clock import Clock, SystemClock
 from ingest.errors import Busy, Fatal, HindsightError, Transient
 from ingest.ledger import Ledger
-from ingest.records import Feature, Frame, Record
+from ingest.records import Feature, Frame, Gap, Record, Sound
 
 _LOG = logging.getLogger(__name__)
 _LOOK_S: Final = 0.5
@@ -55,7 +55,8 @@ def drive(  # noqa: PLR0913 the one loop: everything by name
     """Run `stage` until `stop` is set: receive, handle, publish, acknowledge last.
 
     What is transient is tried again for as long as it takes, what is poison is parked, and `Fatal` leaves this loop.
-    `ledger` counts parked frames: give it to the stages that a frame passes on its way to the store, and to no other.
+    `ledger` counts parked frames and sounds: give it to the stages that these pass on their way to the store, and to
+    no other. A sound that is parked is a gap in what was heard.
     `waiting` hears what is waited for, and an empty text when it came.
     """
     driver = _Driver(stage, bus, stop, ledger, clock or SystemClock(), waiting)
@@ -135,8 +136,13 @@ class _Driver:
         reason = error.code if isinstance(error, HindsightError) else type(error).__name__
         _LOG.warning("%s sets %s aside", self._stage.name, delivery.record.key, exc_info=error)
         self._bus.park(delivery, f"{reason}: {error}")
-        record = delivery.record
-        if self._ledger is None or not isinstance(record, Frame | Feature):
-            return
-        if isinstance(record, Frame) or record.origin == "frame":
-            self._ledger.parked(record.stream, f"{self._stage.name}: {reason}", epoch=record.epoch)
+        record, why = delivery.record, f"{self._stage.name}: {reason}"
+        if isinstance(record, Sound) and record.span.duration:
+            gap = Gap(record.stream, record.span, "unheard", f"It could not be listened to: {error}")
+            self._publish_one(JOURNAL, gap)
+            if self._ledger is not None:
+                self._ledger.unheard(record.stream, why, record.span.duration, epoch=record.epoch)
+        elif self._ledger is not None and (
+            isinstance(record, Frame) or (isinstance(record, Feature) and record.origin == "frame")
+        ):
+            self._ledger.parked(record.stream, why, epoch=record.epoch)

@@ -19,7 +19,8 @@ from ingest.ledger import Ledger
 from ingest.limits import Limits
 from ingest.plan import CapturePlan, CaptureStatus, Known
 from ingest.probe import MediaInfo, checked
-from ingest.records import Ended, Frame, GapReason, Mark, Moment, Record, Segment, Sound, StateChange, StreamState
+from ingest.reasons import GapReason
+from ingest.records import Ended, Frame, Mark, Moment, Record, Segment, Sound, StateChange, StreamState
 
 _LOG = logging.getLogger(__name__)
 _JOIN_S: Final = 15.0

@@ -8,21 +8,23 @@ from dataclasses import replace
 from statistics import median
 from typing import Any, Final
 
+from ingest.audio import PERIOD, REACH
 from ingest.backoff import Backoff
-from ingest.bus import FRAMES, Policy, Room
+from ingest.bus import FRAMES, SOUNDS, Policy, Room
 from ingest.child import Decoder, Message
 from ingest.errors import DeadlineExceeded, Denied, HindsightError, NotFound, NotVideo
 from ingest.plan import CapturePlan, Known
 from ingest.probe import MediaInfo
+from ingest.reasons import GapReason
 from ingest.records import (
     MICROSECONDS,
     Coverage,
     Frame,
     Gap,
-    GapReason,
     Moment,
     Record,
     Segment,
+    Sound,
     Span,
     StreamState,
     seconds,
@@ -45,6 +47,10 @@ _RHYTHM: Final = 5
 """Distances between pictures, or what was told of them, by which it is known how far apart they are."""
 _FINE: Final = 20
 """In how many steps the child is told how full the queue is."""
+_LEAST_SOUND: Final = seconds(2)
+"""Sound comes packet by packet: the newest may well be so old when pictures come no more."""
+_MOST_SOUND: Final = PERIOD + REACH + seconds(2)
+"""A child that is sent sound gives it on before it has so much of it."""
 _AHEAD: Final = seconds(2)
 """How far the time of a stream must be ahead of this machine's clock for that to have been put back: less is chance."""
 _AFTER: Final[Mapping[GapReason, StreamState]] = {"paused": "paused", "settings changed": "connecting"}
@@ -75,6 +81,8 @@ class LiveSupervisor(Supervisor):
         self._interval_s, self._burst_s = 0.2, 0.0
         self._steps: deque[int] = deque(maxlen=_RHYTHM)
         """How far apart the newest pictures were, microseconds."""
+        self._sounds = False
+        """Whether the source has sound that is taken in."""
         self._connected: float | None = None
         self._pictured = 0.0
         """When the newest picture came, on the monotonic clock."""
@@ -156,7 +164,7 @@ class LiveSupervisor(Supervisor):
     # --- what comes --------------------------------------------------------------------------------------------
 
     def _opened(self, info: MediaInfo) -> None:
-        self._burst_s = info.burst_s
+        self._burst_s, self._sounds = info.burst_s, info.audio_codec is not None and self.plan.audio
         if 0 < info.fps < 240:
             self._interval_s = 1 / info.fps
 
@@ -173,7 +181,24 @@ class LiveSupervisor(Supervisor):
         room = super()._publish(topic, record, policy)
         if topic == FRAMES and room is not None:
             self._crowded(room)
+        elif topic == SOUNDS and room is not None:
+            for gone in room.dropped:
+                if isinstance(gone, Sound):
+                    self._unheard(gone.span, "More sounded than could be listened to.")
         return room
+
+    def _unheard(self, span: Span, why: str) -> None:
+        self._journal(Gap(self.plan.stream, span, "unheard", why))
+
+    def _sound_lost(self) -> None:
+        """What sounded since the newest sound that came was lost with the child, unless none came for longer than a
+        child keeps any."""
+        if self._covered is None or not self._sounds or not self.plan.listened:
+            return
+        heard = self._heard_to
+        since = heard.moment if heard is not None and heard.epoch == self._epoch else self._covered.start
+        if _LEAST_SOUND < self._seen - since <= _MOST_SOUND:
+            self._unheard(Span(since, self._seen), "The connection was lost before it was listened to.")
 
     def _crowded(self, room: Room) -> None:
         """The child gives up some pictures before the queue has to; of what is dropped all the same, tell."""
@@ -250,6 +275,7 @@ class LiveSupervisor(Supervisor):
     def _lost(self, error: HindsightError | None) -> None:
         """The connection is gone, or there never was one; the gap grows from the last picture to now."""
         self._tell_coverage()
+        self._sound_lost()
         self._detail = str(error) if error is not None else "The camera ended the connection."
         state: StreamState = "failed" if isinstance(error, _HOPELESS) else "offline"
         if self._connected is not None:
@@ -272,6 +298,7 @@ class LiveSupervisor(Supervisor):
     def _fallen(self, why: str) -> None:
         """Blind from the last picture on, like after any other loss."""
         self._tell_coverage()
+        self._sound_lost()
         self._why = "offline" if self._connected is not None else self._why
         self._detail, self._blind = why, True
         self._tell_gap(self._now())
@@ -284,6 +311,7 @@ class LiveSupervisor(Supervisor):
 
     def _stopped(self) -> None:
         self._tell_coverage()
+        self._sound_lost()
         self._unlooked(self._attention.begin())
         self._rescue()
         if not self._blind:

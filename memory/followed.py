@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ingest.reasons import UNHEARD
 from ingest.records import Hit, Moment, Query, Scope, Span, seconds
 from memory.store.timeline import Timeline
 
@@ -35,7 +36,7 @@ def as_followed(hits: Sequence[Hit], query: Query, timeline: Timeline) -> list[H
     if not len(followed):
         return list(hits)
     reach = reach.hull(Span(Moment(int(followed[:, 0].min())), Moment(int(followed[:, 1].max()))))
-    gaps = [(gap.span.start, gap.span.end) for gap in timeline.gaps(stream, reach)]
+    gaps = [(gap.span.start, gap.span.end) for gap in timeline.gaps(stream, reach) if gap.reason not in UNHEARD]
     blind = np.array(gaps, np.int64).reshape(-1, 2)
     return _joined(replace(hit, span=_whole(hit, followed, blind, query.least)) for hit in hits)
 

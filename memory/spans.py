@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.records import PARTLY, Gap, Hit, Moment, Span, StreamId, seconds
+from ingest.reasons import PARTLY, UNHEARD
+from ingest.records import Gap, Hit, Moment, Span, StreamId, seconds
 
 Times = NDArray[np.int64]
 
@@ -49,6 +50,7 @@ def continuous(starts: Times, ends: Times, epochs: Times, gaps: Sequence[Gap], u
     reach = min(max(_REACH * step, _LEAST_REACH), _MOST_REACH)
     joined = same & (apart <= reach)
     last = np.maximum(ends, starts + step)
+    gaps = [gap for gap in gaps if gap.reason not in UNHEARD]
     partly, blind = ([gap.span for gap in gaps if (gap.reason in PARTLY) == part] for part in (True, False))
     joined &= ~_between(starts[:-1], after, blind)
     joined &= ~_between(starts[:-1], after, partly) | (apart <= _LEAST_REACH)

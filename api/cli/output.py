@@ -13,7 +13,13 @@ from ingest.errors import HindsightError
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-_BLINDNESS = {"frozen": "Nothing to be seen of", "dark": "Nothing to be seen of", "overload": "Only partly looked at:"}
+_BLINDNESS = {
+    "frozen": "Nothing to be seen of",
+    "dark": "Nothing to be seen of",
+    "overload": "Only partly looked at:",
+    "cut short": "Only partly looked at:",
+    "unheard": "Not all listened to:",
+}
 """What a gap is told as, by its reason; without one of these, that no pictures came."""
 
 

@@ -88,6 +88,16 @@ gaps = Table(
     Column("detail", Text, nullable=False),
 )
 
+unheard = Table(
+    "unheard",
+    metadata,
+    _stream(primary_key=True),
+    Column("start", BigInteger, primary_key=True),
+    Column("end", BigInteger, nullable=False),
+    Column("detail", Text, nullable=False),
+)
+"""Gaps of what was heard: apart from those of what was seen, which they may lie across."""
+
 segments = Table(
     "segments",
     metadata,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,8 +12,8 @@ from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Connection, Select, Table, delete, select
 
 from ingest.plan import Known
+from ingest.reasons import UNSEEING
 from ingest.records import (
-    UNSEEING,
     Box,
     Coverage,
     Gap,
@@ -25,6 +26,7 @@ from ingest.records import (
     Span,
     StreamId,
 )
+from ingest.unlooked import APART
 from memory.store import schema
 from memory.store.database import Database
 from memory.store.streams import LAST_GAPS, read_mark
@@ -56,11 +58,16 @@ class Timeline:
         return tuple(left for covered in clipped if covered is not None for left in without(covered, erased))
 
     def gaps(self, stream: StreamId, span: Span | None = None) -> tuple[Gap, ...]:
-        """When we were blind, or were told to forget, within `span`, oldest first, each whole."""
-        rows = self._rows(schema.gaps, stream, span)
-        blind = [Gap(stream, Span(row.start, row.end), row.reason, row.detail) for row in rows]
+        """When we were blind or did not listen, or were told to forget, within `span`, oldest first, each whole."""
+        blind = [Gap(stream, _span(row), row.reason, row.detail) for row in self._rows(schema.gaps, stream, span)]
+        blind += [Gap(stream, _span(row), "unheard", row.detail) for row in self._rows(schema.unheard, stream, span)]
         forgotten = [Gap(stream, gone, "erased") for gone in self.erased(stream, span)]
         return tuple(sorted([*blind, *forgotten], key=lambda gap: gap.span))
+
+    def watched_to(self, stream: StreamId) -> Moment | None:
+        """Up to when it is told what was seen of a live stream."""
+        with self._database.read() as connection:
+            return _watched_to(connection, stream)
 
     def known(self, stream: StreamId) -> Known:
         """What is told of a live stream: its newest epoch, up to when, and the gap that ends there."""
@@ -68,10 +75,9 @@ class Timeline:
             covered = connection.execute(_newest(schema.coverage, stream, by="epoch")).one_or_none()
             recorded = connection.execute(_newest(schema.segments, stream)).one_or_none()
             gaps = connection.execute(_newest(schema.gaps, stream, most=LAST_GAPS)).all()
-            mark = read_mark(connection, stream, "frame")
+            mark, seen = read_mark(connection, stream, "frame"), _watched_to(connection, stream)
         epoch = max([-1, *(one.epoch for one in (covered, recorded, mark) if one is not None)])
-        ends = [*([covered.end] if covered else []), *([mark.moment] if mark else [])]
-        seen, last = max(ends, default=None), max(gaps, key=lambda gap: gap.end, default=None)
+        last = max(gaps, key=lambda gap: gap.end, default=None)
         if last is None or (seen is not None and last.end <= seen):
             return Known(epoch, seen)
         gap = Gap(stream, Span(last.start, last.end), last.reason, last.detail)
@@ -135,6 +141,8 @@ class Timeline:
                 self._database.upsert(
                     connection, schema.segments, [_segment(record)], update=("end", "path", "size", "first_pts")
                 )
+            case Gap(reason="unheard"):
+                self._miss(connection, record)
             case Gap():
                 row = {"stream": record.stream, "start": record.span.start, "end": record.span.end}
                 row |= {"reason": record.reason, "detail": record.detail}
@@ -164,6 +172,17 @@ class Timeline:
         row = {"stream": record.stream, "epoch": record.epoch, "start": span.start, "end": span.end}
         self._database.upsert(connection, table, [row], update=("start", "end"))
         self._seen_after_all(connection, record.stream, record.span)
+
+    def _miss(self, connection: Connection, gap: Gap) -> None:
+        """What was not listened to; what lies near it is one stretch with it, however often that happens in a year."""
+        table = schema.unheard
+        near = (table.c.stream == gap.stream) & (table.c.start <= gap.span.end + APART)
+        near &= table.c.end >= gap.span.start - APART
+        before = [Span(row.start, row.end) for row in connection.execute(select(table).where(near))]
+        whole = reduce(Span.hull, before, gap.span)
+        connection.execute(delete(table).where(near))
+        row = {"stream": gap.stream, "start": whole.start, "end": whole.end, "detail": gap.detail}
+        connection.execute(table.insert().values(row))
 
     def _seen_after_all(self, connection: Connection, stream: StreamId, span: Span) -> None:
         """Files that were put into a folder while it could not be reached fill the gap when they are found."""
@@ -195,6 +214,12 @@ def _newest(table: Table, stream: StreamId, *, by: str = "start", most: int = 1)
     return select(table).where(table.c.stream == stream).order_by(table.c[by].desc()).limit(most)
 
 
+def _watched_to(connection: Connection, stream: StreamId) -> Moment | None:
+    covered = connection.execute(_newest(schema.coverage, stream, by="epoch")).one_or_none()
+    mark = read_mark(connection, stream, "frame")
+    return max([*([covered.end] if covered else []), *([mark.moment] if mark else [])], default=None)
+
+
 def without(span: Span, holes: Sequence[Span]) -> list[Span]:
     """What is left of `span` outside all `holes`, oldest first."""
     left = [span]
@@ -224,6 +249,10 @@ def within(table: Table, scope: Scope) -> list[ColumnElement[bool]]:
         instant = (table.c.end == table.c.start) & (table.c.start == scope.span.start)
         conditions += [table.c.start < scope.span.end, (table.c.end > scope.span.start) | instant]
     return conditions
+
+
+def _span(row: Any) -> Span:
+    return Span(row.start, row.end)
 
 
 def _recorded(row: Any) -> Segment:

@@ -59,13 +59,15 @@ def _sentences(asked: Question, evidence: Evidence, teller: Teller) -> Iterator[
         yield f"I cannot be sure of {join([_quoted(word) for word in evidence.unsure])}."
     yield from _quote(known_by_word, teller)
     yield from _PARTS[asked.aim](asked, evidence, teller)
-    absent, unseeing, partly = teller.blind(evidence, _MOST_LISTED)
+    absent, unseeing, partly, unheard = teller.blind(evidence, _MOST_LISTED)
     if absent:
         yield f"There was no video {'; '.join(absent)}."
     if unseeing:
         yield f"The picture was {'; '.join(unseeing)}."
     if partly:
         yield f"Only part could be looked at of {'; '.join(partly)}."
+    if unheard:
+        yield f"Not all that sounded was listened to: {'; '.join(unheard)}."
     if not evidence.gaps and not evidence.searched and not evidence.observations:
         yield "There is no footage in that time."
 

@@ -63,12 +63,13 @@ def _facts(evidence: Evidence, teller: Teller) -> dict[str, object]:
         }
         for one in evidence.exhibits
     ]
-    absent, unseeing, partly = teller.blind(evidence, _MOST_GAPS)
+    absent, unseeing, partly, unheard = teller.blind(evidence, _MOST_GAPS)
     return {
         "searched": teller.searched(evidence),
         "no video": absent,
         "picture was": unseeing,
         "only partly looked at": partly,
+        "not all listened to": unheard,
         "cannot be looked for": list(evidence.unknown),
         "exhibits": exhibits,
         "observations": [_told(one, teller) for one in _thinned(evidence.observations)],

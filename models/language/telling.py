@@ -7,7 +7,8 @@ from datetime import datetime
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
-from ingest.records import MICROSECONDS, PARTLY, UNSEEING, Evidence, Gap, Moment, Observation, Span, StreamId
+from ingest.reasons import by_kind
+from ingest.records import MICROSECONDS, Evidence, Gap, Moment, Observation, Span, StreamId
 
 
 class Teller:
@@ -60,14 +61,11 @@ class Teller:
         ]
         return f" [{-max(shared)[1]}]" if shared else ""
 
-    def blind(self, evidence: Evidence, limit: int) -> tuple[list[str], list[str], list[str]]:
-        """When no pictures came, those that came showed nothing, or were not all looked at: the `limit` longest of
-        each, and how many more there were."""
-        absent = [gap for gap in evidence.gaps if gap.reason not in UNSEEING | PARTLY]
-        unseeing = [gap for gap in evidence.gaps if gap.reason in UNSEEING]
-        partly = [gap for gap in evidence.gaps if gap.reason in PARTLY]
-        told = self._longest(unseeing, limit, self._unseeing)
-        return self._longest(absent, limit, self._gap), told, self._longest(partly, limit, self._gap)
+    def blind(self, evidence: Evidence, limit: int) -> tuple[list[str], ...]:
+        """When no pictures came, those that came showed nothing, were not all looked at, or their sound was lost: the
+        `limit` longest of each, and how many more there were."""
+        tell = (self._gap, self._unseeing, self._gap, self._gap)
+        return tuple(map(self._longest, by_kind(evidence.gaps), [limit] * len(tell), tell))
 
     def _longest(self, gaps: Sequence[Gap], limit: int, tell: Callable[[Gap], str]) -> list[str]:
         longest = sorted(range(len(gaps)), key=lambda at: -gaps[at].span.duration)[:limit]

@@ -28,7 +28,8 @@ from api.settings import Settings
 from ingest.bus import FRAMES
 from ingest.clock import SystemClock
 from ingest.ledger import Counts, Ledger
-from ingest.records import PARTLY, UNSEEING, Feature, Frame, Gap, Span, seconds
+from ingest.reasons import PARTLY, UNHEARD, UNSEEING
+from ingest.records import Feature, Frame, Gap, Span, seconds
 from memory.memory import Memory
 from models.fake import FakeEncoder, FakeSystem
 
@@ -124,7 +125,7 @@ class Film:
 
     def _compare(self, memory: Memory) -> None:
         (row,) = memory.store.streams.all()
-        gaps = tuple(gap for gap in memory.store.timeline.gaps(row.id) if gap.reason not in UNSEEING | PARTLY)
+        gaps = tuple(gap for gap in memory.store.timeline.gaps(row.id) if gap.reason not in UNSEEING | PARTLY | UNHEARD)
         covered = memory.store.timeline.coverage(row.id)
         assert gaps[: len(self.gaps)] == self.gaps or gaps[: len(self.gaps) - 1] == self.gaps[:-1]
         for was, became in zip(self.gaps[-1:], gaps[len(self.gaps) - 1 :], strict=False):

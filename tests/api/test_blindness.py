@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pydantic import SecretStr
 
+from api.compose import Service
+from api.profile import Models
 from api.settings import Settings
-from ingest.bus import JOURNAL
+from ingest.bus import FEATURES, FRAMES, JOURNAL
 from ingest.capture import CaptureStatus, Fleet
-from ingest.records import Coverage, Evidence, Gap, GapReason, Moment, Span, StateChange, StreamId, seconds
+from ingest.reasons import GapReason
+from ingest.records import Coverage, Evidence, Frame, Gap, Heard, Moment, Span, StateChange, StreamId, seconds
 from memory.store import StreamRow
+from models.fake import FakeEncoder, FakeSystem, FakeTranscriber
 from models.language.extractive import ExtractiveSystem
 from tests.api.conftest import add, ask, running, wait_for
 from tests.ingest.conftest import Trap, answer, trap
@@ -132,14 +138,74 @@ def test_a_pause_grows_while_it_lasts_and_a_folder_has_none(settings: Settings, 
             service.bus.publish(JOURNAL, Coverage(stream, 0, watched))
         gaps = service.store.timeline.gaps
         wait_for(lambda: service.store.timeline.coverage(folder))
-        service.streams.tell_pauses()
+        service.streams.tell_absence()
         [first] = wait_for(lambda: gaps(cam))
-        service.streams.tell_pauses()
+        service.streams.tell_absence()
         wait_for(lambda: gaps(cam)[-1].span.end > first.span.end)
         [grown] = gaps(cam)
         assert (grown.reason, grown.span.start) == ("paused", watched.end)
         assert grown.span.end >= now
         assert gaps(folder) == ()
+
+
+def test_a_camera_that_nobody_captures_is_a_gap_from_when_it_was_added(settings: Settings) -> None:
+    """One that could not be started, and one that was paused before it was ever seen."""
+    with running(settings) as (service, _):
+        added = Moment(service.clock.now() - seconds(60))
+        for name, paused in (("lost", False), ("new", True)):
+            row = StreamRow(StreamId(name), name, "live", "rtsp://127.0.0.1:9/cam", "", "failed", "No login.", added)
+            service.store.streams.add(replace(row, paused=paused))
+        service.streams.tell_absence()
+        [lost] = wait_for(lambda: service.store.timeline.gaps(StreamId("lost")))
+        [new] = wait_for(lambda: service.store.timeline.gaps(StreamId("new")))
+        assert (lost.span.start, lost.reason, lost.detail) == (added, "offline", "No login.")
+        assert (new.span.start, new.reason) == (added, "paused")
+        assert min(lost.span.end, new.span.end) >= added + seconds(60)
+
+
+def test_what_was_under_way_when_the_service_was_killed_was_neither_looked_at_nor_listened_to(
+    settings: Settings,
+) -> None:
+    """Where pictures were told to have come and none is remembered; what sampling explains is as it should be."""
+    cam, well = StreamId("cam"), StreamId("well")
+
+    def models() -> Models:
+        return Models(FakeEncoder(), FakeSystem(), FakeTranscriber())
+
+    def at(back_s: float) -> Moment:
+        return Moment(now - seconds(back_s))
+
+    with running(settings, models()) as (service, _):
+        now = service.clock.now()
+        for stream, seen, heard in ((cam, 200.0, 250.0), (well, 100.5, 101.0)):
+            service.store.streams.add(
+                StreamRow(stream, stream, "live", "rtsp://127.0.0.1:9/cam", "", "paused", "", at(300), paused=True)
+            )
+            picture = np.zeros((2, 2, 3), np.uint8)
+            for moment in (at(300), at(seen)):
+                service.bus.publish(FRAMES, Frame(stream, 0, moment, moment, picture))
+            service.bus.publish(FEATURES, Heard(stream, 0, at(heard), at(heard)))
+            service.bus.publish(JOURNAL, Coverage(stream, 0, Span(at(300), at(100))))
+            wait_for(lambda stream=stream: service.store.timeline.watched_to(stream) == at(100))
+        wait_for(lambda: service.store.streams.mark(well) is not None and not any(service.bus.depth().values()))
+        service.ledger.captured(cam, 2)
+        service.ledger.captured(well, 2)
+
+    def told(service: Service, stream: StreamId) -> list[tuple[str, Span]]:
+        gaps = service.store.timeline.gaps(stream)
+        return [(gap.reason, gap.span) for gap in gaps if gap.reason != "paused"]
+
+    for _ in range(2):
+        with running(settings, models()) as (service, http):
+            wait_for(lambda service=service: len(told(service, cam)) == 2)
+            assert told(service, cam) == [
+                ("unheard", Span(at(250), at(100))),
+                ("cut short", Span(Moment(at(200) + 1), at(100))),
+            ]
+            assert told(service, well) == []
+            text = ask(http, "zebra", streams=["cam"])["text"]
+            assert "Only part could be looked at of" in text
+            assert "Not all that sounded was listened to" in text
 
 
 def test_health_names_the_streams_of_which_more_comes_than_can_be_looked_at(

@@ -17,12 +17,13 @@ import pytest
 
 from api.profile import Models
 from api.settings import Settings
-from ingest.records import PARTLY, UNSEEING
+from ingest.reasons import PARTLY, UNHEARD, UNSEEING
 from models.fake import FakeEncoder, FakeSystem, FakeTranscriber
 from tests.api.conftest import ask, running, wait_for
+from tests.api.test_finishing import Slow, slow
 from tests.ingest.conftest import RtspServer, Trap, rtsp, trap
 
-__all__ = ["rtsp", "trap"]
+__all__ = ["rtsp", "slow", "trap"]
 
 pytestmark = [pytest.mark.service, pytest.mark.slow]
 
@@ -143,7 +144,7 @@ class Told:
 
 def told(http: httpx.Client) -> list[Told]:
     found = http.get("/v1/streams/door/coverage", params={"from": "1 hour ago", "to": "now"}).json()
-    unseen = [gap for gap in found["gaps"] if gap["reason"] not in UNSEEING | PARTLY]
+    unseen = [gap for gap in found["gaps"] if gap["reason"] not in UNSEEING | PARTLY | UNHEARD]
     spans = [(span, None) for span in found["covered"]] + [(gap["span"], gap["reason"]) for gap in unseen]
     edges = [(*(datetime.fromisoformat(span[edge]) for edge in ("start", "end")), why) for span, why in spans]
     return [Told(*one) for one in sorted(edges)]
@@ -202,3 +203,40 @@ def test_a_camera_that_says_nothing_is_added_and_what_refuses_is_not(
             entered(http, "live")
     finally:
         done.set()
+
+
+def test_sound_that_was_under_way_when_the_service_ended_is_no_silence(
+    settings: Settings,
+    rtsp: Callable[..., RtspServer],  # the fixture
+    slow: Slow,
+) -> None:
+    slow.go.set()
+    with running(settings, Models(FakeEncoder(), FakeSystem(), slow)) as (service, http):
+        http.post("/v1/streams", json={"name": "door", "source": rtsp().url()})
+
+        def stream() -> dict[str, Any]:
+            found: dict[str, Any] = http.get("/v1/streams/door").json()
+            return found
+
+        wait_for(lambda: stream()["listening_lag_s"] is not None, within_s=40)
+        slow.go.clear()
+        wait_for(lambda: stream()["listening_lag_s"] > 4)
+        http.post("/v1/streams/door/pause")
+        wait_for(lambda: stream()["counters"]["in_flight"] == 0)
+        service.workers.stop.set()  # what is listened to from here on is not kept, as when it is killed
+        slow.go.set()
+    with running(settings, Models(FakeEncoder(), FakeSystem(), FakeTranscriber())) as (_, http):
+
+        def unheard() -> list[dict[str, Any]]:
+            found = http.get("/v1/streams/door/coverage").json()["gaps"]
+            return [gap for gap in found if gap["reason"] == "unheard"]
+
+        [gap] = wait_for(unheard)
+        start, end = (datetime.fromisoformat(gap["span"][edge]) for edge in ("start", "end"))
+        assert end - start > timedelta(seconds=4)
+        watched = [one for one in told(http) if one.reason is None]
+        assert watched[-1].start < start
+        assert end == watched[-1].end
+        assert "Not all that sounded was listened to" in ask(http, "zebra", streams=["door"])["text"]
+        clip = http.get("/v1/streams/door/clip", params={"from": gap["span"]["start"], "to": gap["span"]["end"]})
+        assert "unheard" not in str(clip.headers)

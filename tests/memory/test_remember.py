@@ -164,6 +164,19 @@ def test_a_gap_that_holds_an_earlier_one_of_its_reason_is_told_once(memory: Memo
     assert memory.store.timeline.gaps(DOOR) == (whole, other)
 
 
+def test_what_was_not_listened_to_lies_beside_what_was_not_seen(memory: Memory) -> None:
+    """Near each other it is one stretch; it ends nothing that is shown and begins nothing that is followed."""
+    away = Gap(DOOR, span(20, 30), "offline")
+    memory.remember.handle([feature(10), away, *(Gap(DOOR, span(at, at + 10), "unheard") for at in (20, 60, 200))])
+    told = (away, Gap(DOOR, span(20, 70), "unheard"), Gap(DOOR, span(200, 210), "unheard"))
+    assert memory.store.timeline.gaps(DOOR) == told
+    assert memory.store.timeline.known(DOOR) == Known(0, away.span.end, away)
+    memory.remember.handle([Gap(DOOR, span(70, 190), "unheard", "again")])
+    assert memory.store.timeline.gaps(DOOR) == (away, Gap(DOOR, span(20, 210), "unheard", "again"))
+    memory.erase(DOOR, None)
+    assert memory.store.timeline.gaps(DOOR) == ()
+
+
 def test_what_was_filmed_while_a_folder_was_away_is_no_gap_any_more(memory: Memory) -> None:
     """Only what was away: a pause or a broken stretch stays what it was."""
     memory.remember.handle([Gap(DOOR, span(10, 40), "offline", "gone"), Gap(DOOR, span(50, 60), "broken video")])

@@ -101,7 +101,7 @@ export async function onwards(stream, from, to, signal) {
     const end = Math.min(to, from + ahead);
     const asked = { from: new Date(from).toISOString(), to: new Date(end).toISOString() };
     const { covered, gaps } = await get(streamPath(stream, "/coverage"), asked, { signal });
-    reason ||= gaps[0]?.reason ?? "";
+    reason ||= gaps.find((gap) => gap.reason !== "unheard")?.reason ?? "";
     const first = covered.find((span) => Date.parse(span.end) > from + 200);
     if (first) return { ms: Math.max(from, Date.parse(first.start)), reason };
     if (end >= to) return null;

@@ -32,7 +32,7 @@ export function marks(data, hits) {
   const found = [];
   const add = (lane, span, rest) => found.push({ lane, start: parse(span.start), end: parse(span.end), label: span.label, ...rest });
   for (const span of data?.covered ?? []) add("watched", span, { kind: "covered", title: "Watched", detail: "" });
-  for (const gap of data?.gaps ?? []) add("watched", gap.span, { kind: "gap", title: gapTitle(gap.reason), detail: gap.detail });
+  for (const gap of data?.gaps ?? []) add(gap.reason === "unheard" ? "heard" : "watched", gap.span, { kind: "gap", title: gapTitle(gap.reason), detail: gap.detail });
   for (const seen of data?.observations ?? []) {
     add(LANE_OF[seen.kind] ?? "events", seen.span, { kind: seen.kind, quiet: seen.label === "still", title: seen.description, detail: "", score: seen.score, colour: NAMED.has(seen.colour) ? seen.colour : "" });
   }
@@ -100,7 +100,8 @@ export function drawTracks(width) {
 }
 
 function gapTitle(reason) {
-  if (reason === "overload") return "Only partly looked at: overload";
+  if (["overload", "cut short"].includes(reason)) return `Only partly looked at: ${reason}`;
+  if (reason === "unheard") return "Not all was listened to";
   return ["frozen", "dark"].includes(reason) ? `Nothing to be seen: ${reason}` : `No video: ${reason}`;
 }
 

@@ -41,7 +41,7 @@ export function finePrint({ searched, gaps = [], more_gaps: more = 0, unknown = 
   const where = searched?.streams?.length ? `Searched ${searched.streams.join(", ")}${searched.span ? `, ${searched.span.label}` : ""}.` : "";
   return el("div", { class: "fine-print" },
     where ? el("p", {}, where) : null,
-    gaps.length ? el("details", {}, el("summary", {}, `Nothing seen during ${gaps.length + more === 1 ? "one stretch" : `${gaps.length + more} stretches`}`),
+    gaps.length ? el("details", {}, el("summary", {}, `${gaps.some(({ reason }) => reason === "unheard") ? "Not all seen or heard" : "Nothing seen"} during ${gaps.length + more === 1 ? "one stretch" : `${gaps.length + more} stretches`}`),
       el("ul", {}, gaps.map((gap) => el("li", {}, `${gap.span.label}: ${gap.reason}${gap.detail ? ` (${gap.detail})` : ""}`)), more ? el("li", {}, `and ${more} shorter ones`) : null)) : null,
     unknown.length ? el("p", { class: "unknown" }, `This profile cannot look for: ${unknown.join(", ")}.`) : null,
     unsure.length ? el("p", { class: "unknown" }, `It cannot be sure of: ${unsure.join(", ")}.`) : null,

@@ -1,0 +1,46 @@
+"""What was under way of a camera when the service ended: it came, and nobody will look at it or listen to it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ingest.records import Gap, Mark, Moment, Span, StreamId, seconds
+from ingest.sampling import Sampling
+from memory.store import Store
+
+_LEAST: Final = seconds(3)
+"""Less lies between the newest that was seen and the newest that is remembered at any time."""
+_RARE: Final = seconds(20)
+"""What sampling explains at most, as where key frames alone are decoded."""
+_QUIET: Final = seconds(2)
+"""By so much the newest sound may be older than the newest picture."""
+_UNDER_WAY: Final = seconds(900)
+"""The queue of sounds is full before so much of a stream waits in it: older than this, there is no sound any more."""
+
+
+def lost(store: Store, stream: StreamId, sampling: Sampling, *, listens: bool) -> list[Gap]:
+    """Gaps beside what was watched, from what is remembered up to what was told of. `listens`: whether anyone does."""
+    watched, seen = store.timeline.watched_to(stream), store.streams.mark(stream)
+    heard = store.streams.mark(stream, "sound") if listens else None
+    if heard is not None and watched is not None and watched - heard.moment > _UNDER_WAY:
+        heard = None
+    pictures = [span for span in _since(store, stream, seen, watched) if span.duration > _explained(sampling)]
+    sounds = [span for span in _since(store, stream, heard, watched) if span.duration > _QUIET]
+    behind = [Span(Moment(span.start + 1), span.end) for span in pictures]  # where no gap of another reason begins
+    return [
+        *(Gap(stream, span, "cut short", "The service ended before it was looked at.") for span in behind),
+        *(Gap(stream, span, "unheard", "The service ended before it was listened to.") for span in sounds),
+    ]
+
+
+def _since(store: Store, stream: StreamId, mark: Mark | None, watched: Moment | None) -> tuple[Span, ...]:
+    """What was watched behind `mark`."""
+    if mark is None or watched is None or mark.moment >= watched:
+        return ()
+    return store.timeline.coverage(stream, Span(mark.moment, watched))
+
+
+def _explained(sampling: Sampling) -> int:
+    """Microseconds between two pictures that sampling explains."""
+    rare = sampling.keyframes_only or sampling.rests
+    return _RARE if rare else min(_RARE, max(_LEAST, 2 * seconds(1 / sampling.floor_hz)))

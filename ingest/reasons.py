@@ -1,0 +1,42 @@
+"""Why a stretch of a stream is a gap, and what was missed in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, Generic, Literal, NamedTuple, Protocol, TypeVar
+
+GapReason = Literal["offline", "stalled", "service stopped", "paused", "broken video", "clock jump", "overload",
+                    "erased", "settings changed", "frozen", "dark", "cut short", "unheard"]  # fmt: skip
+
+UNSEEING: Final[frozenset[GapReason]] = frozenset({"frozen", "dark"})
+"""Pictures came, and showed nothing."""
+PARTLY: Final[frozenset[GapReason]] = frozenset({"overload", "cut short"})
+"""Pictures came, and only some of them were looked at: there were too many, or the service ended before."""
+UNHEARD: Final[frozenset[GapReason]] = frozenset({"unheard"})
+"""Pictures were looked at, and not all that sounded was listened to. In all other gaps no pictures came."""
+
+
+class _Reasoned(Protocol):
+    @property
+    def reason(self) -> GapReason: ...
+
+
+_T = TypeVar("_T", bound=_Reasoned)
+
+
+class Kinds(NamedTuple, Generic[_T]):
+    """Gaps by what was missed in them, each in the order in which they were given."""
+
+    absent: list[_T]
+    unseeing: list[_T]
+    partly: list[_T]
+    unheard: list[_T]
+
+
+def by_kind(gaps: Iterable[_T]) -> Kinds[_T]:
+    """No pictures came, those that came showed nothing, were not all looked at, or their sound was lost."""
+    kinds: Kinds[_T] = Kinds([], [], [], [])
+    for gap in gaps:
+        place = next((at for at, kind in enumerate((UNSEEING, PARTLY, UNHEARD), 1) if gap.reason in kind), 0)
+        kinds[place].append(gap)
+    return kinds
