@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from typing import Final, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 GapReason = Literal["offline", "stalled", "service stopped", "paused", "broken video", "clock jump", "overload",
-                    "erased", "settings changed", "frozen", "dark", "cut short", "unheard"]  # fmt: skip
+                    "erased", "settings changed", "frozen", "dark", "cut short", "set aside", "unheard"]  # fmt: skip
 
 UNSEEING: Final[frozenset[GapReason]] = frozenset({"frozen", "dark"})
 """Pictures came, and showed nothing."""
-PARTLY: Final[frozenset[GapReason]] = frozenset({"overload", "cut short"})
-"""Pictures came, and only some of them were looked at: there were too many, or the service ended before."""
+PARTLY: Final[frozenset[GapReason]] = frozenset({"overload", "cut short", "set aside"})
+"""Pictures came, and not all were looked at: there were too many, the service ended before, or it could not be done."""
 UNHEARD: Final[frozenset[GapReason]] = frozenset({"unheard"})
 """Pictures were looked at, and not all that sounded was listened to. In all other gaps no pictures came."""
 

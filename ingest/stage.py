@@ -11,7 +11,7 @@ from ingest.bus import JOURNAL, Bus, Delivery, Policy
 from ingest.clock import Clock, SystemClock
 from ingest.errors import Busy, Fatal, HindsightError, Transient
 from ingest.ledger import Ledger
-from ingest.records import Feature, Frame, Gap, Record, Sound
+from ingest.records import Feature, Frame, Gap, Moment, Record, Sound, Span
 
 _LOG = logging.getLogger(__name__)
 _LOOK_S: Final = 0.5
@@ -56,7 +56,7 @@ def drive(  # noqa: PLR0913 the one loop: everything by name
 
     What is transient is tried again for as long as it takes, what is poison is parked, and `Fatal` leaves this loop.
     `ledger` counts parked frames and sounds: give it to the stages that these pass on their way to the store, and to
-    no other. A sound that is parked is a gap in what was heard.
+    no other. What is parked is a gap.
     `waiting` hears what is waited for, and an empty text when it came.
     """
     driver = _Driver(stage, bus, stop, ledger, clock or SystemClock(), waiting)
@@ -136,13 +136,23 @@ class _Driver:
         reason = error.code if isinstance(error, HindsightError) else type(error).__name__
         _LOG.warning("%s sets %s aside", self._stage.name, delivery.record.key, exc_info=error)
         self._bus.park(delivery, f"{reason}: {error}")
-        record, why = delivery.record, f"{self._stage.name}: {reason}"
-        if isinstance(record, Sound) and record.span.duration:
-            gap = Gap(record.stream, record.span, "unheard", f"It could not be listened to: {error}")
+        if self._ledger is not None and (gap := self._account(self._ledger, delivery.record, reason, str(error))):
+            self._missed(gap)
+
+    def _account(self, ledger: Ledger, record: Record, reason: str, detail: str) -> Gap | None:
+        """What is set aside of a stream is counted, and a gap: it came, and nothing was made of it."""
+        why = f"{self._stage.name}: {reason}"
+        match record:
+            case Sound() if record.span.duration:
+                ledger.unheard(record.stream, why, record.span.duration, epoch=record.epoch)
+                return Gap(record.stream, record.span, "unheard", detail)
+            case Frame() | Feature(origin="frame"):
+                ledger.parked(record.stream, why, epoch=record.epoch)
+                behind = Span(Moment(record.moment + 1), Moment(record.moment + 2))  # where nobody else's gap begins
+                return Gap(record.stream, behind, "set aside", detail)
+        return None
+
+    def _missed(self, gap: Gap) -> None:
+        """Whoever takes the journal in cannot wait for room in it."""
+        if JOURNAL not in self._stage.consumes:
             self._publish_one(JOURNAL, gap)
-            if self._ledger is not None:
-                self._ledger.unheard(record.stream, why, record.span.duration, epoch=record.epoch)
-        elif self._ledger is not None and (
-            isinstance(record, Frame) or (isinstance(record, Feature) and record.origin == "frame")
-        ):
-            self._ledger.parked(record.stream, why, epoch=record.epoch)

@@ -193,7 +193,7 @@ class LiveSupervisor(Supervisor):
     def _sound_lost(self) -> None:
         """What sounded since the newest sound that came was lost with the child, unless none came for longer than a
         child keeps any."""
-        if self._covered is None or not self._sounds or not self.plan.listened:
+        if self._covered is None or not self._sounds:
             return
         heard = self._heard_to
         since = heard.moment if heard is not None and heard.epoch == self._epoch else self._covered.start

@@ -18,6 +18,7 @@ _BLINDNESS = {
     "dark": "Nothing to be seen of",
     "overload": "Only partly looked at:",
     "cut short": "Only partly looked at:",
+    "set aside": "Only partly looked at:",
     "unheard": "Not all listened to:",
 }
 """What a gap is told as, by its reason; without one of these, that no pictures came."""

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Connection, Select, Table, delete, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, delete, select, true
 
 from ingest.plan import Known
 from ingest.reasons import UNSEEING
@@ -142,7 +142,9 @@ class Timeline:
                     connection, schema.segments, [_segment(record)], update=("end", "path", "size", "first_pts")
                 )
             case Gap(reason="unheard"):
-                self._miss(connection, record)
+                self._join(connection, schema.unheard, record)
+            case Gap(reason="set aside"):
+                self._join(connection, schema.gaps, record)
             case Gap():
                 row = {"stream": record.stream, "start": record.span.start, "end": record.span.end}
                 row |= {"reason": record.reason, "detail": record.detail}
@@ -173,16 +175,16 @@ class Timeline:
         self._database.upsert(connection, table, [row], update=("start", "end"))
         self._seen_after_all(connection, record.stream, record.span)
 
-    def _miss(self, connection: Connection, gap: Gap) -> None:
-        """What was not listened to; what lies near it is one stretch with it, however often that happens in a year."""
-        table = schema.unheard
+    def _join(self, connection: Connection, table: Table, gap: Gap) -> None:
+        """What is told piece by piece is one stretch with what lies near it, however often that happens in a year."""
         near = (table.c.stream == gap.stream) & (table.c.start <= gap.span.end + APART)
         near &= table.c.end >= gap.span.start - APART
-        before = [Span(row.start, row.end) for row in connection.execute(select(table).where(near))]
-        whole = reduce(Span.hull, before, gap.span)
+        kind = {"reason": gap.reason} if "reason" in table.c else {}
+        near &= and_(true(), *(table.c.reason == reason for reason in kind.values()))
+        whole = reduce(Span.hull, map(_span, connection.execute(select(table).where(near))), gap.span)
         connection.execute(delete(table).where(near))
-        row = {"stream": gap.stream, "start": whole.start, "end": whole.end, "detail": gap.detail}
-        connection.execute(table.insert().values(row))
+        row = {"stream": gap.stream, "start": whole.start, "end": whole.end, "detail": gap.detail, **kind}
+        self._database.upsert(connection, table, [row], update=("end", "detail", *kind))
 
     def _seen_after_all(self, connection: Connection, stream: StreamId, span: Span) -> None:
         """Files that were put into a folder while it could not be reached fill the gap when they are found."""

@@ -16,7 +16,7 @@ from ingest.bus import FEATURES, FRAMES, JOURNAL, SOUNDS, Bus, Policy
 from ingest.bus_memory import MemoryBus
 from ingest.errors import Busy, Fatal, NotVideo, SourceUnavailable
 from ingest.ledger import Ledger
-from ingest.records import Feature, Frame, Moment, Record, Sound, Span, StateChange, StreamId
+from ingest.records import Feature, Frame, Gap, Moment, Record, Sound, Span, StateChange, StreamId
 from ingest.stage import drive
 
 CAM, DOOR = StreamId("cam"), StreamId("door")
@@ -249,6 +249,9 @@ def test_poison_is_parked_and_counted_and_the_rest_goes_on(error: Exception, led
     counts = ledger.counts(CAM)
     assert sum(counts.parked.values()) == 1
     assert counts.in_flight == 0
+    (told,) = bus.receive((JOURNAL,), "remember", limit=9, wait_s=0.2)
+    assert isinstance(told.record, Gap)
+    assert (told.record.reason, told.record.span.start) == ("set aside", frame(4).moment + 1)
 
 
 def test_what_is_fatal_leaves_the_loop_and_acknowledges_nothing(ledger: Ledger) -> None:

@@ -177,6 +177,15 @@ def test_what_was_not_listened_to_lies_beside_what_was_not_seen(memory: Memory) 
     assert memory.store.timeline.gaps(DOOR) == ()
 
 
+def test_what_is_set_aside_over_and_over_is_one_stretch(memory: Memory) -> None:
+    """And leaves alone what else was told."""
+    away = Gap(DOOR, span(20, 30), "offline")
+    pieces = [Gap(DOOR, span(at, at + 0.5), "set aside", "broken") for at in (31, 40, 50, 95)]
+    memory.remember.handle([away, *pieces])
+    told = (away, Gap(DOOR, span(31, 50.5), "set aside", "broken"), pieces[-1])
+    assert memory.store.timeline.gaps(DOOR) == told
+
+
 def test_what_was_filmed_while_a_folder_was_away_is_no_gap_any_more(memory: Memory) -> None:
     """Only what was away: a pause or a broken stretch stays what it was."""
     memory.remember.handle([Gap(DOOR, span(10, 40), "offline", "gone"), Gap(DOOR, span(50, 60), "broken video")])

@@ -100,7 +100,7 @@ export function drawTracks(width) {
 }
 
 function gapTitle(reason) {
-  if (["overload", "cut short"].includes(reason)) return `Only partly looked at: ${reason}`;
+  if (["overload", "cut short", "set aside"].includes(reason)) return `Only partly looked at: ${reason}`;
   if (reason === "unheard") return "Not all was listened to";
   return ["frozen", "dark"].includes(reason) ? `Nothing to be seen: ${reason}` : `No video: ${reason}`;
 }
