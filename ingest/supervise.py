@@ -26,6 +26,10 @@ _LOG = logging.getLogger(__name__)
 _JOIN_S: Final = 15.0
 _SEEING: Final[frozenset[StreamState]] = frozenset({"live", "reading", "frozen", "dark"})
 """States in which pictures come, and notes are told."""
+_BLIND: Final[frozenset[StreamState]] = frozenset({"stalled", "offline", "failed", "frozen", "dark"})
+"""States that the log tells of."""
+_WARN_EVERY_S: Final = 60.0
+"""How often the log tells at most that a stream is blind: one that comes and goes does not fill it."""
 _FAREWELL_S: Final = 1.0
 """Silence after which a live child that was asked to end is ended."""
 
@@ -73,6 +77,10 @@ class Supervisor(ABC):
         """Pictures that earlier children did not decode because of overload."""
         self._entered: tuple[StreamState, str] = "connecting", ""
         self._said: tuple[StreamState, str] | None = None
+        self._warned: float | None = None
+        """When the log last told that it is blind, on the monotonic clock."""
+        self._logged = False
+        """Whether that is the last that was told there."""
         self._notes: dict[str, str] = {}
         """What is to be told beside the state for as long as it holds, by what it is about."""
         self._status = CaptureStatus("connecting", "", self._clock.now(), None, None, 0)
@@ -259,9 +267,20 @@ class Supervisor(ABC):
         if (state, detail) == self._said:
             return
         self._said = state, detail
+        self._log(state, detail)
         now = self._clock.now()
         self._set(state=state, detail=detail, since=now)
         self._journal(StateChange(self.plan.stream, state, now, detail))
+
+    def _log(self, state: StreamState, detail: str) -> None:
+        now = self._clock.monotonic()
+        if state in _BLIND:
+            if not self._logged and (self._warned is None or now - self._warned >= _WARN_EVERY_S):
+                self._warned, self._logged = now, True
+                _LOG.warning("%s is %s. %s", self.plan.stream, state, detail)
+        elif state in _SEEING and self._logged:
+            self._logged = False
+            _LOG.info("%s is %s again.", self.plan.stream, state)
 
     def _note(self, about: str, text: str) -> None:
         """What is to be told about something beside the state from now on; nothing if there is no `text`."""

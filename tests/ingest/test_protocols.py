@@ -209,8 +209,8 @@ class Camera(http.server.BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(handler: Callable[..., http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+def serving(handler: Callable[..., http.server.BaseHTTPRequestHandler], port: int = 0) -> Iterator[str]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -262,6 +262,31 @@ def test_a_camera_that_sends_rarely_is_known_by_its_own_pace(harvest: Callable[.
         made.wait(lambda: made.states()[-1] == "stalled", 20)
         assert time.monotonic() - begun > 3
         made.halt()
+
+
+def test_the_log_tells_when_a_camera_goes_and_when_it_is_back(
+    harvest: Callable[..., Harvest], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once each, however often it is tried meanwhile; of what comes and goes, once a minute."""
+    caplog.set_level("INFO", "ingest.supervise")
+    made, port = harvest(Limits(backoff_first_s=0.2, backoff_most_s=0.4)), free_port()
+    made.fleet.start(CapturePlan(STREAM, parse(f"http://127.0.0.1:{port}/video.cgi"), sampling=SAMPLED))
+
+    def attempts() -> int:
+        status = made.fleet.status(STREAM)
+        return status.reconnects if status is not None else 0
+
+    made.wait(lambda: attempts() >= 3, 30)
+    for _ in range(2):
+        silent = threading.Event()
+        with serving(type("Door", (Camera,), {"pictures": jpegs(), "silent": silent}), port):
+            made.wait(lambda: made.states()[-1] == "live", 30)
+            silent.set()
+        before = attempts()
+        made.wait(lambda before=before: attempts() >= before + 2, 30)
+    made.halt()
+    told = [(record.levelname, record.getMessage().partition(".")[0]) for record in caplog.records]
+    assert told == [("WARNING", "cam is offline"), ("INFO", "cam is live again")]
 
 
 @needs_ffmpeg
