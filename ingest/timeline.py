@@ -6,7 +6,8 @@ epoch never begins before the last one ended.
 
 The offset of a live source is led after the arrival of its pictures, since no two clocks run alike: slowly, so that no
 distance is wrong by more than half a hundredth, and by the least late of many, since networks only delay. When this
-machine's own clock is put forward a new epoch begins; when it is put back, time cannot follow, and is led there.
+machine's own clock is put forward, beyond where time is, a new epoch begins; when it is put back, time cannot follow,
+and is led there.
 """
 
 from __future__ import annotations
@@ -133,8 +134,11 @@ def advance(
     if arrival is None or line.arrived is None:
         return _place(line, pts, arrival)
     put = arrival.moment - line.arrived.moment - (arrival.ticks - line.arrived.ticks)
-    if put > PUT:
-        return _place(_anew(line, line.offset + put), pts, arrival)
+    if put > PUT:  # how far time was ahead of the clock, it is there already
+        put -= max(0, line.last + line.offset - line.arrived.moment)
+        if put > PUT:
+            return _place(_anew(line, line.offset + put), pts, arrival)
+        line = replace(line, least=None, looked=arrival.ticks, due=0)
     return _place(_led(line, pts, step, arrival), pts, arrival)
 
 
