@@ -22,6 +22,8 @@ from ingest.sources import Secret
 
 _MOST: Final = 1 << 20
 """Bytes of an answer at most."""
+_MOST_PROFILES: Final = 64
+"""Each costs a question, and a camera may name as many as fit in an answer."""
 _DEVICE: Final = "/onvif/device_service"
 _NAMES: Final = "http://www.onvif.org/ver10"
 _VIDEO: Final = ("http://www.onvif.org/ver10/network/wsdl", "NetworkVideoTransmitter")
@@ -87,7 +89,8 @@ def streams(address: str, login: Login, guard: Guard, *, timeout_s: float = 10.0
     with _understood(device):
         camera = _Camera(device, login, guard, timeout_s)
         media = camera.service("media", "Media", camera.media())
-        return [_stream(media, profile) for profile in media.GetProfiles() if profile.VideoEncoderConfiguration]
+        told = [profile for profile in media.GetProfiles() if profile.VideoEncoderConfiguration]
+        return [_stream(media, profile) for profile in told[:_MOST_PROFILES]]
 
 
 class _Camera:
@@ -160,7 +163,7 @@ def _understood(device: str) -> Iterator[None]:
         raise SourceUnavailable(f"{host} refused: {error.message}.", advice="Look at its ONVIF settings.") from error
     except TimeoutError as error:
         raise DeadlineExceeded(f"{host} does not answer.", advice="Check that ONVIF is switched on.") from error
-    except (Error, LxmlError, AttributeError, LookupError, TypeError, ValueError) as error:
+    except (Error, LxmlError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise SourceUnavailable(f"{host} does not speak ONVIF.", advice="Give the address of its stream.") from error
 
 

@@ -46,6 +46,8 @@ class Camera(http.server.BaseHTTPRequestHandler):
     rtsp_port = 554
     username, password = "admin", "onvif secret"
     by_http = False
+    more = 0
+    """Profiles besides the two."""
 
     def do_POST(self) -> None:
         asked = self.rfile.read(int(self.headers["Content-Length"])).decode()
@@ -75,7 +77,7 @@ class Camera(http.server.BaseHTTPRequestHandler):
         if "GetProfiles" in asked:
             first = PROFILE.format(token="cam", name="Main stream", width=1920, height=1080)
             second = PROFILE.format(token="silent", name="Sub stream", width=640, height=360)
-            return f"<trt:GetProfilesResponse>{first}{second}</trt:GetProfilesResponse>"
+            return f"<trt:GetProfilesResponse>{first}{second}{second * self.more}</trt:GetProfilesResponse>"
         token = re.search(r"ProfileToken>(\w+)<", asked)
         return URI.format(port=self.rtsp_port, token=token[1] if token else "")
 
@@ -106,9 +108,10 @@ class Camera(http.server.BaseHTTPRequestHandler):
 
 
 @contextmanager
-def onvif_camera(rtsp_port: int = 554, *, by_http: bool = False) -> Iterator[str]:
-    """The address of a camera whose streams are at `rtsp_port`. `by_http`: it wants to be told in HTTP who asks."""
-    handler = type("OnvifCamera", (Camera,), {"rtsp_port": rtsp_port, "by_http": by_http})
+def onvif_camera(rtsp_port: int = 554, *, by_http: bool = False, more: int = 0) -> Iterator[str]:
+    """The address of a camera whose streams, two and `more`, are at `rtsp_port`. `by_http`: it wants to be told in HTTP
+    who asks."""
+    handler = type("OnvifCamera", (Camera,), {"rtsp_port": rtsp_port, "by_http": by_http, "more": more})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

@@ -23,7 +23,8 @@ from ingest.opening import open_source
 from ingest.probe import probe
 from ingest.sources import SourceSpec, parse
 from tests.ingest.conftest import LOOPBACK, Trap, answer
-from tests.ingest.fuzzing import CODES, fuzz, read_through
+from tests.ingest.corpus import FEEDS, MISSING
+from tests.ingest.fuzzing import KNOWN, fuzz, read_through
 from tests.media import Clip, make
 
 NEIGHBOUR = "neighbour.mp4"
@@ -135,13 +136,22 @@ def test_a_redirect_does_not_lead_inside(trap: Callable[..., Trap]) -> None:
 
 
 @pytest.mark.slow
-def test_mutated_files_and_streams_are_read_or_classified(tmp_path: Path) -> None:
+def test_spoiled_files_and_streams_are_read_or_classified(tmp_path: Path) -> None:
     """A sample of what `fuzzing` does with thousands: no crash, no hang, every error one of ours."""
-    outcomes = fuzz(400, 7, tmp_path)
-    assert outcomes.total() == 400
-    assert set(outcomes) <= CODES, outcomes
+    outcomes = fuzz(4 * len(FEEDS), 7, tmp_path)
+    assert outcomes.total() == 4 * len(FEEDS)
+    assert set(outcomes) <= KNOWN, outcomes
     assert outcomes["read"] > 0
     assert outcomes["broken-video"] > 0
+
+
+@pytest.mark.slow
+def test_what_is_spoiled_was_sound(tmp_path: Path) -> None:
+    """Every example is read to its end as long as nobody spoiled it; how RTMP ends looks like a lost connection."""
+    outcomes = fuzz(len(FEEDS), None, tmp_path)
+    assert set(outcomes) <= {"read", "source-unavailable", MISSING}, outcomes
+    assert outcomes["source-unavailable"] <= 1
+    assert outcomes["read"] >= 30
 
 
 def test_truncation_anywhere_gives_pictures_or_a_reason(tmp_path: Path) -> None:

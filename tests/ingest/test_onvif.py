@@ -7,6 +7,7 @@ import struct
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 
 import pytest
 
@@ -15,7 +16,7 @@ from ingest.guard import Guard
 from ingest.onvif import Answering, CameraStream, Login, discover, streams
 from ingest.sources import Secret
 from tests.ingest.conftest import LOOPBACK, Trap, answer
-from tests.onvif_camera import onvif_camera
+from tests.onvif_camera import ENVELOPE, TIME, onvif_camera
 
 pytest.importorskip("zeep", reason="needs the extra onvif")
 pytest.importorskip("onvif", reason="needs the extra onvif")
@@ -52,7 +53,8 @@ def test_another_login_is_said_to_be_needed(login: Login, by_http: bool) -> None
 @pytest.mark.parametrize(
     "body",
     [b"", b"<html>no</html>", b"not xml", b"<?xml version='1.0'?><!DOCTYPE x [<!ENTITY a 'b'>]><x>&a;</x>",
-     b"<s:Envelope xmlns:s='http://www.w3.org/2003/05/soap-envelope'><s:Body/></s:Envelope>"],
+     b"<s:Envelope xmlns:s='http://www.w3.org/2003/05/soap-envelope'><s:Body/></s:Envelope>",
+     ENVELOPE.format(body=TIME.format(datetime(2024, 1, 1, tzinfo=UTC)).replace("2024", "9" * 20)).encode()],
 )  # fmt: skip
 def test_what_does_not_speak_onvif_is_said_so(body: bytes, trap: Callable[..., Trap]) -> None:
     peer = trap(answer(body, kind="application/soap+xml"))
@@ -67,6 +69,11 @@ def test_nobody_and_silence(trap: Callable[..., Trap]) -> None:
     silent = trap(lambda visitor: visitor.recv(1 << 16) and visitor.recv(1))
     with pytest.raises(DeadlineExceeded):
         streams(f"127.0.0.1:{silent.port}", LOGIN, GUARD, timeout_s=1)
+
+
+def test_a_camera_of_very_many_streams_is_asked_for_some_of_them() -> None:
+    with onvif_camera(more=100) as address:
+        assert len(streams(address, LOGIN, GUARD)) == 64
 
 
 def test_an_address_that_is_not_granted_is_not_reached() -> None:
@@ -87,8 +94,15 @@ PROBED = """<?xml version="1.0"?><e:Envelope xmlns:e="http://www.w3.org/2003/05/
 </d:ProbeMatch></d:ProbeMatches></e:Body></e:Envelope>"""
 
 
+BOMB = b"<!DOCTYPE a [<!ENTITY a 'aaaaaaaaaa'>%b]><x>&a15;</x>" % b"".join(
+    b"<!ENTITY a%d '%b'>" % (n + 1, b"&a%b;" % (b"%d" % n if n else b"") * 10) for n in range(15)
+)
+"""A few hundred bytes that unfold into many thousand million."""
+
+
 def test_a_camera_on_this_network_answers() -> None:
-    """A stand-in in the discovery group of every interface of this machine answers whoever asks for cameras."""
+    """A stand-in in the discovery group of every interface of this machine answers whoever asks for cameras, behind
+    answers that are none."""
     pytest.importorskip("wsdiscovery", reason="needs the extra onvif")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as camera:
         camera.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -107,6 +121,8 @@ def test_a_camera_on_this_network_answers() -> None:
                     text = data.decode("utf-8", "replace")
                     if "Probe" in text and "NetworkVideoTransmitter" in text and "MessageID" in text:
                         heard.set()
+                        for odd in (b"", b"no xml", BOMB, b"<x/>", bytes(1400)):
+                            camera.sendto(odd, asker)
                         asked = text.partition("MessageID>")[2].partition("<")[0]
                         camera.sendto(PROBED.format(asked=asked).encode(), asker)
 
