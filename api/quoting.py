@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from ingest.records import Hit, Moment, Observation, Query, Scope, Span, StreamId, seconds
 from memory.spans import best_apart
 from memory.store import Store
+from models.embedded.sentences import apart
 
 LEAST_WORDS = 3
 """Fewer words are found as words."""
@@ -23,7 +24,6 @@ _PAUSE_US = seconds(5)
 """After a longer silence nobody goes on with a sentence."""
 _MOST = 20_000
 """Utterances that are looked through, from the beginning of what is asked about."""
-_QUOTED = re.compile(r"[\"“”«»]([^\"“”«»]+)[\"“”«»]")
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
 
@@ -40,7 +40,7 @@ def quotation(query: Query) -> list[str]:
     """The words that someone is asked to have said, in order; none where more is asked, or less than a few words."""
     if not all(phrase.startswith('"') for phrase in query.understood):
         return []
-    said = _QUOTED.findall(query.text) or [phrase for phrase in query.understood if " " in phrase]
+    said = apart(query.text)[0] or [phrase for phrase in query.understood if " " in phrase]
     words = _words(said[0]) if len(said) == 1 else []
     return words if len(words) >= LEAST_WORDS else []
 

@@ -24,7 +24,7 @@ from models.embedded.space import (
     thing_slot,
     word_query,
 )
-from models.embedded.vocabulary import PEOPLE, PLACES
+from models.embedded.vocabulary import PEOPLE, PLACES, listed
 
 _WORDS_AT, _QUOTATION_AT = 0.65, 0.52
 """Calibration: the mean of clauses from which a match is more likely than not. Other words on the page are noise
@@ -34,6 +34,7 @@ _FUNCTION_SHARE = 0.5
 _LEAST_QUOTED = 7
 """Words of the shortest sentence that may be taken for a quotation without quotation marks."""
 _ASKING: Final = re.compile(r"wh\w+|how|is|are|was|were|do|does|did|has|have|had|can|could|find|show")
+_UTTERED: Final = frozenset(listed("say, says, said, saying, mention, mentions, mentioned, mentioning, about"))
 _UNKNOWN_SHARE = 0.5
 """A sentence about something that cannot be recognised is at most half met by what can."""
 _FULL = 1.0 - EVEN
@@ -63,8 +64,8 @@ def query(sentence: str, tower: Tower | None = None) -> Query:
     _settle(reading)
     if _is_quotation(reading):
         return _weighed(sentence, reading, [_quotation(reading)], ())
-    about_absence = reading.has("not") or reading.has("empty")
-    text = tower.query(sentence) if tower is not None and reading.words and not about_absence else None
+    unseen = reading.has("not") or reading.has("empty") or _is_about_words(reading)
+    text = tower.query(sentence) if tower is not None and reading.words and not unseen else None
     unsure = tuple(dict.fromkeys(word for word in reading.words if text is not None and word not in text.unknown))
     if text is None or not unsure or not text.vector.any():
         return _weighed(sentence, reading, _clauses(reading), ())
@@ -158,6 +159,11 @@ def _is_quotation(reading: Reading) -> bool:
     ):
         return False
     return set(reading.found) <= {"not"} and not reading.mentions and 2 * len(reading.words) < len(tokens)
+
+
+def _is_about_words(reading: Reading) -> bool:
+    """Whether the words of a sentence are to be heard, and not seen: said, or talked about."""
+    return reading.has("speech") and not _UTTERED.isdisjoint(reading.tokens)
 
 
 def _quotation(reading: Reading) -> Clause:

@@ -12,7 +12,24 @@ from models.embedded.kinds import FACE
 from models.embedded.nouns import CLOTHES, LONGEST_NOUN, noun
 from models.embedded.vocabulary import ASIDE, GRAMMAR, LONGEST_PHRASE, Meaning, lemma, listed, meaning
 
-QUOTED: Final = re.compile(r"[\"“”«»]([^\"“”«»]+)[\"“”«»]")
+_QUOTED: Final = re.compile(r"[\"“”«»]([^\"“”«»]+)[\"“”«»]")
+_SAYING: Final = re.compile(
+    r"(?P<before>.*\b(?:says?|said|saying|shout(?:s|ed|ing)?))[\s,:]+(?:that\s+|the\s+words?\s+)?(?P<words>\w.*)",
+    re.IGNORECASE | re.DOTALL,
+)
+_ASKS_WHAT: Final = re.compile(r"\b(?:what|which|how)\b", re.IGNORECASE)
+_NO_WORDS: Final = re.compile(
+    r"(?:about|in|on|at|to|by|from|during|after|before|when|while|with|of|for|something|anything|nothing)\b"
+    r"|(?:it|so|this|that)?\W*$",
+    re.IGNORECASE,
+)
+"""What follows "says" where it is not what is said."""
+_WRITTEN: Final = re.compile(
+    r"\b(?:sign|screen|card|title|caption|label|board)s?\s+(?:says?|said|shows?|reads?)\b"
+    r"|\bwhat\b.*\b(?:sign|screen|card|title|caption|label|board)s?\b.*\b(?:says?|said|shows?)\b"
+    r"|\b(?:says?|said)\b.*\bon (?:the|a|that|this) (?:sign|screen|card|title|caption|label|board)\b",
+    re.IGNORECASE,
+)
 _TOKEN: Final = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _LASTING: Final = re.compile(
     r"\b(?:for\s+)?(?:longer than|more than|at least|over|for)\s+(\d+(?:[.,]\d+)?|an?|one|two|three|five|ten)\s*"
@@ -76,8 +93,9 @@ class Reading:
 def read(sentence: str) -> Reading:
     """The words of a sentence, each in its role."""
     reading = Reading()
-    reading.quoted = [word for text in QUOTED.findall(sentence) for word in _TOKEN.findall(text)]
-    sentence = QUOTED.sub(" ", sentence)
+    written = asks_for_writing(sentence)
+    quoted, sentence = apart(sentence)
+    reading.quoted = [word for text in quoted for word in _TOKEN.findall(text)]
     if (lasting := _LASTING.search(sentence)) is not None:
         number, unit = lasting.group(1).lower().replace(",", "."), lasting.group(2).lower()[0]
         reading.lasting_us = round((_NUMBERS.get(number) or float(number)) * _UNITS[unit] * MICROSECONDS)
@@ -96,9 +114,28 @@ def read(sentence: str) -> Reading:
             size = _take(reading, binding, lemmas, at)
         at += size
     binding.close()
+    if written:
+        reading.found.pop("speech", None)
+        reading.note(Meaning("text"))
     if reading.has("text") or reading.has("speech"):
         _as_words(reading)
     return reading
+
+
+def apart(sentence: str) -> tuple[list[str], str]:
+    """What a sentence says that someone says or something reads, and the sentence without it: what stands within
+    quotation marks, or else behind "says"."""
+    if quoted := _QUOTED.findall(sentence):
+        return quoted, _QUOTED.sub(" ", sentence)
+    saying = _SAYING.fullmatch(sentence.strip())
+    if saying is None or _ASKS_WHAT.search(saying["before"]) or _NO_WORDS.match(saying["words"]):
+        return [], sentence
+    return [saying["words"]], saying["before"]
+
+
+def asks_for_writing(sentence: str) -> bool:
+    """Whether it is a sign or a screen that says something, and nobody."""
+    return _WRITTEN.search(sentence) is not None
 
 
 def _take(reading: Reading, binding: _Binding, lemmas: Sequence[str], at: int) -> int:

@@ -60,15 +60,16 @@ GRAMMAR: Final = frozenset(
     often, any, some, every, each, all, ever, just, only, also, too, very, same, time, moment, once, again,
     now, first, last, next, colour, other, another, own, please, find, happen, show, see, tell, kind, sort,
     look, side, part, end, start, beginning, whole, back, beside, near, smallest, number, largest, highest,
-    lowest, most, fewest, least, total, different, name, named, away, off""")
+    lowest, most, fewest, least, total, different, name, named, away, off,
+    language, languages""")
 )
 
 _GO: Final = listed("move, go, pass, drive, walk, run, travel, cross, roll, slide, ride, head")
 _VERBS: Final = (
     *_GO,
     *listed("""enter, arrive, leave, exit, depart, appear, vanish, disappear, stay, remain, stand, stop, wait, rest,
-    park, approach, recede, come, turn, put, place, remove, take, speak, talk, say, mention, tell, happen, show, see,
-    look, pan, shake"""),
+    park, approach, recede, come, turn, put, place, remove, take, speak, talk, say, shout, mention, tell, happen, show,
+    see, look, pan, shake"""),
 )
 _IRREGULAR: Final = {
     "go": "went, gone", "drive": "drove, driven", "run": "ran", "ride": "rode, ridden", "stand": "stood",
@@ -103,7 +104,7 @@ _TABLE: Final[tuple[tuple[Role, str, str], ...]] = (
     ("thing", "", "something, thing, object, anything, everything, item, is left, are left"),
     ("picture", "", "picture, image, frame, view, screen, video, footage, shot, background, card, clip, camera, scene"),
     ("text", "", "text, word, writing, letter, caption, title, subtitle, sign, written, lettering, inscription, label"),
-    ("speech", "", "speak, talk, say, mention, speech, voice, conversation, narration"),
+    ("speech", "", "speak, talk, say, shout, mention, speech, voice, conversation, narration"),
     ("not", "person", "nobody, no one, noone, no people, no person"),
     ("not", "", "no, not, nothing, none, never, without, isn't, doesn't"),
     ("not", "moves", "still, standstill"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import Literal
 
 from ingest.records import Evidence, Observation, Span, StreamId
 from models.embedded.nouns import plural
@@ -57,7 +58,8 @@ def _sentences(asked: Question, evidence: Evidence, teller: Teller) -> Iterator[
         yield f"I cannot recognise {join([_quoted(word) for word in unknown], 'or')} in the picture."
     if evidence.unsure and not known_by_word:
         yield f"I cannot be sure of {join([_quoted(word) for word in evidence.unsure])}."
-    yield from _quote(known_by_word, teller)
+    if asked.aim not in ("text", "speech", "language"):
+        yield from _quote(known_by_word, teller)
     yield from _PARTS[asked.aim](asked, evidence, teller)
     absent, unseeing, partly, unheard = teller.blind(evidence, _MOST_LISTED)
     if absent:
@@ -181,19 +183,35 @@ def _how_long(asked: Question, evidence: Evidence, teller: Teller) -> Iterator[s
 
 
 def _text(asked: Question, evidence: Evidence, teller: Teller) -> Iterator[str]:
-    lines = [one for one in evidence.observations if one.kind == "read"]
-    if not lines:
-        yield "I read no text in that footage."
-        return
-    yield f"The text shown: {some([f'{_quoted(one.text)} ({teller.at(one)})' for one in lines], 2 * _MOST_LISTED)}."
+    yield from _words("read", asked, evidence, teller)
 
 
 def _speech(asked: Question, evidence: Evidence, teller: Teller) -> Iterator[str]:
-    said = [one for one in evidence.observations if one.kind == "heard"]
-    if not said:
+    yield from _words("heard", asked, evidence, teller)
+
+
+def _words(kind: Literal["read", "heard"], asked: Question, evidence: Evidence, teller: Teller) -> Iterator[str]:
+    """What was read or heard: of the words asked for where there are some, or all of it."""
+    every = [one for one in evidence.observations if one.kind == kind]
+    lines = [one for one in every if mentions(asked.literal, one.text)] if asked.literal else every
+    what, beginning = {"read": ("text", "The text shown"), "heard": ("speech", "I heard")}[kind]
+    if lines:
+        yield f"{beginning}: {some([f'{_quoted(one.text)} ({teller.at(one)})' for one in lines], 2 * _MOST_LISTED)}."
+    elif every:
+        yield f"I {kind} nothing with {join([_quoted(word) for word in asked.literal], 'or')} in that footage."
+    else:
+        yield f"I {kind} no {what} in that footage."
+
+
+def _language(asked: Question, evidence: Evidence, teller: Teller) -> Iterator[str]:
+    """What speech was taken for: who listens may know one language alone."""
+    spoken = [one for one in evidence.observations if one.kind == "heard" and one.actions]
+    if not spoken:
         yield "I heard no speech in that footage."
-        return
-    yield f"I heard: {some([f'{_quoted(one.text)} ({teller.at(one)})' for one in said], 2 * _MOST_LISTED)}."
+    for language in dict.fromkeys(one.actions[0] for one in spoken):
+        lines = [one for one in spoken if one.actions[0] == language]
+        times = some([f"{_quoted(one.text)} ({teller.at(one)})" for one in lines], _MOST_LISTED)
+        yield f"What I took for “{language}”: {times}."
 
 
 def _whether(asked: Question, evidence: Evidence, teller: Teller) -> Iterator[str]:
@@ -246,10 +264,10 @@ def _which(asked: Question, evidence: Evidence, teller: Teller) -> Iterator[str]
         found = _distinct(asked.about(evidence.observations))
         yield from iter([f"{_capital(_listed(found, teller))}."] if found else _nothing(asked, evidence, teller))
         return
-    words = [one for one in evidence.observations if one.kind in ("read", "heard")]
-    if words:
+    kinds = {one.kind for one in evidence.observations}
+    if kinds & {"read", "heard"}:
         for part, kind in ((_text, "read"), (_speech, "heard")):
-            if any(one.kind == kind for one in words):
+            if kind in kinds:
                 yield from part(asked, evidence, teller)
         return
     things = _distinct(asked.about(evidence.observations))
@@ -335,6 +353,7 @@ _PARTS: dict[Aim, _Part] = {
     "colour": _colour,
     "when": _when,
     "how long": _how_long,
+    "language": _language,
     "text": _text,
     "speech": _speech,
     "whether": _whether,

@@ -10,29 +10,26 @@ from typing import Final, Literal
 from ingest.records import Observation
 from models.embedded.clauses import parse
 from models.embedded.kinds import FACE, GROUPS
-from models.embedded.sentences import read
+from models.embedded.sentences import apart, asks_for_writing, read
 from models.embedded.space import ACTIONS, COLOURS
 
 Number = Literal["distinct", "most", "fewest"]
 """What is counted: different things over time, or those in the picture at the same time."""
-Aim = Literal["count", "colour", "when", "how long", "text", "speech", "whether", "what happened", "which"]
+Aim = Literal["count", "colour", "when", "how long", "language", "text", "speech", "whether", "what happened", "which"]
 
 _AIMS: Final[tuple[tuple[Aim, str], ...]] = (
     ("count", r"\b(how many|number of|count)\b"),
     ("colour", r"\b(what|which) colou?rs?\b"),
     ("how long", r"\bhow long\b|\bfor how (long|much time)\b"),
     ("when", r"^\s*(when|since when|until when)\b|\b(at )?what time\b"),
-    ("speech", r"\b(what|which)\b.*\b(said|say|says|saying|spoken|talk|talking|heard|mentioned)\b"),
+    ("language", r"\b(what|which) languages?\b"),
+    ("speech", r"\b(what|which|who)\b.*\b(said|say|says|saying|spoken|speaks?|talks?|talking|heard|mention(s|ed)?)\b"),
     ("text", r"\b(what|which)\b.*\b(text|written|writing|title|caption|sign|words?|read|label|says)\b"),
     ("what happened", r"\bwhat('s| is| was)? (happen\w*|going on|went on|there|new|seen|visible|in (it|there))\b"),
     ("what happened", r"^\s*(describe|summari[sz]e|tell me|list)\b|\bwhat (moves|moved|did you see|changed)\b"),
     ("whether", r"^\s*(did|do|does|is|are|was|were|has|have|had|can|could|any|anything|anyone)\b"),
     ("which", r"\b(what|which|who|whose|where)\b"),
 )
-_SIGN: Final = re.compile(
-    r"\bwhat\b.*\b(sign|screen|card|title|caption|label|board)s?\b.*\b(say|says|said|show|shows)\b"
-)
-
 
 _NUMBER: Final[tuple[tuple[Number, str], ...]] = (
     ("fewest", r"\b(smallest|lowest|least|minimum|fewest)\b"),
@@ -55,6 +52,8 @@ class Question:
     colours: frozenset[str]
     actions: frozenset[str]
     unknown: tuple[str, ...]
+    literal: tuple[str, ...]
+    """Words to be read or heard."""
     negative: bool
 
     def about(self, observations: Sequence[Observation]) -> list[Observation]:
@@ -98,11 +97,15 @@ def _kinds(text: str) -> tuple[str, ...]:
 
 def take_apart(text: str) -> Question:
     """What a question asks for, and about what."""
-    lowered = text.lower()
+    quoted, rest = apart(text)
+    lowered = rest.lower()
     aim: Aim = next((aim for aim, pattern in _AIMS if re.search(pattern, lowered)), "whether")
-    if _SIGN.search(lowered):
+    if aim == "speech" and asks_for_writing(text):
         aim = "text"
     clauses = parse(text)
+    literal = tuple(clause.phrase.strip('"') for clause in clauses if clause.phrase.startswith('"'))
+    if len(literal) == 1 and not quoted and " " in literal[0]:
+        aim = "when"  # a quotation and nothing else
     words = {word for clause in clauses if clause.known for word in _parts(clause.phrase)}
     return Question(
         aim=aim,
@@ -111,6 +114,7 @@ def take_apart(text: str) -> Question:
         colours=frozenset(words & set(COLOURS)),
         actions=frozenset(words & set(ACTIONS)),
         unknown=tuple(clause.phrase for clause in clauses if not clause.known),
+        literal=literal,
         negative=any(clause.phrase.startswith(("not ", "no ", "nothing", "empty")) for clause in clauses),
     )
 

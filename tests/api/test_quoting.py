@@ -24,6 +24,7 @@ QUOTED = "ask not what your country can do for you"
     [
         (QUOTED, (f'"{QUOTED}"',), QUOTED.split()),
         (f"someone says “{QUOTED}”", ('"ask"', '"not"'), QUOTED.split()),
+        (f"when does someone say {QUOTED}", ('"ask"', '"not"'), QUOTED.split()),
         (f'a man says "{QUOTED}"', ('"ask"', "a man"), []),
         ('someone says "ask not"', ('"ask"', '"not"'), []),
         ("a red car", ("a red car",), []),

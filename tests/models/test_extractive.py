@@ -114,6 +114,37 @@ def test_what_was_read_and_said() -> None:
     assert "SCRAMBLED EGGS" in answer("What dish is being made?")
 
 
+TALK = (
+    Observation(YARD, 0, "t", "read", "text", span(2, 6), 0.95, text="SCRAMBLED EGGS"),
+    Observation(YARD, 0, "a", "heard", "speech", span(3, 4), 0.9, actions=("en",), text="ask not"),
+    Observation(YARD, 0, "b", "heard", "speech", span(7, 9), 0.7, actions=("en",), text="whisk two eggs"),
+    Observation(YARD, 0, "c", "heard", "subtitle", span(9, 11), 1.0, actions=("de",), text="Guten Morgen"),
+)
+
+
+@pytest.mark.parametrize(
+    ("question", "says"),
+    [
+        ("Who talks about eggs?", "I heard: “whisk two eggs” (00:00:07–00:00:09)."),
+        ("What is said about eggs?", "I heard: “whisk two eggs” (00:00:07–00:00:09)."),
+        ("What did she say about the telescope?", "I heard nothing with “telescope” in that footage."),
+        ("What does it say on the screen?", "The text shown: “SCRAMBLED EGGS” (00:00:02–00:00:06 [1])."),
+        ("What does the sign say?", "The text shown: “SCRAMBLED EGGS” (00:00:02–00:00:06 [1])."),
+        ("When does someone say ask not?", "At 00:00:03–00:00:04 [1]."),
+        ("ask not what your country can do for you", "At 00:00:03–00:00:04 [1]."),
+        (
+            "What language is spoken?",
+            (
+                "What I took for “en”: “ask not” (00:00:03–00:00:04 [1]); “whisk two eggs” (00:00:07–00:00:09). "
+                "What I took for “de”: “Guten Morgen” (00:00:09–00:00:11)."
+            ),
+        ),
+    ],
+)
+def test_words_asked_for_are_told_and_no_others(question: str, says: str) -> None:
+    assert answer(question, seen=TALK, hits=(span(3, 4),)) == says
+
+
 def test_what_happened_tells_everything() -> None:
     told = answer("What happened?")
     for fact in ("3 things moved", "something red leaves", "SCRAMBLED EGGS", "clean rooms"):

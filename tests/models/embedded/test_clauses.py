@@ -43,6 +43,20 @@ def everything() -> np.ndarray:
         ("the text SCRAMBLED EGGS on the screen", ('"SCRAMBLED"', '"EGGS"')),
         ("someone is speaking", ("speech",)),
         ("somebody says goodbye", ('"goodbye"',)),
+        ("someone says ask not", ('"ask"', '"not"')),
+        ("when does someone say ask not?", ('"ask"', '"not"')),
+        ("someone said that it was over", ('"it"', '"was"', '"over"')),
+        ("somebody shouts: help me", ('"help"', '"me"')),
+        ("someone mentions the telescope", ('"telescope"',)),
+        ("what is said about the telescope?", ('"telescope"',)),
+        ("who talks about eggs?", ('"eggs"',)),
+        ("what is said?", ("speech",)),
+        ("what does he say in the end?", ("speech",)),
+        ("someone says something", ("speech",)),
+        ("what language is spoken?", ("speech",)),
+        ("the sign says open", ('"open"',)),
+        ("what does it say on the screen?", ("text",)),
+        ("what does the sign say?", ("text",)),
         ("the camera pans", ("camera moves",)),
         ("it is dark", ("dark",)),
         ("an orange picture", ("orange picture",)),
@@ -53,6 +67,15 @@ def test_understood(sentence: str, understood: tuple[str, ...]) -> None:
     found = query(sentence)
     assert found.understood == understood
     assert found.unknown == ()
+
+
+def test_a_sign_is_read_and_nobody_heard() -> None:
+    """The same word, read and heard."""
+    for sentence, sense in (("the sign says open", "text"), ("someone says open", "speech")):
+        asked = query(sentence)
+        for there in ("text", "speech"):
+            frame = frame_vector({scene_slot(there): 1.0}, words={"open": 1.0})
+            assert (float(asked.probability(np.asarray(frame @ asked.vector))) > 0.6) == (there == sense)
 
 
 @pytest.mark.parametrize(
