@@ -22,6 +22,8 @@ REDIRECTS: Final = 3
 _MOVED = (301, 302, 303, 307, 308)
 _PRIVATE: Final = ("authorization", "cookie")
 _LONGEST_LINE: Final = 1 << 20
+_DIGITS: Final = 18
+"""Of a size at most: libav counts in 63 bits."""
 _SKIP: Final = 1 << 18
 """Bytes worth reading and throwing away rather than asking anew."""
 
@@ -249,7 +251,7 @@ class RemoteFile(io.RawIOBase):
         self._mended = 0
         self._answer = self._ask(0)
         total = self._answer.header("Content-Range").rpartition("/")[2] or self._answer.header("Content-Length")
-        self.size = int(total) if total.isdecimal() else None
+        self.size = int(total) if total.isdecimal() and len(total) <= _DIGITS else None
         self._ranges = self._answer.status == 206 and self.size is not None
 
     def _ask(self, start: int) -> Exchange:

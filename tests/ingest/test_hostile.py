@@ -250,6 +250,19 @@ def test_what_a_decoder_calls_forbidden_or_full_is_about_the_data(number: int) -
     assert isinstance(translate(kind(number, "said libav", "avcodec_send_packet()")), BrokenVideo)
 
 
+def test_a_size_beyond_all_measure_is_no_size(clips: Path, trap: Callable[..., Trap]) -> None:
+    """It is read as a stream without end, and ends early."""
+    film = (clips / "ten.mkv").read_bytes()
+    head = f"HTTP/1.1 206 Partial\r\nContent-Range: bytes 0-{10**20}/{10**20}\r\nConnection: close\r\n\r\n"
+
+    def serve(visitor: object) -> None:
+        visitor.recv(65536)  # type: ignore[attr-defined]
+        visitor.sendall(head.encode() + film)  # type: ignore[attr-defined]
+        visitor.close()  # type: ignore[attr-defined]
+
+    assert probe(parse(f"http://127.0.0.1:{trap(serve).port}/ten.mkv"), Guard([], LOOPBACK)).width == 320
+
+
 def test_remote_files_are_read_by_ranges(clips: Path, trap: Callable[..., Trap]) -> None:
     """An index at the end of the file: it is fetched without reading what lies before."""
     data = (clips / "ten.mp4").read_bytes()

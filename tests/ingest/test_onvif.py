@@ -94,15 +94,8 @@ PROBED = """<?xml version="1.0"?><e:Envelope xmlns:e="http://www.w3.org/2003/05/
 </d:ProbeMatch></d:ProbeMatches></e:Body></e:Envelope>"""
 
 
-BOMB = b"<!DOCTYPE a [<!ENTITY a 'aaaaaaaaaa'>%b]><x>&a15;</x>" % b"".join(
-    b"<!ENTITY a%d '%b'>" % (n + 1, b"&a%b;" % (b"%d" % n if n else b"") * 10) for n in range(15)
-)
-"""A few hundred bytes that unfold into many thousand million."""
-
-
 def test_a_camera_on_this_network_answers() -> None:
-    """A stand-in in the discovery group of every interface of this machine answers whoever asks for cameras, behind
-    answers that are none."""
+    """A stand-in in the discovery group of every interface of this machine answers whoever asks for cameras."""
     pytest.importorskip("wsdiscovery", reason="needs the extra onvif")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as camera:
         camera.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -121,8 +114,6 @@ def test_a_camera_on_this_network_answers() -> None:
                     text = data.decode("utf-8", "replace")
                     if "Probe" in text and "NetworkVideoTransmitter" in text and "MessageID" in text:
                         heard.set()
-                        for odd in (b"", b"no xml", BOMB, b"<x/>", bytes(1400)):
-                            camera.sendto(odd, asker)
                         asked = text.partition("MessageID>")[2].partition("<")[0]
                         camera.sendto(PROBED.format(asked=asked).encode(), asker)
 
