@@ -48,7 +48,7 @@ $(VENV)/run: $(VENV)/bin/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/dev: $(VENV)/bin/python pyproject.toml constraints.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,postgres,quantised]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,onvif,postgres,quantised]'
 	@touch $@ $(VENV)/run
 
 .PHONY: help demo test check fix bench docs clean

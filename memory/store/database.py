@@ -156,4 +156,8 @@ def _ours(error: DBAPIError | sqlite3.Error, text: str) -> HindsightError:
         return StoreCorrupt("The database is damaged.", advice="Restore a backup, or move the file away to start anew.")
     if "unable to open" in lower:
         return Fatal("The database cannot be opened.", advice="Check that its folder exists and may be written.")
+    if "connection is bad" in lower or "connection failed" in lower or "closed the connection" in lower:
+        return Fatal(
+            f"The database server cannot be reached: {text}.", advice="Check HINDSIGHT_DATABASE and the server."
+        )
     return Fatal(f"The database refused: {text}.", advice="Run `hindsight doctor`.")

@@ -16,6 +16,7 @@ from ingest.ledger import Ledger
 from ingest.records import Ended, Feature, Mark, Moment, Observation, Query, Span, StreamId, seconds
 from memory.memory import Memory, MemoryOptions
 from memory.store import StreamRow
+from tests.postgres import Postgres, served
 
 DIM = 16
 START = 1_700_000_000 // 3600 * 3600 * 1_000_000
@@ -101,8 +102,30 @@ def swift_path(tmp_path: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """What is marked `databases` is asked of both."""
+    marked = metafunc.definition.get_closest_marker
+    if "open_memory" in metafunc.fixturenames and marked("databases") and not marked("sqlite"):
+        metafunc.parametrize("database", ["sqlite", "postgresql"], indirect=True)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    with served() as server:
+        yield server
+
+
 @pytest.fixture
-def open_memory(tmp_path: Path, clock: FakeClock, ledger: Ledger) -> Iterator[OpenMemory]:
+def database(request: pytest.FixtureRequest) -> str:
+    """The URL of the test's database; none for SQLite in the memory's own folder."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return ""
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.fresh()
+
+
+@pytest.fixture
+def open_memory(tmp_path: Path, clock: FakeClock, ledger: Ledger, database: str) -> Iterator[OpenMemory]:
     """Opens the memory of this test, again if asked again; streams "door" and "yard" exist."""
     opened: list[Memory] = []
 
@@ -112,7 +135,9 @@ def open_memory(tmp_path: Path, clock: FakeClock, ledger: Ledger) -> Iterator[Op
         opened.clear()
         folder = Path(str(options.pop("folder", tmp_path / "data")))
         settings = MemoryOptions(**{"chapter_s": 60.0, "bank_length": 8, **options})  # type: ignore[arg-type]
-        memory = Memory.open(folder, encoder="test-1", dim=DIM, ledger=ledger, clock=clock, options=settings)
+        memory = Memory.open(
+            folder, encoder="test-1", dim=DIM, ledger=ledger, clock=clock, options=settings, database=database
+        )
         opened.append(memory)
         known = {row.id for row in memory.store.streams.all()}
         for stream in {DOOR, StreamId("yard")} - known:

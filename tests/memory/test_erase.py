@@ -16,6 +16,8 @@ from memory.index.protocol import VectorIndex
 from memory.memory import Memory
 from tests.memory.conftest import DOOR, START, OpenMemory, direction, ends, feature, frames_of, query, seen, span
 
+pytestmark = pytest.mark.databases
+
 CANARY = 3
 KINDS = ("alerts", "chapter files", "features", "index entries", "observations", "recollections", "recordings", "slots")
 
@@ -145,6 +147,7 @@ def test_a_whole_stream_goes(open_memory: OpenMemory) -> None:
     assert leakage(memory) == 0.0
 
 
+@pytest.mark.sqlite
 def test_pages_that_became_free_are_given_back(memory: Memory) -> None:
     film(memory)
     memory.erase(DOOR, None)
@@ -152,6 +155,7 @@ def test_pages_that_became_free_are_given_back(memory: Memory) -> None:
         assert connection.exec_driver_sql("PRAGMA freelist_count").scalar() == 0
 
 
+@pytest.mark.sqlite
 def test_a_reader_of_the_old_bytes_is_told_and_the_erasure_done_at_the_next_start(open_memory: OpenMemory) -> None:
     memory = open_memory()
     film(memory)

@@ -15,6 +15,8 @@ from memory.memory import Memory
 from memory.store.holds import ALWAYS, overlapped
 from tests.memory.conftest import DOOR, START, OpenMemory, feature, noise_at, seen, span
 
+pytestmark = pytest.mark.databases
+
 HOUR_S = 3600.0
 
 
@@ -103,6 +105,7 @@ def test_everything_held_is_more_than_any_budget(open_memory: OpenMemory, tmp_pa
     ]
 
 
+@pytest.mark.sqlite  # thousands of small transactions
 def test_of_what_is_held_no_text_goes_and_no_slot_merges(open_memory: OpenMemory, clock: FakeClock) -> None:
     """Held before it is folded and after, while everything around it becomes days of a few slots."""
     memory = open_memory(chapter_s=3600.0, budget_bytes=25_000)

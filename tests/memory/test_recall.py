@@ -17,6 +17,8 @@ from memory.memory import Memory
 from memory.spans import best_apart, continuous, flapping, matches
 from tests.memory.conftest import DOOR, START, OpenMemory, direction, ends, feature, query, seen, span, stream_row
 
+pytestmark = pytest.mark.databases
+
 
 def film(memory: Memory, events: dict[tuple[float, float], int], *, until: float, step: float = 1.0) -> None:
     """Footage of axis 0, with other axes shown during `events`."""

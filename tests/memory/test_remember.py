@@ -28,6 +28,8 @@ from ingest.records import (
 from memory.memory import Memory
 from tests.memory.conftest import DOOR, START, OpenMemory, ends, feature, frames_of, mark, seen, span, stream_row
 
+pytestmark = pytest.mark.databases
+
 
 def test_a_frame_is_acknowledged_once_its_row_is_written(memory: Memory, ledger: Ledger) -> None:
     assert memory.store.streams.mark(DOOR) is None
@@ -239,6 +241,7 @@ def test_streams_are_added_and_found(memory: Memory) -> None:
     assert "secret" not in repr(memory.store.streams.get("door"))
 
 
+@pytest.mark.sqlite
 def test_a_memory_belongs_to_one_encoder(open_memory: OpenMemory) -> None:
     memory = open_memory()
     folder, ledger, clock = memory.folder, Ledger(), memory._clock
@@ -248,6 +251,7 @@ def test_a_memory_belongs_to_one_encoder(open_memory: OpenMemory) -> None:
     open_memory()
 
 
+@pytest.mark.sqlite
 def test_a_memory_belongs_to_one_process(memory: Memory) -> None:
     another = """
 import sys, pathlib
