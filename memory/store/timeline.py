@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Connection, Select, Table, and_, delete, select, true
+from sqlalchemy import ColumnElement, Connection, Select, Table, delete, select
 
 from ingest.plan import Known
 from ingest.reasons import UNSEEING
@@ -177,12 +177,14 @@ class Timeline:
 
     def _join(self, connection: Connection, table: Table, gap: Gap) -> None:
         """What is told piece by piece is one stretch with what lies near it, however often that happens in a year."""
-        near = (table.c.stream == gap.stream) & (table.c.start <= gap.span.end + APART)
-        near &= table.c.end >= gap.span.start - APART
         kind = {"reason": gap.reason} if "reason" in table.c else {}
-        near &= and_(true(), *(table.c.reason == reason for reason in kind.values()))
-        whole = reduce(Span.hull, map(_span, connection.execute(select(table).where(near))), gap.span)
-        connection.execute(delete(table).where(near))
+        before = [table.c.stream == gap.stream, table.c.start <= gap.span.end + APART]
+        before += [table.c.reason == reason for reason in kind.values()]
+        rows = connection.execute(select(table).where(*before).order_by(table.c.start.desc()).limit(LAST_GAPS)).all()
+        near = [_span(row) for row in rows if row.end >= gap.span.start - APART]
+        mine = (table.c.stream == gap.stream) & table.c.start.in_([span.start for span in near])
+        connection.execute(delete(table).where(mine))
+        whole = reduce(Span.hull, near, gap.span)
         row = {"stream": gap.stream, "start": whole.start, "end": whole.end, "detail": gap.detail, **kind}
         self._database.upsert(connection, table, [row], update=("end", "detail", *kind))
 
