@@ -5,8 +5,11 @@ from __future__ import annotations
 import http.client
 import io
 import json
+import socket
+import threading
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -201,11 +204,34 @@ def _once(guard: Guard, call: Call) -> Exchange:
     if call.json is not None:
         headers.setdefault("Content-Type", "application/json")
     try:
-        connection.request(call.method, target, body, headers)
-        return Exchange(connection, connection.getresponse(), call)
+        with _in_time(connection.sock, call.timeout_s):
+            connection.request(call.method, target, body, headers)
+            response = connection.getresponse()
+        return Exchange(connection, response, call)
     except (OSError, http.client.HTTPException, UnicodeError) as error:
         connection.close()
         _unreachable(call.url, error)
+
+
+@contextmanager
+def _in_time(connection: socket.socket, timeout_s: float) -> Iterator[None]:
+    """A byte now and then is in time for the socket, and would keep whoever asks waiting for a head without end."""
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        with suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(timeout_s, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        if late.is_set():  # a head that is cut may look whole
+            raise TimeoutError
 
 
 def _target(url: str) -> str:

@@ -27,6 +27,8 @@ _PLAYLIST: Final = 1 << 20
 _BEHIND: Final = 3
 """Segments from the live edge to begin at (RFC 8216, 6.3.3)."""
 NEVER: Final = Moment(0)
+_LONGEST_TARGET_S: Final = 60
+"""What a playlist may claim of its segments at most: so long nobody worries when there is no picture."""
 _WANTED_BITS: Final = 6_000_000
 _LONGEST_S: Final = 3600.0
 _LATE: Final = seconds(1)
@@ -70,7 +72,7 @@ def parse_playlist(text: str, url: str) -> Playlist:
         if name == "#EXT-X-MEDIA-SEQUENCE":
             sequence = _number(value)
         elif name == "#EXT-X-TARGETDURATION":
-            target = float(max(1, _number(value)))
+            target = float(min(max(1, _number(value)), _LONGEST_TARGET_S))
         elif name == "#EXTINF":
             lasts = _seconds(value.partition(",")[0])
         elif name in ("#EXT-X-PROGRAM-DATE-TIME", "#EXT-X-DISCONTINUITY"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -215,6 +216,21 @@ def test_a_slow_or_silent_server_is_a_deadline(trap: Callable[..., Trap]) -> Non
 
     with pytest.raises(DeadlineExceeded):
         Guard([], LOOPBACK).request("GET", f"http://127.0.0.1:{trap(quiet).port}/", timeout_s=0.5)
+
+
+@pytest.mark.parametrize("said", [b"HTTP/1.1 200 OK\r\n" + b"X: yz\r\n" * 200, b"H" * 3000])
+def test_a_byte_now_and_then_is_no_answer(said: bytes, trap: Callable[..., Trap]) -> None:
+    """Each comes before the socket gives up, and the head never ends."""
+
+    def drip(visitor: socket.socket) -> None:
+        visitor.recv(65536)
+        for byte in said:
+            visitor.sendall(bytes([byte]))
+            time.sleep(0.02)
+        visitor.sendall(b"\r\n\r\n")
+
+    with pytest.raises(DeadlineExceeded):
+        Guard([], LOOPBACK).request("GET", f"http://127.0.0.1:{trap(drip).port}/", timeout_s=0.5)
 
 
 def test_what_the_operator_configured_may_be_anywhere(trap: Callable[..., Trap]) -> None:

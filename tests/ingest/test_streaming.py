@@ -129,6 +129,20 @@ https://other.example/b.m4s
     )
 
 
+@pytest.mark.parametrize(("claimed", "taken"), [("0", 1.0), ("6", 6.0), ("31536000", 60.0), ("9" * 30, 60.0)])
+def test_no_playlist_has_a_stream_wait_for_a_year(claimed: str, taken: float) -> None:
+    """For as long as a segment may last, a picture that does not come is not missed."""
+    told = parse_playlist(f"#EXTM3U\n#EXT-X-TARGETDURATION:{claimed}\n#EXTINF:1,\na.ts\n", "http://cam.example/x.m3u8")
+    assert told.target_s == taken
+
+
+@pytest.mark.parametrize("lasts", ["1e300", "inf", "nan", "-5", "9" * 400, ""])
+def test_no_segment_lasts_beyond_all_measure(lasts: str) -> None:
+    text = f"#EXTM3U\n#EXT-X-PROGRAM-DATE-TIME:2024-01-01T00:00:00Z\n#EXTINF:{lasts},\na.ts\n#EXTINF:1,\nb.ts\n"
+    told = parse_playlist(text, "http://cam.example/x.m3u8")
+    assert all(0 <= piece.lasts_s <= 3600 for piece in told.segments)
+
+
 @given(st.text())
 def test_any_text_is_a_playlist_or_none(text: str) -> None:
     for candidate in (text, "#EXTM3U\n" + text):
