@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from ingest.audio import UNDER_WAY
 from ingest.records import Gap, Mark, Moment, Span, StreamId, seconds
 from ingest.sampling import Sampling
 from memory.store import Store
@@ -14,15 +15,13 @@ _RARE: Final = seconds(20)
 """What sampling explains at most, as where key frames alone are decoded."""
 _QUIET: Final = seconds(2)
 """By so much the newest sound may be older than the newest picture."""
-_UNDER_WAY: Final = seconds(900)
-"""The queue of sounds is full before so much of a stream waits in it: older than this, there is no sound any more."""
 
 
 def lost(store: Store, stream: StreamId, sampling: Sampling, *, listens: bool) -> list[Gap]:
     """Gaps beside what was watched, from what is remembered up to what was told of. `listens`: whether anyone does."""
     watched, seen = store.timeline.watched_to(stream), store.streams.mark(stream)
     heard = store.streams.mark(stream, "sound") if listens else None
-    if heard is not None and watched is not None and watched - heard.moment > _UNDER_WAY:
+    if heard is not None and watched is not None and watched - heard.moment > UNDER_WAY:
         heard = None
     pictures = [span for span in _since(store, stream, seen, watched) if span.duration > _explained(sampling)]
     sounds = [span for span in _since(store, stream, heard, watched) if span.duration > _QUIET]

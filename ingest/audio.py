@@ -21,6 +21,9 @@ REACH: Final = 5 * MICROSECONDS // 2
 GRID: Final = 20_000
 HOLE: Final = 100_000
 """A distance between what should meet that is silence left out and not rounding."""
+UNDER_WAY: Final = 900 * MICROSECONDS
+"""The queue of sounds is full before so much of a stream waits in it: where more lies between the newest sound and the
+newest picture, no sound comes any more."""
 _STEP: Final = GRID * SAMPLE_RATE // MICROSECONDS
 
 

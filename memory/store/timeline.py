@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from functools import reduce
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Connection, Select, Table, delete, select
 
+from ingest.audio import UNDER_WAY
 from ingest.plan import Known
 from ingest.reasons import UNSEEING
 from ingest.records import (
@@ -25,12 +26,15 @@ from ingest.records import (
     Segment,
     Span,
     StreamId,
+    seconds,
 )
 from ingest.unlooked import APART
 from memory.store import schema
 from memory.store.database import Database
 from memory.store.streams import LAST_GAPS, read_mark
 
+_LAG: Final = seconds(30)
+"""Sound is listened to in pieces: so much of it is always on its way."""
 _MOST_VALUES = 500
 """A database takes so many in one statement."""
 
@@ -61,8 +65,22 @@ class Timeline:
         """When we were blind or did not listen, or were told to forget, within `span`, oldest first, each whole."""
         blind = [Gap(stream, _span(row), row.reason, row.detail) for row in self._rows(schema.gaps, stream, span)]
         blind += [Gap(stream, _span(row), "unheard", row.detail) for row in self._rows(schema.unheard, stream, span)]
+        blind += self._unheard_yet(stream, span, [gap.span for gap in blind])
         forgotten = [Gap(stream, gone, "erased") for gone in self.erased(stream, span)]
         return tuple(sorted([*blind, *forgotten], key=lambda gap: gap.span))
+
+    def _unheard_yet(self, stream: StreamId, within: Span | None, told: Sequence[Span]) -> list[Gap]:
+        """What came of a camera's sound and waits to be listened to, where that takes long."""
+        camera = select(schema.streams.c.id).where(schema.streams.c.id == stream, schema.streams.c.kind == "live")
+        with self._database.read() as connection:
+            heard, watched = read_mark(connection, stream, "sound"), _watched_to(connection, stream)
+            live = connection.execute(camera).first() is not None
+        if not live or heard is None or watched is None or not _LAG < watched - heard.moment <= UNDER_WAY:
+            return []
+        waits = Span(heard.moment, watched)
+        waits = waits if within is None else waits.intersection(within) or Span(watched, watched)
+        left = (part for covered in self.coverage(stream, waits) for part in without(covered, told))
+        return [Gap(stream, part, "unheard", "It is not listened to yet.") for part in left]
 
     def watched_to(self, stream: StreamId) -> Moment | None:
         """Up to when it is told what was seen of a live stream."""

@@ -20,6 +20,7 @@ from ingest.records import (
     Observation,
     Scope,
     Segment,
+    Span,
     StateChange,
     StreamId,
     StreamState,
@@ -177,6 +178,30 @@ def test_what_was_not_listened_to_lies_beside_what_was_not_seen(memory: Memory) 
     assert memory.store.timeline.gaps(DOOR) == (away, Gap(DOOR, span(20, 210), "unheard", "again"))
     memory.erase(DOOR, None)
     assert memory.store.timeline.gaps(DOOR) == ()
+
+
+def test_what_is_not_listened_to_yet_is_no_silence(memory: Memory) -> None:
+    """Of a camera whose recogniser lags; what was told already is not told again, and where no sound comes there is
+    none to wait for."""
+
+    def unheard(within: Span | None = None) -> list[tuple[Span, str]]:
+        return [(gap.span, gap.detail) for gap in memory.store.timeline.gaps(DOOR, within) if gap.reason == "unheard"]
+
+    memory.remember.handle([feature(1), Coverage(DOOR, 0, span(0, 100)), heard(75)])
+    assert unheard() == []
+    memory.remember.handle([Coverage(DOOR, 0, span(100, 300)), Gap(DOOR, span(100, 140), "unheard", "lost")])
+    yet = "It is not listened to yet."
+    assert unheard() == [(span(75, 100), yet), (span(100, 140), "lost"), (span(140, 300), yet)]
+    assert unheard(span(200, 250)) == [(span(200, 250), yet)]
+    assert unheard(span(10, 70)) == []
+    memory.remember.handle([heard(290)])
+    assert unheard() == [(span(100, 140), "lost")]
+    memory.remember.handle([Coverage(DOOR, 0, span(300, 2000))])
+    assert unheard(span(200, 2000)) == []
+
+
+def heard(to_s: float) -> Heard:
+    return Heard(DOOR, 0, seconds(to_s), Moment(START + seconds(to_s)))
 
 
 def test_what_is_set_aside_over_and_over_is_one_stretch(memory: Memory) -> None:
