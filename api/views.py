@@ -55,7 +55,8 @@ class Views:
         """What capture says of it now, unless it is finished: then all of it is remembered, and capture is over."""
         extent = self._store.streams.extent(row.id)
         told = self._store.streams.told(row.id) if row.kind == "live" else extent
-        age = (self._clock.now() - status.last_frame) / MICROSECONDS if status and status.last_frame else None
+        newest = status.last_frame if status is not None else None
+        age = max(0.0, (self._clock.now() - newest) / MICROSECONDS) if newest is not None else None
         finished = row.state == "finished"
         state, detail = (row.state, row.detail) if status is None or finished else (status.state, status.detail)
         return schemas.StreamOut(

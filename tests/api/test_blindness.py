@@ -208,6 +208,17 @@ def test_what_was_under_way_when_the_service_was_killed_was_neither_looked_at_no
             assert "Not all that sounded was listened to" in text
 
 
+def test_a_picture_from_before_the_clock_was_put_back_has_no_age_below_nothing(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(settings) as (service, http):
+        now, cam = service.clock.now(), StreamId("cam")
+        service.store.streams.add(StreamRow(cam, "cam", "live", "rtsp://127.0.0.1:9/cam", "", "live", "", now))
+        status = CaptureStatus("live", "", now, Moment(now + seconds(3600)), None, 0)
+        monkeypatch.setattr(Fleet, "status", lambda _self, _stream: status)
+        assert http.get("/v1/streams/cam").json()["last_frame_age_s"] == 0
+
+
 def test_health_names_the_streams_of_which_more_comes_than_can_be_looked_at(
     settings: Settings, films: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
