@@ -125,6 +125,10 @@ class World:
         span = shown(end - seconds(3), end)
         return s.GapOut(stream="street", span=span, reason="offline", detail=HOSTILE if self.hostile else "unplugged")
 
+    def unheard(self) -> s.GapOut:
+        span = shown(seconds(2), seconds(8))
+        return s.GapOut(stream="street", span=span, reason="unheard", detail="More sounded than could be listened to.")
+
     def fire(self, rule: s.RuleOut, text: str = "a red car") -> s.AlertOut:
         span = self.event(text).spans[0]
         hit = self.hit(span, 0.88)
@@ -177,8 +181,8 @@ def _streams(app: FastAPI, world: World) -> None:
         whole = shown(0, world.truth.duration)
         covered = shown(0, world.truth.duration - seconds(3))
         return s.TimelineOut(
-            stream=stream, span=whole, covered=[covered], gaps=[world.gap()], observations=world.observations(),
-            alerts=world.alerts,
+            stream=stream, span=whole, covered=[covered], gaps=[world.gap(), world.unheard()],
+            observations=world.observations(), alerts=world.alerts,
         )  # fmt: skip
 
 

@@ -114,6 +114,17 @@ def test_gaps_unknown_words_and_what_was_searched_are_said(page: Any, address: s
     page.get_by_text("Searched street").wait_for()
 
 
+def test_sound_that_nobody_listened_to_is_a_gap_in_what_was_heard(page: Any, address: str) -> None:
+    opened(page, address)
+    until(page, "document.querySelectorAll('.mark.gap').length === 2")
+    of_sight, of_sound = page.locator(".mark.gap").all()
+    lane = page.locator(".track.heard").bounding_box()
+    assert lane["y"] <= of_sound.bounding_box()["y"] < lane["y"] + lane["height"]
+    assert of_sight.bounding_box()["y"] < lane["y"]
+    of_sound.hover()
+    page.locator(".tip").get_by_text("Not all was listened to").wait_for()
+
+
 def test_a_problem_in_an_answer_shows_its_advice(page: Any, address: str) -> None:
     opened(page, address)
     page.get_by_label("Question").fill("fail")
@@ -342,8 +353,8 @@ def test_the_timeline_zooms_pans_and_is_driven_by_keys(page: Any, address: str) 
     until(page, "document.querySelector('.lanes').getAttribute('aria-valuetext') === '00:10'")
     page.keyboard.press("n")
     until(page, "document.querySelector('.lanes').getAttribute('aria-valuetext') !== '00:10'")
-    until(page, "document.querySelector('.mark.gap') !== null")
-    page.locator(".mark.gap").hover()
+    until(page, "document.querySelectorAll('.mark.gap').length === 2")
+    page.locator(".mark.gap").first.hover()
     assert "No video: offline" in page.locator("#tip").inner_text()
     assert page.locator(".tip-picture").is_hidden(), "there is no picture of a time without video"
 

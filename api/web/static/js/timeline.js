@@ -251,7 +251,7 @@ class Timeline {
       ? [el("strong", {}, mark.title), mark.detail ? el("span", {}, mark.detail) : null,
          el("span", { class: "tip-time" }, `${mark.label} · ${duration(mark.end - mark.start, true)}${mark.score === undefined ? "" : ` · ${Math.round(mark.score * 100)} %`}`)]
       : [el("span", { class: "tip-time" }, when)];
-    this.preview(mark?.kind === "gap" ? null : this.at(event));
+    this.preview(mark?.kind === "gap" && mark.lane === "watched" ? null : this.at(event));
     this.tip.replaceChildren(this.picture, ...lines.filter(Boolean));
     this.tip.hidden = false;
     const box = this.tip.getBoundingClientRect();
