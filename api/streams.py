@@ -68,6 +68,7 @@ class Streams:
         policy(request.sampling or self._settings.sampling, Sampling())
         source = _with_login(parse(request.source), request)
         info = self._probe(source, silent=True)
+        source = _as_found(source, info)
         row = self._row(name, request, source, info)
         with self._turning:
             self._store.streams.add(row)
@@ -97,7 +98,9 @@ class Streams:
         self._sampling(changed)
         if patch.source is not None or patch.username is not None or patch.password is not None:
             source = self._changed(row, patch)
-            self._probe(source)
+            source = _as_found(source, self._probe(source))
+            if source.kind != row.kind:
+                raise Invalid("A camera does not become a file.", advice="Add the file as a stream of its own.")
             changed = self._sealed(changed, source)
         self._store.streams.change(changed)
         if replace(changed, name=row.name) != row and not row.paused and row.state != "finished":
@@ -113,14 +116,10 @@ class Streams:
         if row.kind != "live":
             raise Invalid("A file stays what it is.", advice="Add the other file as a stream of its own.")
         if patch.source is not None:
-            source = _with_login(parse(patch.source), patch)
-        elif patch.username is not None and patch.password is not None and MASK not in row.source:
-            source = _with_login(_kept(row), patch)  # also where the old login can no longer be read
-        else:
-            source = _with_login(self._source(row), patch)
-        if source.kind != row.kind:
-            raise Invalid("A camera does not become a file.", advice="Add the file as a stream of its own.")
-        return source
+            return _with_login(parse(patch.source), patch)
+        if patch.username is not None and patch.password is not None and MASK not in row.source:
+            return _with_login(_kept(row), patch)  # also where the old login can no longer be read
+        return _with_login(self._source(row), patch)
 
     def pause(self, id_or_name: str) -> StreamOut:
         row = self._store.streams.get(id_or_name)
@@ -284,9 +283,15 @@ class Streams:
 def _kept(row: StreamRow) -> SourceSpec:
     """A stream's source without its login. Earlier versions took no notice of what stood behind a `#`."""
     try:
-        return parse(row.source)
+        source = parse(row.source)
     except Invalid:
-        return parse(row.source.partition("#")[0])
+        source = parse(row.source.partition("#")[0])
+    return replace(source, kind=row.kind)
+
+
+def _as_found(source: SourceSpec, info: MediaInfo | None) -> SourceSpec:
+    """An address that ends as a file's does, and has no end itself, is a camera's."""
+    return replace(source, kind="live") if info is not None and not info.ends else source
 
 
 def _with_login(source: SourceSpec, given: StreamIn | StreamPatch) -> SourceSpec:

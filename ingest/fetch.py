@@ -266,7 +266,7 @@ def basic(username: str, password: str) -> dict[str, str]:
 class RemoteFile(io.RawIOBase):
     """A file behind HTTP, read by byte ranges where the server has them, and mended when the connection breaks.
 
-    `size` is None for a body without a stated length: a camera's endless stream.
+    `size` is None for a body without a stated length: a camera's endless stream. `kind` is what the server calls it.
     """
 
     def __init__(self, guard: Guard, call: Call) -> None:
@@ -276,6 +276,7 @@ class RemoteFile(io.RawIOBase):
         self._at = 0
         self._mended = 0
         self._answer = self._ask(0)
+        self.kind = self._answer.header("Content-Type").partition(";")[0].strip().lower()
         total = self._answer.header("Content-Range").rpartition("/")[2] or self._answer.header("Content-Length")
         self.size = int(total) if total.isdecimal() and len(total) <= _DIGITS else None
         self._ranges = self._answer.status == 206 and self.size is not None

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -39,6 +39,9 @@ FORMATS: Final = (
 )
 _DATAGRAMS: Final = 1 << 20
 """Bytes that may wait at a UDP port: a key frame comes in a rush."""
+_TIMED: Final = ("video/mp2t", "video/mp4", "video/x-flv", "video/flv", "video/x-matroska", "video/webm")
+_TIMED_NAMES: Final = (".ts", ".m2ts", ".mp4", ".flv", ".mkv", ".webm")
+"""Of what has no end over HTTP, what tells its own times. Motion JPEG tells none: a picture is of when it comes."""
 _ONE_TIMELINE: Final = ("mov", "matroska")
 """Containers that can seek and whose timestamps cannot jump."""
 
@@ -194,7 +197,8 @@ def _http(stack: ExitStack, guard: Guard, source: Mapping[str, Any], limits: Lim
         remote: HlsStream | RemoteFile = stack.enter_context(HlsStream(guard, call, seen))
         return _finish(_libav(remote, limits), limits, remote=remote)
     remote = stack.enter_context(RemoteFile(guard, call))
-    options = {} if remote.size is not None else {"use_wallclock_as_timestamps": "1"}
+    timed = remote.size is not None or remote.kind in _TIMED or PurePath(remote.name).suffix.lower() in _TIMED_NAMES
+    options = {} if timed else {"use_wallclock_as_timestamps": "1"}
     return _finish(_libav(remote, limits, extra=options), limits, bounded=remote.size is not None, remote=remote)
 
 

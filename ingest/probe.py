@@ -8,17 +8,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ingest.child import Decoder, source_details
-from ingest.clock import moment_of
+from ingest.clock import SystemClock, moment_of
 from ingest.guard import Guard
 from ingest.limits import Limits
 from ingest.records import Moment, seconds
 from ingest.sources import SourceSpec
+from ingest.timeline import microseconds
 
 if TYPE_CHECKING:
     from ingest.decode import Emit
     from ingest.opening import Opened
 
 
+_WATCHED_S: Final = 2.0
+_AHEAD: Final = seconds(20)
+"""More than this at once is no camera's: what lies ready in a server until a visitor comes is less."""
 EARLIEST: Final = Moment(seconds(315_532_800))
 """1980: a file that says it is older has no clock in its camera."""
 
@@ -27,7 +31,7 @@ EARLIEST: Final = Moment(seconds(315_532_800))
 class MediaInfo:
     """`width`, `height`, `fps` are 0 and `video_codec` is empty for sound alone; `duration_us` is None when endless.
 
-    `burst_s`: pictures come so many seconds at a time, as those of an HLS segment do.
+    `burst_s`: pictures come so many seconds at a time, as those of an HLS segment do. `ends`: whether it has an end.
     """
 
     duration_us: int | None
@@ -38,6 +42,7 @@ class MediaInfo:
     audio_codec: str | None
     created: Moment | None
     burst_s: float = 0.0
+    ends: bool = True
 
 
 def probe(spec: SourceSpec, guard: Guard, *, timeout_s: float = 10) -> MediaInfo:
@@ -79,7 +84,25 @@ def job(details: Mapping[str, Any], limits: Limits, emit: Emit) -> dict[str, Any
     from ingest.opening import open_source
 
     with open_source(details, limits) as opened:
-        return asdict(describe(opened))
+        info = describe(opened)
+        if not info.ends and details["kind"] == "file":
+            info = replace(info, ends=_rushes(opened))
+        return asdict(info)
+
+
+def _rushes(opened: Opened) -> bool:
+    """Whether a body without a length comes as fast as it is taken, so that it is a file: a camera cannot."""
+    clock, first = SystemClock(), None
+    begun = clock.monotonic()
+    for packet in opened.packets(opened.video or opened.audio):
+        if packet.dts is not None and packet.time_base is not None:
+            at = microseconds(packet.dts, packet.time_base)
+            first = at if first is None else first
+            if at - first > _AHEAD:
+                return True
+        if clock.monotonic() - begun > _WATCHED_S:
+            return False
+    return True
 
 
 def describe(opened: Opened) -> MediaInfo:
@@ -94,4 +117,5 @@ def describe(opened: Opened) -> MediaInfo:
         audio_codec=audio.codec_context.name if audio is not None else None,
         created=moment_of(container.metadata.get("creation_time", "")),
         burst_s=opened.burst_s,
+        ends=opened.ends,
     )

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -22,6 +23,8 @@ from models.fake import FakeEncoder, FakeSystem, FakeTranscriber
 from tests.api.conftest import ask, running, wait_for
 from tests.api.test_finishing import Slow, slow
 from tests.ingest.conftest import RtspServer, Trap, rtsp, trap
+from tests.ingest.test_protocols import Box, serving
+from tests.media import Clip, make
 
 __all__ = ["rtsp", "slow", "trap"]
 
@@ -93,6 +96,20 @@ def test_a_camera_that_goes_and_comes_back(
         counters = state()["counters"]
         lost = sum(counters["dropped"].values()) + sum(counters["parked"].values())
         assert counters["captured"] == counters["stored"] + lost + counters["in_flight"]
+
+
+def test_an_endless_body_is_a_camera_whatever_its_address_ends_in(settings: Settings, tmp_path: Path) -> None:
+    """As servers have it that make a video of a camera: `stream.ts`, `stream.mp4`. It stays one over a restart."""
+    film = make(tmp_path / "film.ts", Clip(seconds=20)).read_bytes()
+    with serving(type("Paced", (Box,), {"film": film, "seconds": 20.0})) as address:
+        with running(settings) as (_, http):
+            added = http.post("/v1/streams", json={"name": "door", "source": f"{address}/stream.ts"})
+            assert (added.status_code, added.json()["kind"]) == (201, "live"), added.text
+            wait_for(lambda: http.get("/v1/streams/door").json()["state"] == "live", within_s=60)
+        with running(settings) as (_, http):
+            wait_for(lambda: http.get("/v1/streams/door").json()["state"] == "live", within_s=60)
+            gaps = wait_for(lambda: http.get("/v1/streams/door/coverage").json()["gaps"])
+            assert gaps[0]["reason"] == "service stopped"
 
 
 def test_every_moment_of_an_outage_has_one_reason_whatever_is_done_meanwhile(

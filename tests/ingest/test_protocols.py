@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import itertools
 import os
 import secrets
 import shutil
@@ -12,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote
@@ -29,10 +31,11 @@ from ingest.sampling import Sampling
 from ingest.sources import parse
 from ingest.srt import SrtStream, order
 from tests.ingest.conftest import LOOPBACK, STREAM, Harvest, RtspServer, decoders, parent
-from tests.media import Clip, make
+from tests.media import Clip, make, number_in, numbers_of
 
 GUARD = Guard([], LOOPBACK)
 SAMPLED = Sampling(floor_hz=4, ceiling_hz=4)
+EVERY = Sampling(floor_hz=60, ceiling_hz=60)
 QUICK = Limits(backoff_first_s=0.5, backoff_most_s=2.0)
 
 pytestmark = pytest.mark.service
@@ -327,25 +330,51 @@ def test_hls_that_slides_is_followed_and_what_slid_away_is_passed_over(
         assert "failed" not in made.states()
 
 
-def test_an_endless_body_is_a_camera(harvest: Callable[..., Harvest], tmp_path: Path) -> None:
-    """MPEG-TS over HTTP without a length, as set-top boxes and encoders serve it, at its own pace."""
-    film = make(tmp_path / "film.ts", Clip(seconds=12)).read_bytes()
+class Box(http.server.BaseHTTPRequestHandler):
+    """A film without a length, at its own pace, or as fast as it is taken, as set-top boxes and encoders serve it."""
 
-    class Box(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "video/mp2t")
-            self.end_headers()
-            with suppress(OSError):
-                for start in range(0, len(film), step := max(1, len(film) // 120)):
-                    self.wfile.write(film[start : start + step])
-                    time.sleep(0.1)
+    film, kind = b"", "video/mp2t"
+    seconds = 12.0
 
-        def log_message(self, *_: object) -> None:
-            """Quiet."""
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", self.kind)
+        self.end_headers()
+        step = max(1, len(self.film) // 120)
+        with suppress(OSError):
+            for start in range(0, len(self.film), step):
+                self.wfile.write(self.film[start : start + step])
+                time.sleep(self.seconds / 120)
 
-    with serving(Box) as address:
-        seen(harvest(QUICK), f"{address}/channel", tmp_path / "recorded", within_s=3)
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+@pytest.mark.parametrize(("name", "kind"), [("film.ts", "video/mp2t"), ("film.flv", "video/x-flv")])
+def test_an_endless_body_is_a_camera(name: str, kind: str, harvest: Callable[..., Harvest], tmp_path: Path) -> None:
+    """Whatever its address ends in. Its pictures have its own times, for not all come in the order of being seen."""
+    film = make(tmp_path / name, Clip(seconds=12)).read_bytes()
+    with serving(type("Paced", (Box,), {"film": film, "kind": kind})) as address:
+        source, made = parse(f"{address}/{name}"), harvest(QUICK)
+        assert not probe(source, GUARD).ends
+        plan = CapturePlan(
+            STREAM, replace(source, kind="live"), sampling=EVERY, recording=Recording(tmp_path / "r", 4.0)
+        )
+        made.fleet.start(plan)
+        made.wait(lambda: len(made.of(Frame)) >= 150 and made.of(Segment), 40)
+        made.halt()
+    frames = [frame for frame in made.of(Frame) if frame.epoch == 0]
+    numbers = [number_in(frame.pixels) for frame in frames]
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    assert all(abs(two.moment - one.moment - 40_000) <= 1000 for one, two in itertools.pairwise(frames))
+    recorded = numbers_of(Path(made.of(Segment)[0].path))
+    assert recorded == list(range(recorded[0], recorded[0] + len(recorded)))
+
+
+def test_a_body_without_a_length_that_comes_at_once_is_a_file(tmp_path: Path) -> None:
+    film = make(tmp_path / "film.ts", Clip(seconds=30)).read_bytes()
+    with serving(type("Rushed", (Box,), {"film": film, "seconds": 0.0})) as address:
+        assert probe(parse(f"{address}/film.ts"), GUARD).ends
 
 
 def test_every_refusal_says_what_to_do(trap: Callable[..., object]) -> None:
