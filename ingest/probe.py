@@ -106,6 +106,7 @@ def _rushes(opened: Opened) -> bool:
 
 
 def describe(opened: Opened) -> MediaInfo:
+    """What its header says, and what is known by how it was opened."""
     video, audio, container = opened.video, opened.audio, opened.container
     rate = (video.average_rate or video.guessed_rate or 0) if video is not None else 0
     return MediaInfo(
