@@ -90,10 +90,12 @@ class Service:
         self._fleet = Fleet(self.bus, self.guard, self.ledger, clock)
 
         self.scopes = Scopes(store, clock, settings)
-        views = Views(self.memory.recordings, clock, self.scopes)
+        views = Views(self.memory.recordings, clock, self.scopes, settings.usual)
         vault = Vault(settings.key_file)
         self._webhooks = Webhooks(store, vault, self.guard, settings)
-        capturing = Capturing(self._fleet, self.guard, self.ledger, vault, self.workers.waiting)
+        capturing = Capturing(
+            self._fleet, self.guard, self.ledger, vault, self.models.transcriber, self.workers.waiting
+        )
         self.streams = Streams(store, capturing, self.scopes, views, clock, settings)
         self.cameras = Cameras(self.guard)
         self.uploads = Uploads(self.streams, clock, settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -48,12 +49,14 @@ def chosen(settings: Settings, guard: Guard) -> Models:
         starting.callback(encoder.close)
         checks = {"encoder": encoder.check}
         transcriber = None
-        if settings.audio and profile.transcriber is not None:
+        if profile.transcriber is not None:
             said = {"language": settings.language} if settings.language else {}
             spec = _spec("transcriber", profile.transcriber, profile, said)
             transcriber = RemoteTranscriber(ModelProcess(spec))
             starting.callback(transcriber.close)
             checks["speech"] = transcriber.check
+            if settings.audio:  # otherwise it is started when a stream of its own accord wants it
+                logging.getLogger("hindsight").info("%s listens.", transcriber.id)
         system = _system(settings, profile, guard)
         if isinstance(system, RemoteSystem):
             starting.callback(system.close)

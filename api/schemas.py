@@ -7,7 +7,7 @@ them.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
@@ -16,6 +16,7 @@ from ingest.reasons import GapReason
 from ingest.records import ObservationKind, StreamKind, StreamState
 
 DAY_S = 86_400.0
+CENTURY_H = 876_600.0
 
 
 def _said(text: str) -> str:
@@ -63,7 +64,36 @@ class GapOut(Model):
 # --- streams ---------------------------------------------------------------------------------------------------
 
 
-class StreamIn(Model):
+class Handling(Model):
+    """How a stream is handled in ways of its own. What is absent, or null, is as the service's setting of that name
+    says."""
+
+    sampling: str | None = Field(
+        None,
+        max_length=40,
+        description="Which pictures are looked at: motion, adaptive, scene, rate or keys, and how many a second.",
+        examples=["adaptive", "motion:0.5-4", "rate:1"],
+    )
+    audio: bool | None = Field(None, description="Whether its sound is listened to, and recorded with its pictures.")
+    language: str | None = Field(None, pattern="^[a-z]{2,3}$", description="Which is spoken.", examples=["de"])
+    record: bool | None = Field(None, description="Whether it is recorded.")
+    keep_recordings_hours: float | None = Field(None, gt=0, le=CENTURY_H, description="How long recordings are kept.")
+    keep_events_hours: float | None = Field(
+        None, ge=0, le=CENTURY_H, description="How long at least, where something came, went or changed."
+    )
+    keep_alerts_hours: float | None = Field(None, ge=0, le=CENTURY_H, description="How long at least, around an alert.")
+    recordings_budget_mb: int | None = Field(
+        None, ge=0, le=1_000_000_000, description="Most disk for recordings, whatever their age; 0 is without bound."
+    )
+
+    @property
+    def handling(self) -> dict[str, Any]:
+        """What was said of it, null included; an empty policy is none."""
+        said = {name: getattr(self, name) for name in Handling.model_fields if name in self.model_fields_set}
+        return {name: None if value == "" else value for name, value in said.items()}
+
+
+class StreamIn(Handling):
     """What to add, and how to look at it."""
 
     name: str = Field(min_length=1, max_length=80, examples=["door-cam"])
@@ -71,23 +101,17 @@ class StreamIn(Model):
     starts_at: str | None = Field(None, description="When a file was filmed; its own creation time if absent.")
     username: str | None = Field(None, max_length=200, description="In place of the one in the source.")
     password: SecretStr | None = Field(None, max_length=200, description="In place of the one in the source.")
-    sampling: str = Field(
-        "",
-        max_length=40,
-        description="Which pictures are looked at: motion, adaptive, scene, rate or keys, and how many a second if not "
-        "as the service does; its own policy if empty.",
-        examples=["adaptive", "motion:0.5-4", "rate:1"],
-    )
 
 
-class StreamPatch(Model):
-    """What to change of a stream; what is absent stays. A running one goes on with it at once."""
+class StreamPatch(Handling):
+    """What to change of a stream; what is absent stays, and null is as the service has it. A running one goes on with
+    it at once, and is opened anew for another source, login or sampling alone."""
 
     name: str | None = Field(None, min_length=1, max_length=80)
     source: str | None = Field(None, max_length=4096, description="Where the same camera is to be found now.")
     username: str | None = Field(None, max_length=200)
     password: SecretStr | None = Field(None, max_length=200, description="Never shown again.")
-    sampling: str | None = Field(None, max_length=40, description="As when it was added.")
+    starts_at: str | None = Field(None, description="Refused, but for what it is: what is remembered does not move.")
 
 
 class Counters(Model):
@@ -103,7 +127,7 @@ class Counters(Model):
     unheard_s: dict[str, float] = Field({}, description="Seconds of sound that nobody listened to, by reason.")
 
 
-class StreamOut(Model):
+class StreamOut(Handling):
     """A stream as it is now."""
 
     id: str
@@ -123,7 +147,9 @@ class StreamOut(Model):
         None, description="How far listening is behind a live stream; at rest 10 to 20 s, as sound is heard in pieces."
     )
     counters: Counters = Field(default_factory=Counters)
-    sampling: str = Field("", description="Its sampling policy; the service's own if empty.")
+    in_force: Handling = Field(
+        default_factory=Handling, description="What of its own and of the service's is in force."
+    )
     resting: bool = Field(False, description="Nothing moves, so only key frames are decoded.")
     shedding: Shedding = Field(
         "nothing", description="What is given up because the machine cannot keep up: the higher rate, or pictures."
@@ -177,10 +203,9 @@ class UploadOut(Model):
     )
 
 
-class UploadComplete(Model):
+class UploadComplete(Handling):
     name: str = Field(min_length=1, max_length=80)
     starts_at: str | None = None
-    sampling: str = Field("", max_length=40)
 
 
 # --- the timeline ----------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 from api.times import zone_named
 from ingest.errors import Invalid
 from ingest.sampling import Sampling, policy
+from memory.store import StreamSettings
 
 
 class Settings(BaseSettings):
@@ -154,6 +155,12 @@ class Settings(BaseSettings):
     def folder_of(self, system: str) -> Path:
         """Where the files of a video-language system are."""
         return (self.system_folder or self.folder / "models" / system).expanduser().absolute()
+
+    @property
+    def usual(self) -> StreamSettings:
+        """What is in force of a stream that has nothing of its own."""
+        values = {name: getattr(self, name) for name in StreamSettings.__slots__}
+        return StreamSettings(**values | {"language": self.language or None})
 
     @property
     def zone(self) -> ZoneInfo:

@@ -6,9 +6,11 @@ import re
 import secrets
 import threading
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from api import times
 from api.lost import lost
@@ -17,7 +19,7 @@ from api.scope import Scopes
 from api.settings import Settings
 from api.vault import CredentialsLost, Vault
 from api.views import Views
-from ingest.capture import CapturePlan, Fleet, Known, Recording
+from ingest.capture import CapturePlan, Fleet, Known, Recording, Ways
 from ingest.clock import Clock
 from ingest.errors import Busy, Conflict, DeadlineExceeded, HindsightError, Invalid, NotFound, SourceUnavailable
 from ingest.guard import Guard
@@ -27,21 +29,25 @@ from ingest.reasons import GapReason
 from ingest.records import Gap, Moment, Span, StateChange, StreamId
 from ingest.sampling import Sampling, policy
 from ingest.sources import MASK, Secret, SourceSpec, parse
-from memory.store import Store, StreamRow
+from memory.store import Store, StreamRow, StreamSettings
+from models.protocols import Transcriber
 
 OPEN_S = 10.0
 """A camera that has neither answered nor refused by then is added all the same."""
 FILE_OPEN_S = 60.0
+_OF_RECORDINGS: Final = tuple(name for name in StreamSettings.__slots__ if "record" in name or "keep" in name)
 
 
 @dataclass(frozen=True, slots=True)
 class Capturing:
-    """What turns a source into frames. `waiting`: what the stages behind it wait for just now."""
+    """What turns a source into frames, and who understands what is said in it. `waiting`: what the stages behind it
+    wait for just now."""
 
     fleet: Fleet
     guard: Guard
     ledger: Ledger
     vault: Vault
+    transcriber: Transcriber | None
     waiting: Mapping[str, str]
 
 
@@ -65,11 +71,11 @@ class Streams:
         merely says nothing is added, and its state tells."""
         name = checked_name(request.name)
         self._free(name)
-        policy(request.sampling or self._settings.sampling, Sampling())
         source = _with_login(parse(request.source), request)
+        row = self._row(name, request, source)
+        self._fit(row, set(request.handling))
         info = self._probe(source, silent=True)
-        source = _as_found(source, info)
-        row = self._row(name, request, source, info)
+        row = self._dated(replace(row, kind=_as_found(source, info).kind), request, source, info)
         with self._turning:
             self._store.streams.add(row)
             try:
@@ -91,25 +97,69 @@ class Streams:
         return self._shown(self._store.streams.get(id_or_name))
 
     def change(self, id_or_name: str, patch: StreamPatch) -> StreamOut:
-        """Another name, address or login. What is watched goes on with it; what cannot be opened changes nothing."""
+        """What cannot be opened, or makes no sense, changes nothing."""
         row = self._store.streams.get(id_or_name)
-        name = checked_name(patch.name) if patch.name is not None else row.name
-        changed = replace(row, name=name, sampling=row.sampling if patch.sampling is None else patch.sampling)
-        self._sampling(changed)
+        self._refuse_moving(row, patch.starts_at)
+        self._fit(_with(row, patch), set(patch.handling))
+        source = None
         if patch.source is not None or patch.username is not None or patch.password is not None:
             source = self._changed(row, patch)
             source = _as_found(source, self._probe(source))
             if source.kind != row.kind:
                 raise Invalid("A camera does not become a file.", advice="Add the file as a stream of its own.")
-            changed = self._sealed(changed, source)
-        self._store.streams.change(changed)
-        if replace(changed, name=row.name) != row and not row.paused and row.state != "finished":
-            status = self._capturing.fleet.status(row.id)
-            seeing = status is None or status.state in ("live", "frozen", "dark")
-            with self._turning:
-                self._capturing.fleet.stop(row.id, reason="settings changed")
-                self._begin(self._store.streams.get(row.id), "settings changed" if seeing else "offline")
+        with self._turning:
+            row = self._store.streams.get(row.id)
+            changed = _with(row, patch)
+            changed = changed if source is None else self._sealed(changed, source)
+            self._store.streams.change(changed)
+            if not row.paused and row.state != "finished":
+                self._go_on(row, changed)
         return self.get(row.id)
+
+    def _go_on(self, before: StreamRow, after: StreamRow) -> None:
+        """Open it anew where that is needed for what has changed; otherwise it goes on, in other ways."""
+        was, ways = self._ways(before), self._ways(after)
+        seen = replace(before, source=after.source, login=after.login) == before
+        alike = _endless(after) or replace(was, language=ways.language) == ways
+        if seen and alike and self._sampling(before) == self._sampling(after):
+            self._capturing.fleet.adjust(after.id, ways)
+            return
+        status = self._capturing.fleet.status(after.id)
+        seeing = status is None or status.state in ("live", "frozen", "dark")
+        self._capturing.fleet.stop(after.id, reason="settings changed")
+        self._begin(after, "settings changed" if seeing else "offline")
+
+    def _fit(self, row: StreamRow, said: AbstractSet[str]) -> None:
+        """Raises `Invalid` or `Conflict` where what was `said` of its settings is nothing for this stream."""
+        self._sampling(row)
+        own, transcriber = row.settings, self._capturing.transcriber
+        vain = [name for name in _OF_RECORDINGS if getattr(own, name) is not None]
+        if vain and not _recordable(row):
+            raise Invalid(
+                f"{vain[0]}: of a file nothing is recorded, it is there.", advice="Leave it out, or keep the file."
+            )
+        if transcriber is not None and "language" in said and own.language not in (None, *transcriber.languages):
+            raise Invalid(
+                f"{transcriber.id} does not understand the language {own.language!r}.",
+                advice=f"It knows {', '.join(sorted(transcriber.languages))}.",
+            )
+        if row.state == "finished" and said & {"audio", "language"}:
+            raise Conflict(
+                f"{row.name} was read to its end.", advice="Remove it and add it again to have it heard anew."
+            )
+
+    def _refuse_moving(self, row: StreamRow, starts_at: str | None) -> None:
+        """What is remembered stands where it was filmed: in chapters, their files and the index, and in alerts, which
+        were judged by the time of day and told. To move it is to read it again."""
+        if starts_at is None:
+            return
+        if row.kind == "live":
+            raise Invalid("A live stream starts when it is seen.", advice="Leave the start time out.")
+        if times.read(starts_at, self._scopes.calendar()).start != row.origin:
+            raise Conflict(
+                f"What is remembered of {row.name} does not move to another time.",
+                advice="Remove it and add it again (or send it again, if it was sent) with the time that is right.",
+            )
 
     def _changed(self, row: StreamRow, patch: StreamPatch) -> SourceSpec:
         """The source with what is new of it."""
@@ -220,10 +270,7 @@ class Streams:
                 return None
             raise SourceUnavailable(error.message, advice=error.advice) from error
 
-    def _row(self, name: str, request: StreamIn, source: SourceSpec, info: MediaInfo | None) -> StreamRow:
-        now, file = self._clock.now(), info if source.kind == "file" else None
-        if request.starts_at and file is None:
-            raise Invalid("A live stream starts when it is seen.", advice="Leave the start time out.")
+    def _row(self, name: str, request: StreamIn, source: SourceSpec) -> StreamRow:
         row = StreamRow(
             id=StreamId(f"{slug(name)}-{secrets.token_hex(3)}"),
             name=name,
@@ -232,12 +279,18 @@ class Streams:
             masked=source.masked,
             state="connecting",
             detail="",
-            added=now,
-            origin=self._origin(request, source, file) if file is not None else None,
-            duration_us=file.duration_us if file is not None else None,
-            sampling=request.sampling,
+            added=self._clock.now(),
+            settings=StreamSettings(**request.handling),
         )
         return self._sealed(row, source)
+
+    def _dated(self, row: StreamRow, request: StreamIn, source: SourceSpec, info: MediaInfo | None) -> StreamRow:
+        """The row with what its file tells."""
+        if row.kind == "live" and request.starts_at:
+            raise Invalid("A live stream starts when it is seen.", advice="Leave the start time out.")
+        if row.kind == "live" or info is None:
+            return row
+        return replace(row, origin=self._origin(request, source, info), duration_us=info.duration_us)
 
     def _origin(self, request: StreamIn, source: SourceSpec, info: MediaInfo) -> Moment:
         """When a file's first picture was taken: as told, as its camera wrote, or as its last change suggests."""
@@ -248,18 +301,17 @@ class Streams:
     def _start(self, row: StreamRow, known: Known, blind_because: GapReason = "service stopped") -> None:
         settings = self._settings
         source = self._source(row)
-        records = source.scheme not in ("file", "folder") and settings.record
         watched = source.scheme == "folder"
         plan = CapturePlan(
             stream=row.id,
             source=source,
             starts_at=row.origin,
             sampling=self._sampling(row),
-            recording=Recording(settings.folder / "recordings" / row.id) if records else None,
+            recording=Recording(settings.folder / "recordings" / row.id) if _recordable(row) else None,
+            ways=self._ways(row),
             resume=self._store.streams.mark(row.id),
             known=known,
             heard=self._store.streams.mark(row.id, "sound"),
-            audio=settings.audio,
             blind_because=blind_because,
             taken=self._store.timeline.segments(row.id) if watched else (),
         )
@@ -269,7 +321,11 @@ class Streams:
         """Raises `Invalid` where the stream's policy is none."""
         settings = self._settings
         usual = Sampling(settings.sample_floor_hz, settings.sample_ceiling_hz, max_side=settings.sample_side)
-        return policy(row.sampling or settings.sampling, usual)
+        return policy(row.settings.over(settings.usual).sampling or "", usual)
+
+    def _ways(self, row: StreamRow) -> Ways:
+        now = row.settings.over(self._settings.usual)
+        return Ways(audio=bool(now.audio), record=bool(now.record), language=now.language or "")
 
     def _shown(self, row: StreamRow) -> StreamOut:
         status = None if row.paused else self._capturing.fleet.status(row.id)
@@ -292,6 +348,22 @@ def _kept(row: StreamRow) -> SourceSpec:
 def _as_found(source: SourceSpec, info: MediaInfo | None) -> SourceSpec:
     """An address that ends as a file's does, and has no end itself, is a camera's."""
     return replace(source, kind="live") if info is not None and not info.ends else source
+
+
+def _with(row: StreamRow, patch: StreamPatch) -> StreamRow:
+    """The row with its new name and settings."""
+    name = checked_name(patch.name) if patch.name is not None else row.name
+    return replace(row, name=name, settings=replace(row.settings, **patch.handling))
+
+
+def _endless(row: StreamRow) -> bool:
+    """Whether its child is told what changes; a file, also one in a folder, is read on from where it is remembered."""
+    return row.kind == "live" and _kept(row).scheme != "folder"
+
+
+def _recordable(row: StreamRow) -> bool:
+    """Whether there is anything to record: what lies in a file on this machine is there."""
+    return _kept(row).scheme not in ("file", "folder")
 
 
 def _with_login(source: SourceSpec, given: StreamIn | StreamPatch) -> SourceSpec:

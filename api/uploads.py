@@ -167,7 +167,7 @@ class Uploads:
         try:
             self._still_open(upload)
             return self._streams.add(
-                StreamIn(name=name, source=str(upload.file), starts_at=request.starts_at, sampling=request.sampling)
+                StreamIn(name=name, source=str(upload.file), starts_at=request.starts_at, **request.handling)
             )
         except Poison:
             shutil.rmtree(upload.folder, ignore_errors=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from urllib.parse import quote
 
 from api import schemas
@@ -15,7 +15,7 @@ from ingest.clock import Clock
 from ingest.ledger import Counts
 from ingest.records import MICROSECONDS, Alert, Exhibit, Gap, Hit, Moment, Observation, Span, StreamId, seconds
 from memory.recordings import SETTLING, Recordings
-from memory.store import StreamRow
+from memory.store import StreamRow, StreamSettings
 
 AROUND_CLIP = seconds(1)
 """Shown before and after a hit, so that a clip of an instant is watchable."""
@@ -35,10 +35,12 @@ class Blind:
 class Views:
     """Needs the store for names, the recordings for what can be played and the clock for ages."""
 
-    def __init__(self, recordings: Recordings, clock: Clock, scopes: Scopes) -> None:
+    def __init__(self, recordings: Recordings, clock: Clock, scopes: Scopes, usual: StreamSettings) -> None:
+        """`usual`: what is in force of a stream that has nothing of its own."""
         self._recordings, self._store = recordings, recordings.store
         self._clock = clock
         self._scopes = scopes
+        self._usual = usual
 
     def span(self, span: Span, row: StreamRow | None = None) -> schemas.SpanOut:
         calendar = self._scopes.calendar((row,) if row else ())
@@ -72,13 +74,14 @@ class Views:
             progress=1.0 if finished else self._progress(row),
             last_frame_age_s=age if row.kind == "live" else None,
             listening_lag_s=self._lag(row, status),
-            sampling=row.sampling,
+            in_force=schemas.Handling.model_construct(**asdict(row.settings.over(self._usual))),
             resting=status is not None and status.resting,
             shedding=status.shedding if status is not None else "nothing",
             pictures_skipped=status.skipped if status is not None else 0,
             reconnects=status.reconnects if status is not None else 0,
             failures=status.failures if status is not None else 0,
             counters=_counters(row, counts),
+            **row.settings.given,
         )
 
     def _lag(self, row: StreamRow, status: CaptureStatus | None) -> float | None:

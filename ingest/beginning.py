@@ -45,6 +45,7 @@ class Task:
     folder: str | None
     segment_s: float
     ahead: int = 0
+    record: bool = True
 
 
 def seek_to(task: Task, opened: Opened, *, hears: bool) -> int | None:

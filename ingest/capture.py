@@ -12,7 +12,7 @@ from ingest.errors import Conflict
 from ingest.guard import Guard
 from ingest.ledger import Ledger
 from ingest.limits import Limits
-from ingest.plan import CapturePlan, CaptureStatus, Known
+from ingest.plan import CapturePlan, CaptureStatus, Known, Ways
 from ingest.reasons import GapReason
 from ingest.recording import Recording
 from ingest.records import Gap, StreamId
@@ -21,7 +21,7 @@ from ingest.supervise_file import FileSupervisor
 from ingest.supervise_folder import FolderSupervisor
 from ingest.supervise_live import LiveSupervisor
 
-__all__ = ["CapturePlan", "CaptureStatus", "Fleet", "Known", "Recording"]
+__all__ = ["CapturePlan", "CaptureStatus", "Fleet", "Known", "Recording", "Ways"]
 
 
 class Fleet:
@@ -60,6 +60,13 @@ class Fleet:
         with self._lock:
             self._known.pop(stream, None)
         self._around.ledger.forget(stream)
+
+    def adjust(self, stream: StreamId, ways: Ways) -> None:
+        """Go on in other ways with a stream that is captured."""
+        with self._lock:
+            supervisor = self._running.get(stream)
+        if supervisor is not None:
+            supervisor.adjust(ways)
 
     def known(self, stream: StreamId) -> Known:
         """What is told of a stream that was stopped here."""

@@ -94,11 +94,11 @@ class Decoder:
             if on_message is not None:
                 on_message(message)
 
-    def press(self, filled: float) -> None:
-        """Tell the child of a live stream how full the queue of its pictures is, 0..1."""
+    def tell(self, word: bytes) -> None:
+        """Give the child of a live stream one of `ingest.orders`. From any thread."""
         if self._process.stdin is not None:
             with suppress(OSError, ValueError):  # it is ending, or was asked to
-                self._process.stdin.write(bytes([round(100 * filled)]))
+                self._process.stdin.write(word)
 
     def finish(self) -> None:
         """Ask the child to end in good order: to say what it still holds, then that it is done."""

@@ -9,16 +9,28 @@ from typing import Final
 from ingest.clock import Clock
 
 _MOST: Final = 64
+_WAYS: Final = 0x80
 _EVERY_S: Final = 0.1
 """Asking costs a call of the kernel, which is not made for each packet."""
+
+
+def pressed(filled: float) -> bytes:
+    """How full the queue of its pictures is, 0..1."""
+    return bytes([round(100 * filled)])
+
+
+def changed(*, audio: bool, record: bool) -> bytes:
+    """Whether its sound is taken in, and whether it is recorded, from now on."""
+    return bytes([_WAYS | audio | record << 1])
 
 
 class Orders:
     """The reading end of the child's standard input, behind its job."""
 
-    def __init__(self, clock: Clock, handle: int = 0) -> None:
+    def __init__(self, clock: Clock, handle: int = 0, *, audio: bool = True, record: bool = True) -> None:
         self._clock, self._handle = clock, handle
         self._asked = -_EVERY_S
+        self.audio, self.record = audio, record
         self.filled = 0.0
         """How full the queue of its pictures is, 0..1."""
 
@@ -32,5 +44,9 @@ class Orders:
             said = os.read(self._handle, _MOST)
             if not said:
                 return True
-            self.filled = said[-1] / 100
+            for word in said:
+                if word & _WAYS:
+                    self.audio, self.record = bool(word & 1), bool(word & 2)
+                else:
+                    self.filled = word / 100
         return False

@@ -32,13 +32,24 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
+class Ways:
+    """How a stream is captured, as far as that may change without opening it anew. `audio`: whether its sound is
+    listened to, and recorded with its pictures; `record`: whether it is recorded, where it has a place for that;
+    `language`: which is spoken, if a person has said so."""
+
+    audio: bool = True
+    record: bool = True
+    language: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class CapturePlan:
     """What to capture and from where on.
 
     `starts_at`: moment of a file's first picture (None: now). `recording`: for live streams and remote files.
-    `resume`: how far the stream's pictures are remembered; `heard`: how far its sound was listened to. `audio`: whether
-    its sound is taken in and recorded. `known`: what is told of a live stream, and `blind_because`: why nothing was
-    seen of it since. `taken`: the files of a watched folder that were begun before.
+    `resume`: how far the stream's pictures are remembered; `heard`: how far its sound was listened to. `known`: what
+    is told of a live stream, and `blind_because`: why nothing was seen of it since. `taken`: the files of a watched
+    folder that were begun before.
     """
 
     stream: StreamId
@@ -48,7 +59,7 @@ class CapturePlan:
     recording: Recording | None = None
     resume: Mark | None = None
     heard: Mark | None = None
-    audio: bool = True
+    ways: Ways = field(default_factory=Ways)
     known: Known = field(default_factory=Known)
     blind_because: GapReason = "service stopped"
     taken: tuple[Segment, ...] = ()

@@ -83,8 +83,9 @@ class Reader:
         self._captions = Captions(beside(film, opened.container.start_time or 0) if film is not None else ())
         self._written = captions_of(opened.container) if not task.live else []
         self._audio = opened.audio if task.audio else None
-        """The sound that is listened to."""
-        self._packets = opened.packets(opened.video, self._audio, *self._written)
+        """The sound that is listened to: of a live stream this may change."""
+        heard = opened.audio if task.live else self._audio
+        self._packets = opened.packets(opened.video, heard, *self._written)
         self._seek = seek_to(task, opened, hears=self._audio is not None or bool(self._written))
         self._apart_s = 0.0
         """How far apart the first pictures came."""
@@ -104,7 +105,7 @@ class Reader:
         self._beat_at = 0.0
         self._newest: Stamp | None = None
         self._frugal = self._make_frugal()
-        self._orders = Orders(self._clock)
+        self._orders = Orders(self._clock, audio=task.audio, record=task.record)
         self._sparing = False
         self._pixel = pictures.pixel_of(opened.video) if opened.video is not None else pictures.SQUARE
         self._told: tuple[str, int, bool] = ("nothing", 0, False)
@@ -116,12 +117,11 @@ class Reader:
         if self._apart_s * info.fps > 1:  # what libav takes for a rate is a guess where nothing tells it
             info = replace(info, fps=1 / self._apart_s)
         self._emit(("open", asdict(info)))
-        if self._recorder is not None and self._recorder.refused:
-            self._emit(("unrecorded", self._recorder.refused))
+        self._turn()
         try:
             for packet in self._unless_broken(self._packets):
                 self._take(packet)
-                if self._task.live and self._orders.end():
+                if self._task.live and self._heed():
                     break
         except BaseException:
             if self._task.live:  # what came before the connection was lost is listened to
@@ -136,6 +136,8 @@ class Reader:
         opened = self._opened
         if packet.stream in self._written:
             self._caption(packet)
+        elif packet.stream is opened.audio and self._audio is None:
+            self._place(1, packet)  # its clock may wrap meanwhile
         elif packet.stream is opened.audio and self._put_off(packet):
             pass
         elif self._frugal is not None and packet.stream is opened.video and packet.size:
@@ -145,6 +147,24 @@ class Reader:
             self._listen()
         if self._recorder is not None and not self._known(packet):
             self._record(self._recorder.add(packet, self._line))
+
+    def _heed(self) -> bool:
+        """Take in what the parent says; whether it asks for the end."""
+        before = self._orders.audio, self._orders.record
+        ends = self._orders.end()
+        if before != (self._orders.audio, self._orders.record):
+            self._turn()
+        return ends
+
+    def _turn(self) -> None:
+        """Listen or not, record or not, from now on."""
+        orders, recorder = self._orders, self._recorder
+        if self._audio is not None and not orders.audio:
+            self._flush_sound()
+        self._audio = self._opened.audio if orders.audio else None
+        if recorder is not None:
+            self._record(recorder.turn(on=orders.record, audible=orders.audio))
+            self._emit(("unrecorded", recorder.refused if orders.record else ""))
 
     def _unless_broken(self, packets: Iterator[Packet]) -> Iterator[Packet]:
         """A file whose middle cannot be read is a broken video, whatever libav calls it there."""
@@ -266,7 +286,7 @@ class Reader:
             elif not self._woken(frame):
                 self._picture(frame)
 
-    def _place(self, track: int, frame: VideoFrame | AudioFrame) -> int | None:
+    def _place(self, track: int, frame: VideoFrame | AudioFrame | Packet) -> int | None:
         """A frame's own time, microseconds, unwrapped."""
         if frame.pts is None:
             return None

@@ -89,10 +89,21 @@ class Recorder:
         video, audio = opened.video, opened.audio
         self._video = video if video is not None and video.codec_context.name in _COPIED_VIDEO else None
         self._audio = audio if audio is not None and _is_copied(audio) else None
-        self.encodes_sound = audio is not None and self._audio is None
-        """Whether sound has to be told as it is decoded."""
-        self._encoder = SoundEncoder() if self.encodes_sound else None
+        self._encoder = SoundEncoder() if audio is not None and self._audio is None else None
         self._waiting = Interleaving(1 if audio is None else 2)
+        self._on = self._audible = True
+
+    @property
+    def encodes_sound(self) -> bool:
+        """Whether sound has to be told as it is decoded."""
+        return self._on and self._audible and self._encoder is not None
+
+    def turn(self, *, on: bool, audible: bool) -> Iterator[Segment | str]:
+        """Record or not, with sound or not, from now on. Sound that is wanted begins with the next segment."""
+        yield from self._write_all(self._rest())
+        self._on, self._audible = on, audible
+        if not on:
+            yield from self._end()
 
     @property
     def refused(self) -> str:
@@ -114,6 +125,8 @@ class Recorder:
         if packet.stream not in (self._video, self._audio):
             return
         one = self._timed(packet, line)
+        if one.track == 1 and not self._audible:
+            return
         if one.track == 0:
             if self._added is not None and _is_apart(self._added, one):
                 yield from self._write_all(self._rest())
@@ -134,7 +147,7 @@ class Recorder:
 
     def add_sound(self, frame: AudioFrame, pts: int) -> None:
         """Decoded sound, for a track that cannot be copied."""
-        if self._encoder is not None:
+        if self._encoder is not None and self._audible:
             for one in self._encoder.add(frame, pts):
                 self._waiting.add(one)
 
@@ -157,7 +170,9 @@ class Recorder:
                 yield from self._turn(one)
                 self._last = one.dts
             held = self._open
-            if held is not None and one.dts >= held.base and one.dts > held.reached[one.track]:
+            if held is None or one.track >= len(held.reached):  # its sound was not wanted when it began
+                continue
+            if one.dts >= held.base and one.dts > held.reached[one.track]:
                 self._write(one, held)
 
     def _end(self) -> Iterator[Segment]:
@@ -201,7 +216,7 @@ class Recorder:
                 yield from self._end()
                 if not jumped:
                     yield _NO_KEY
-        if self._open is None and is_key:
+        if self._open is None and is_key and self._on:
             self._open = self._begin(pts, one.dts, one.line)
 
     def _piece(self, pts: int, held: _Open) -> int:
@@ -216,7 +231,7 @@ class Recorder:
         name = f"{line.epoch:05d}-{pts + line.offset}-{pts - dts}.mp4{PART}"
         path = self._folder / name
         container = av.open(str(path), "w", format="mp4", options=_WRITING)
-        for track in (self._video, self._audio):
+        for track in (self._video, self._audio if self._audible else None):
             if track is not None:
                 copied_track(container, track)
         if self.encodes_sound:

@@ -129,6 +129,8 @@ class Sound:
     samples: NDArray[np.float32]
     captions: tuple[Utterance, ...] = ()
     """What the subtitles of a file say that begin in it, in order of time."""
+    language: str = ""
+    """Which is spoken, where a person has said so; ISO 639."""
 
     @property
     def key(self) -> str:

@@ -17,7 +17,8 @@ from ingest.errors import Busy, HindsightError
 from ingest.guard import Guard
 from ingest.ledger import Ledger
 from ingest.limits import Limits
-from ingest.plan import CapturePlan, CaptureStatus, Known
+from ingest.orders import changed
+from ingest.plan import CapturePlan, CaptureStatus, Known, Ways
 from ingest.probe import MediaInfo, checked
 from ingest.reasons import GapReason
 from ingest.records import Ended, Frame, Mark, Moment, Record, Segment, Sound, StateChange, StreamState
@@ -65,6 +66,7 @@ class Supervisor(ABC):
     def __init__(self, plan: CapturePlan, around: Surroundings, policy: Policy) -> None:
         self.plan, self._around, self._policy = plan, around, policy
         self._clock, self._limits = around.clock, around.limits
+        self._ways = plan.ways
         self._reached: Mark | None = plan.resume
         """The newest frame that was published, or what was remembered before."""
         self._heard_to: Mark | None = plan.heard
@@ -102,6 +104,16 @@ class Supervisor(ABC):
     def known(self) -> Known:
         """What was told of a live stream, also where it is still on its way to the store."""
         return Known()
+
+    def adjust(self, ways: Ways) -> None:
+        """Go on in other ways: nothing is opened anew. Whether a file is listened to counts from its next start."""
+        self._ways = ways
+        self._tell_ways()
+
+    def _tell_ways(self) -> None:
+        decoder = self._decoder
+        if decoder is not None and self._policy is not Policy.BLOCK:
+            decoder.tell(changed(audio=self._ways.audio, record=self._ways.record))
 
     def ask_to_stop(self, reason: GapReason) -> None:
         """Begin to stop: a file is read again, so its child is killed; a live one may say what it still holds."""
@@ -177,7 +189,8 @@ class Supervisor(ABC):
             "stream": plan.stream,
             "starts_at": plan.starts_at or 0,
             "sampling": asdict(plan.sampling),
-            "audio": plan.audio,
+            "audio": self._ways.audio,
+            "record": self._ways.record,
             "folder": str(recording.folder) if recording is not None else None,
             "segment_s": recording.segment_s if recording is not None else 0.0,
             **task,
@@ -187,6 +200,7 @@ class Supervisor(ABC):
         self._notes.clear()
         with Decoder("capture", {"source": source, "task": task}, self._limits, self._clock) as decoder:
             self._decoder = decoder
+            self._tell_ways()  # they may have changed while it was started
             try:
                 return self._listen(decoder, silence)
             except HindsightError:
@@ -214,6 +228,7 @@ class Supervisor(ABC):
                 self._reached = Mark(message.epoch, message.pts, message.moment)
                 self._set(last_frame=message.moment)
             case Sound():
+                message = replace(message, language=self._ways.language)
                 lost = self._publish(SOUNDS, message, self._policy) is None
                 if lost and self._policy is not Policy.BLOCK:
                     self._around.ledger.unheard(message.stream, "stopped", message.span.duration, epoch=message.epoch)
@@ -229,7 +244,7 @@ class Supervisor(ABC):
             case ("frugal", shedding, skipped, resting):
                 self._set(shedding=shedding, skipped=self._skipped + skipped, resting=resting)
             case ("unrecorded", why):
-                self._note("recording", f"Not being recorded: {why}")
+                self._note("recording", f"Not being recorded: {why}" if why else "")
 
     def _go_on(self) -> None:
         if self._stopping.is_set():

@@ -13,6 +13,7 @@ from ingest.backoff import Backoff
 from ingest.bus import FRAMES, SOUNDS, Policy, Room
 from ingest.child import Decoder, Message
 from ingest.errors import DeadlineExceeded, Denied, HindsightError, NotFound, NotVideo
+from ingest.orders import pressed
 from ingest.plan import CapturePlan, Known
 from ingest.probe import MediaInfo
 from ingest.reasons import GapReason
@@ -82,7 +83,7 @@ class LiveSupervisor(Supervisor):
         self._steps: deque[int] = deque(maxlen=_RHYTHM)
         """How far apart the newest pictures were, microseconds."""
         self._sounds = False
-        """Whether the source has sound that is taken in."""
+        """Whether the source has sound."""
         self._connected: float | None = None
         self._pictured = 0.0
         """When the newest picture came, on the monotonic clock."""
@@ -164,7 +165,7 @@ class LiveSupervisor(Supervisor):
     # --- what comes --------------------------------------------------------------------------------------------
 
     def _opened(self, info: MediaInfo) -> None:
-        self._burst_s, self._sounds = info.burst_s, info.audio_codec is not None and self.plan.audio
+        self._burst_s, self._sounds = info.burst_s, info.audio_codec is not None
         if 0 < info.fps < 240:
             self._interval_s = 1 / info.fps
 
@@ -193,7 +194,7 @@ class LiveSupervisor(Supervisor):
     def _sound_lost(self) -> None:
         """What sounded since the newest sound that came was lost with the child, unless none came for longer than a
         child keeps any."""
-        if self._covered is None or not self._sounds:
+        if self._covered is None or not (self._sounds and self._ways.audio):
             return
         heard = self._heard_to
         since = heard.moment if heard is not None and heard.epoch == self._epoch else self._covered.start
@@ -205,7 +206,7 @@ class LiveSupervisor(Supervisor):
         filled = round(room.filled * _FINE) / _FINE
         if filled != self._filled and self._decoder is not None:
             self._filled = filled
-            self._decoder.press(filled)
+            self._decoder.tell(pressed(filled))
         for gone in room.dropped:
             self._unlooked(self._attention.dropped(gone, room.oldest, self._seen))
 

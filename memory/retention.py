@@ -18,7 +18,7 @@ from ingest.records import Scope, Segment, Span, StreamId, seconds
 from memory.recollections import Recollections
 from memory.recordings import Recordings
 from memory.shedding import TEXT_ROW, Shedding
-from memory.store import schema
+from memory.store import StreamSettings, schema
 from memory.store.holds import overlapped
 from memory.store.store import Store
 
@@ -109,6 +109,17 @@ class Bounds:
             return None
         return max(self.keep_us, *(self.events_us, self.alerts_us)[:worth]) if worth else self.keep_us
 
+    def of(self, own: StreamSettings) -> Bounds:
+        """These bounds, but for what a stream has of its own."""
+        hours = (own.keep_recordings_hours, own.keep_events_hours, own.keep_alerts_hours)
+        usual = (self.keep_us, self.events_us, self.alerts_us)
+        keep, events, alerts = (
+            otherwise if given is None else seconds(3600 * given) for given, otherwise in zip(hours, usual, strict=True)
+        )
+        budget = own.recordings_budget_mb
+        recordings = self.recordings if budget is None else budget * 1_000_000 or None
+        return Bounds(keep, self.memory, recordings, events or 0, alerts or 0)
+
 
 class Retention:
     """Keeps streams within their age and their bytes, oldest detail first."""
@@ -133,10 +144,11 @@ class Retention:
 
     def expire(self, stream: StreamId) -> None:
         """Remove recordings that are too old for what they show. Only when the clock is `trusted`."""
-        if self._bounds.keep_us is None:
+        bounds = self._of(stream)
+        if bounds.keep_us is None:
             return
         now, owned = self._clock.now(), self._recordings(stream)
-        ages = [self._bounds.age(worth) for worth in self._worth(stream, owned)]
+        ages = [bounds.age(worth) for worth in self._worth(stream, owned)]
         old = [one for one, age in zip(owned, ages, strict=True) if age is not None and one.span.end < now - age]
         self._all.remove(old[: max(1, int(len(owned) * _LARGEST_SHARE))])
 
@@ -144,8 +156,9 @@ class Retention:
         """Bring the stream within its budgets, with room for the chapter to come. True when the index must follow."""
         self._store.database.probe("during retention")
         changed = False
-        if self._bounds.recordings is not None:
-            self._fit_recordings(stream, self._bounds.recordings)
+        recordings = self._of(stream).recordings
+        if recordings is not None:
+            self._fit_recordings(stream, recordings)
         if self._bounds.memory is not None:
             changed = self._fit_memory(stream, self._bounds.memory)
         self._store.database.probe("during retention")
@@ -157,7 +170,10 @@ class Retention:
     def report(self, stream: StreamId) -> BudgetReport:
         spent = self._spent(stream) | {RECORDINGS: sum(segment.size for segment in self._recordings(stream))}
         reach = self._store.chapters.reach(stream)
-        return BudgetReport(stream, spent, self._bounds.memory, self._bounds.recordings, reach)
+        return BudgetReport(stream, spent, self._bounds.memory, self._of(stream).recordings, reach)
+
+    def _of(self, stream: StreamId) -> Bounds:
+        return self._bounds.of(self._store.streams.settings(stream))
 
     def _recordings(self, stream: StreamId) -> list[Segment]:
         return [segment for segment in self._store.timeline.segments(stream) if segment.owned]

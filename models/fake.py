@@ -76,6 +76,7 @@ class FakeTranscriber:
     """Hears one word in every sound that is not silent: its level, "loud" or "quiet"."""
 
     id = "fake-1"
+    languages = frozenset({"en"})
 
     def transcribe(self, sounds: Sequence[Sound]) -> list[Utterance]:
         found = []

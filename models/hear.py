@@ -29,7 +29,12 @@ class HearStage:
         return [*features, *_heard(sounds), *(record for record in batch if isinstance(record, Ended))]
 
     def _spoken(self, sounds: Sequence[Sound]) -> Sequence[Utterance]:
-        return self._transcriber.transcribe(sounds) if self._transcriber is not None and sounds else []
+        """What is said, but for what is said in a language that nobody here understands."""
+        if self._transcriber is None or not sounds:
+            return []
+        known = self._transcriber.languages
+        understood = [sound for sound in sounds if not sound.language or sound.language in known]
+        return self._transcriber.transcribe(understood)
 
 
 def _in_order(sounds: Sequence[Sound], spoken: Sequence[Utterance]) -> list[Utterance]:

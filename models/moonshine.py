@@ -55,6 +55,7 @@ class MoonshineTranscriber:
     """English. `folder` holds encoder_model.ort, decoder_model_merged.ort and tokenizer.bin; by default the wheel's."""
 
     id = "moonshine-tiny-en"
+    languages = frozenset({"en"})
 
     def __init__(self, folder: str | Path | None = None) -> None:
         where = Path(folder) if folder is not None else installed()

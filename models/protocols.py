@@ -48,8 +48,13 @@ class Transcriber(Protocol):
     @property
     def id(self) -> str: ...
 
+    @property
+    def languages(self) -> frozenset[str]:
+        """Those that it understands; ISO 639."""
+
     def transcribe(self, sounds: Sequence[Sound]) -> list[Utterance]:
-        """Utterances in consecutive sounds of any streams. Silence gives none."""
+        """Utterances in consecutive sounds of any streams, each in the language that it says, if it says one of
+        `languages`. Silence gives none."""
 
 
 class VideoSystem(Protocol):

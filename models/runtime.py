@@ -99,6 +99,11 @@ class ModelProcess:
         return self._about
 
     @property
+    def known(self) -> bool:
+        """Whether it was ever started."""
+        return self._about is not None
+
+    @property
     def pid(self) -> int | None:
         """The child's process, while there is one."""
         return self._child.pid if self._child is not None else None
@@ -225,18 +230,25 @@ class RemoteEncoder:
 
 
 class RemoteTranscriber:
-    """A `Transcriber` whose model lives in a child process."""
+    """A `Transcriber` whose model lives in a child process, which is started when it is first asked for anything."""
 
     def __init__(self, process: ModelProcess) -> None:
         self._process = process
-        self.id: str = process.about["id"]
+
+    @property
+    def id(self) -> str:
+        return str(self._process.about["id"])
+
+    @property
+    def languages(self) -> frozenset[str]:
+        return frozenset(self._process.about["languages"])
 
     def transcribe(self, sounds: Sequence[Sound]) -> list[Utterance]:
         found: list[list[Utterance]] = _in_batches(sounds, lambda batch: [self._hear(one) for one in batch])
         return [utterance for part in found for utterance in part]
 
     def check(self) -> str:
-        return self._process.check()
+        return self._process.check() if self._process.known else "nobody has listened yet"
 
     def close(self) -> None:
         self._process.close()

@@ -96,6 +96,7 @@ class PocketSphinxTranscriber:
     """English through PocketSphinx. A word's confidence is its posterior in the word lattice, which is pessimistic."""
 
     id = "pocketsphinx-en"
+    languages = frozenset({"en"})
 
     def __init__(self) -> None:
         self._decoder: Any = None
@@ -198,8 +199,8 @@ def _filled(words: Sequence[str], placed: Mapping[int, tuple[int, int]], length:
 class WhisperTranscriber:
     """Any Whisper checkpoint through transformers; `checkpoint` is a folder or a name on the model hub.
 
-    `language`, as in ISO 639, is what it takes all speech for; without it a checkpoint that knows several detects which
-    it is, stretch by stretch. Raises `Invalid` for one that the checkpoint does not know.
+    `language`, as in ISO 639, is what it takes speech for where the sound does not say; without it a checkpoint that
+    knows several detects which it is, stretch by stretch. Raises `Invalid` for one that the checkpoint does not know.
     """
 
     def __init__(self, checkpoint: str | Path, *, language: str = "", device: str = "cpu") -> None:
@@ -216,6 +217,10 @@ class WhisperTranscriber:
                 advice=f"It knows {', '.join(sorted(known.values()))}, and detects which it is if none is given.",
             )
         self._language = language
+
+    @property
+    def languages(self) -> frozenset[str]:
+        return frozenset(self._known().values())
 
     def transcribe(self, sounds: Sequence[Sound]) -> list[Utterance]:
         return [utterance for sound in sounds for utterance in self._transcribe(sound)]
@@ -234,7 +239,7 @@ class WhisperTranscriber:
         inputs = self._processor(samples, sampling_rate=SAMPLE_RATE, return_tensors="pt", return_attention_mask=True)
         with torch.inference_mode():
             heard = inputs.input_features.to(self._device, self._model.dtype)
-            language = self._language or self._detected(heard)
+            language = sound.language or self._language or self._detected(heard)
             tokens = self._model.generate(
                 heard,
                 attention_mask=inputs.attention_mask.to(self._device),

@@ -74,7 +74,8 @@ def main() -> None:
         return
     report = getattr(model, "report", None)
     files = [list(file) for file in report.files] if report is not None else []
-    can = {"grounds": hasattr(model, "ground"), "recollects": hasattr(model, "recollect")}
+    can: dict[str, Any] = {"grounds": hasattr(model, "ground"), "recollects": hasattr(model, "recollect")}
+    can["languages"] = sorted(getattr(model, "languages", ()))
     wire.write(replies, ("ready", {"id": model.id, "dim": getattr(model, "dim", 0), "files": files, **can}))
     served = _Served(model, kind)
     try:

@@ -25,6 +25,7 @@ app = typer.Typer(
 app.command("serve")(serve.serve)
 app.command("demo")(demo.demo)
 app.command("add")(streams.add)
+app.command("add-all")(streams.add_all)
 app.command("cameras")(streams.cameras)
 app.command("change")(streams.change)
 app.command("streams")(streams.streams)

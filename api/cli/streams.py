@@ -1,7 +1,9 @@
-"""cameras · add · change · streams · pause · resume · remove · uploads"""
+"""cameras · add · add-all · change · streams · pause · resume · remove · uploads"""
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +12,7 @@ import typer
 
 from api.cli import output
 from api.cli.client import Client, named
-from api.cli.options import Force, Json, Yes
+from api.cli.options import Force, Json, Own, Yes, own
 from api.cli.sending import send
 from ingest.errors import BrokenVideo, Conflict, HindsightError, Invalid, NotFound
 
@@ -27,6 +29,7 @@ def add(
         bool, typer.Option("--wait", help="Until a file is read, or a camera gave its first picture.")
     ] = False,
     sampling: Annotated[str, typer.Option(help=_SAMPLING)] = "",
+    settings: Own = None,
     upload: Annotated[
         bool,
         typer.Option(
@@ -39,7 +42,7 @@ def add(
 ) -> None:
     """Add a stream: a camera, a device, a URL or a file."""
     client = Client()
-    wanted = {"name": name, "starts_at": starts_at} | ({"sampling": sampling} if sampling else {})
+    wanted = {"name": name, "starts_at": starts_at} | ({"sampling": sampling} if sampling else {}) | own(settings)
     if upload:
         stream = _uploaded(client, Path(source), wanted)
     else:
@@ -54,6 +57,51 @@ def add(
         output.as_json(stream)
     else:
         output.say(f"{stream['name']} is {stream['state']}{_progress(stream)}.")
+
+
+def add_all(
+    file: Annotated[
+        Path,
+        typer.Argument(help="CSV: a line of names (name, source, username, password, audio, …), then a stream a line."),
+    ],
+    json: Json = False,
+) -> None:
+    """Add every stream of a list. What is there already is left alone, so the same list can be given again."""
+    client = Client()
+    there = {stream["name"] for stream in client.get("/v1/streams")}
+    added, refused = [], 0
+    for wanted in _listed(file):
+        name = str(wanted.get("name", ""))
+        if name in there:
+            continue
+        try:
+            with output.working(f"Opening {name}"):
+                added.append(client.post("/v1/streams", wanted))
+        except HindsightError as error:
+            refused += 1
+            output.note(f"{name or 'A line without a name'}: {error}")
+    if json:
+        output.as_json(added)
+    else:
+        output.say(f"{len(added)} added: {', '.join(stream['name'] for stream in added) or 'none'}.")
+    if refused:
+        raise Invalid(f"{refused} were not added.", advice="Put right what is said of them, and give the list again.")
+
+
+def _listed(file: Path) -> Iterator[dict[str, str]]:
+    """What each line says; what a line leaves empty is as the service has it."""
+    try:
+        text = file.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Invalid(f"{file} cannot be read.", advice="Give a CSV file in UTF-8.") from error
+    rows = csv.DictReader(text.splitlines(), strict=True, restkey="behind the last column", restval="")
+    if not {"name", "source"} <= set(rows.fieldnames or ()):
+        raise Invalid(f"{file} has no columns called name and source.", advice="Its first line names the columns.")
+    try:
+        for row in rows:
+            yield {column: value for column, value in row.items() if "".join(value)}
+    except csv.Error as error:
+        raise Invalid(f"{file}, line {rows.line_num}: {error}.", advice="Put the line right.") from error
 
 
 def cameras(
@@ -89,14 +137,15 @@ def change(
     username: Annotated[str | None, typer.Option(help="In place of the one that it has.")] = None,
     password: Annotated[bool, typer.Option("--password", help="Ask for a new password.")] = False,
     sampling: Annotated[str | None, typer.Option(help=_SAMPLING)] = None,
+    settings: Own = None,
     json: Json = False,
 ) -> None:
-    """Change the name, address, login or sampling of a stream while it is watched."""
+    """Change the name, address, login or settings of a stream while it is watched."""
     secret = typer.prompt("Password", hide_input=True) if password else None
     wanted = {"name": to, "source": source, "username": username, "password": secret, "sampling": sampling}
-    patch = {field: value for field, value in wanted.items() if value is not None}
+    patch = {field: value for field, value in wanted.items() if value is not None} | own(settings)
     if not patch:
-        raise Invalid("Nothing was said to be changed.", advice="Give --name, --source, --sampling …")
+        raise Invalid("Nothing was said to be changed.", advice="Give --name, --source, --sampling, --set …")
     _told(Client().patch(f"/v1/streams/{named(name)}", patch), json)
 
 

@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from ingest.records import Moment, Span, StreamId, StreamKind, StreamState
 from memory.tables import SlotTable
 
 Level = Literal["chapter", "hour", "day"]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSettings:
+    """What a stream has of its own in place of the service's settings, which are called the same; None where it has
+    nothing of its own."""
+
+    sampling: str | None = None
+    audio: bool | None = None
+    language: str | None = None
+    record: bool | None = None
+    keep_recordings_hours: float | None = None
+    keep_events_hours: float | None = None
+    keep_alerts_hours: float | None = None
+    recordings_budget_mb: int | None = None
+
+    @property
+    def given(self) -> Mapping[str, Any]:
+        """Those that it has, by name."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    def over(self, usual: StreamSettings) -> StreamSettings:
+        """What is in force where `usual` is in force otherwise."""
+        return replace(usual, **self.given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +52,7 @@ class StreamRow:
     duration_us: int | None = None
     paused: bool = False
     login: str = field(default="", repr=False)
-    sampling: str = ""
-    """A policy of `ingest.sampling`; the service's own if empty."""
+    settings: StreamSettings = StreamSettings()
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,7 @@ streams = Table(
     Column("login", Text, nullable=False, server_default=""),
     Column("counters", Text, nullable=False, server_default=""),
     Column("frames", BigInteger, nullable=False),
-    Column("sampling", String, nullable=False, server_default=""),
+    Column("settings", Text, nullable=False, server_default=""),
 )
 
 marks = Table(

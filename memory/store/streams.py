@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final, Literal
 
 from sqlalchemy import ColumnElement, Connection, func, select, tuple_, update
@@ -10,7 +11,7 @@ from ingest.errors import Conflict, NotFound
 from ingest.records import Mark, Moment, Span, StateChange, StreamId
 from memory.store import schema
 from memory.store.database import Database
-from memory.store.rows import StreamRow
+from memory.store.rows import StreamRow, StreamSettings
 
 Origin = Literal["frame", "sound"]
 LAST_GAPS: Final = 16
@@ -27,6 +28,7 @@ class Streams:
         """Raises `Conflict` when the name or the id is taken."""
         values: dict[str, Any] = {
             **{name: getattr(row, name) for name in StreamRow.__slots__},
+            "settings": json.dumps(row.settings.given),
             "state_at": row.added,
             "frames": 0,
         }
@@ -66,13 +68,14 @@ class Streams:
             raise NotFound(f"There is no stream {stream!r}.", advice="`hindsight streams` lists them.")
 
     def change(self, row: StreamRow) -> None:
-        """Another name, source, login or sampling for the stream of this id. Raises `Conflict` for a name taken."""
+        """Another name, source, login or settings for the stream of this id. Raises `Conflict` for a name taken."""
         table = schema.streams
         with self._database.write() as connection:
             taken = select(table.c.id).where(table.c.name == row.name, table.c.id != row.id)
             if connection.execute(taken).first() is not None:
                 raise Conflict(f"There is already a stream called {row.name!r}.", advice="Choose another name.")
-            changes = {name: getattr(row, name) for name in ("name", "source", "masked", "login", "sampling")}
+            changes = {name: getattr(row, name) for name in ("name", "source", "masked", "login")}
+            changes["settings"] = json.dumps(row.settings.given)
             if not connection.execute(_where(row.id).values(changes)).rowcount:
                 raise NotFound(f"There is no stream {row.id!r}.", advice="`hindsight streams` lists them.")
 
@@ -84,6 +87,12 @@ class Streams:
 
     def note_counters(self, connection: Connection, stream: StreamId, text: str) -> None:
         connection.execute(_where(stream).values(counters=text))
+
+    def settings(self, stream: StreamId) -> StreamSettings:
+        """What it has of its own; nothing where there is no such stream any more."""
+        wanted = select(schema.streams.c.settings).where(schema.streams.c.id == stream)
+        with self._database.read() as connection:
+            return read_settings(connection.scalar(wanted) or "")
 
     def mark(self, stream: StreamId, origin: Origin = "frame") -> Mark | None:
         """How far the stream's frames (or sounds) are remembered: everything up to here is acknowledged."""
@@ -163,4 +172,11 @@ def _where(stream: StreamId, *conditions: ColumnElement[bool]) -> Any:
 
 
 def _row(row: Any) -> StreamRow:
-    return StreamRow(**{name: getattr(row, name) for name in StreamRow.__slots__})
+    values = {name: getattr(row, name) for name in StreamRow.__slots__}
+    return StreamRow(**values | {"settings": read_settings(row.settings)})
+
+
+def read_settings(text: str) -> StreamSettings:
+    """What a later version may have kept beside them is passed over."""
+    kept = json.loads(text) if text else {}
+    return StreamSettings(**{name: value for name, value in kept.items() if name in StreamSettings.__slots__})

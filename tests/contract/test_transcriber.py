@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from shutil import which
 
@@ -65,6 +67,15 @@ def test_utterances_lie_within_their_sound(transcriber: Transcriber, speech: np.
         assert 0.0 <= one.confidence <= 1.0
         for word in one.words:
             assert one.span.start <= word.span.start < word.span.end <= one.span.end
+
+
+def test_what_it_understands_is_stated_and_what_it_heard_was_in_it(
+    transcriber: Transcriber, speech: np.ndarray
+) -> None:
+    assert transcriber.languages
+    assert all(re.fullmatch("[a-z]{2,3}", one) for one in transcriber.languages)
+    for language in transcriber.languages:
+        assert transcriber.transcribe([replace(sound(speech), language=language)])
 
 
 def test_what_came_before_does_not_matter(transcriber: Transcriber, speech: np.ndarray) -> None:

@@ -9,7 +9,7 @@ from shutil import which
 
 import pytest
 
-from ingest.capture import CapturePlan
+from ingest.capture import CapturePlan, Ways
 from ingest.limits import Limits
 from ingest.records import MICROSECONDS, Mark, Moment, Sound, Utterance
 from ingest.sources import parse
@@ -174,7 +174,7 @@ def test_they_are_read_where_nobody_listens(harvest: Callable[..., Harvest], tmp
     path = film(tmp_path, "srt", "mkv", "aac")
     (tmp_path / "film.fr.srt").write_text(WRITTEN)
     made = harvest()
-    made.finish(CapturePlan(STREAM, parse(str(path)), starts_at=START, audio=False))
+    made.finish(CapturePlan(STREAM, parse(str(path)), starts_at=START, ways=Ways(audio=False)))
     told = sorted((one.language, (one.span.start - START) / MICROSECONDS, one.text) for one in captions(made))
     assert told == [(one, pytest.approx(start, abs=0.1), text) for one in ("deu", "fr") for start, _, text in SAID]
     assert [len(sound.samples) for sound in made.of(Sound)] == [0] * len(made.of(Sound))

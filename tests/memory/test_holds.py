@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from ingest.clock import FakeClock
 from ingest.errors import Conflict, NotFound
 from ingest.records import Alert, Feature, Moment, Scope, Segment, Span
 from memory.memory import Memory
+from memory.retention import Bounds
+from memory.store import StreamSettings
 from memory.store.holds import ALWAYS, overlapped
 from tests.memory.conftest import DOOR, START, OpenMemory, feature, noise_at, seen, span
 
@@ -72,6 +75,29 @@ def test_what_happened_decides_how_long_it_stays(open_memory: OpenMemory, tmp_pa
     memory.store.holds.release(memory.store.holds.all()[0].id)
     pass_time(memory, clock, 1)
     assert left(tmp_path) == []
+
+
+def test_a_stream_s_own_settings_decide_for_its_recordings(
+    open_memory: OpenMemory, tmp_path: Path, clock: FakeClock
+) -> None:
+    """From then on, and whatever is not its own is as the memory has it."""
+    memory = open_memory(keep_recordings_s=400 * HOUR_S, keep_alerts_s=40 * HOUR_S)
+    recordings(memory, tmp_path, 20)
+    memory.remember.handle([something_enters(5 * 60 + 40)])
+    alert(memory, 12 * 60 + 5)
+    memory.enforce()
+    pass_time(memory, clock, 15)
+    assert (left(tmp_path), memory.budget(DOOR).recordings_limit) == (list(range(20)), None)
+    own = StreamSettings(keep_recordings_hours=2, keep_events_hours=20, recordings_budget_mb=1)
+    memory.store.streams.change(replace(memory.store.streams.get(DOOR), settings=own))
+    pass_time(memory, clock, 3.5)
+    assert left(tmp_path) == [5, 6, 11, 12]
+    assert memory.budget(DOOR).recordings_limit == 1_000_000
+    pass_time(memory, clock, 5)
+    assert left(tmp_path) == [11, 12], "around the alert as long as everywhere"
+    whole = Bounds(10, 20, 30, 40, 50)
+    assert whole.of(StreamSettings()) == whole
+    assert whole.of(StreamSettings(recordings_budget_mb=0, keep_alerts_hours=0)) == Bounds(10, 20, None, 40, 0)
 
 
 def test_a_budget_takes_what_is_worth_least_first_and_never_what_is_held(

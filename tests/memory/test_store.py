@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from ingest.ledger import Ledger
 from ingest.records import Alert, Moment, Rule, Schedule, Scope, StreamId, seconds
 from memory import migrations
 from memory.memory import Memory
-from memory.store import Database, schema
+from memory.store import Database, StreamSettings, schema
 from memory.store import alerts as memory_alerts
 from memory.store.rows import OutboxState
 from tests.memory.conftest import DOOR, START, OpenMemory, feature, frames_of, mark, span
@@ -47,6 +48,23 @@ def test_the_migrations_are_one_chain_in_the_order_of_their_numbers() -> None:
     numbers = sorted(file.name[:4] for file in Path(script.versions).glob("[0-9]*.py"))
     assert len(script.get_heads()) == 1
     assert chain == numbers == [f"{number:04}" for number in range(1, len(numbers) + 1)]
+
+
+def test_a_sampling_policy_of_before_is_among_a_stream_s_settings(open_memory: OpenMemory) -> None:
+    memory = open_memory()
+    memory.store.streams.change(
+        replace(memory.store.streams.get(DOOR), settings=StreamSettings(sampling="keys", audio=False))
+    )
+    memory.close()
+    database = Database(f"sqlite:///{memory.folder / 'hindsight.db'}")
+    migrations.upgrade(database, back_to="0008")
+    with database.read() as connection:
+        assert connection.exec_driver_sql("SELECT sampling FROM streams ORDER BY sampling DESC").scalars().all() == [
+            "keys",
+            "",
+        ]
+    database.close()
+    assert open_memory().store.streams.get(DOOR).settings == StreamSettings(sampling="keys")
 
 
 def test_summaries_that_only_waited_go_with_the_schema_that_needed_them(open_memory: OpenMemory) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -46,6 +47,14 @@ def test_sounds_become_features_of_what_was_said() -> None:
     assert (feature.origin, feature.pts) == ("sound", 1)
     assert stage.handle(sounds[:1]) == [Heard(YARD, 0, 999_999, Moment(999_999))]
     assert (stage.consumes, stage.produces) == ((SOUNDS,), FEATURES)
+
+
+def test_what_is_said_in_a_language_that_nobody_understands_is_passed_over_and_counts_as_heard() -> None:
+    stage = HearStage(FakeTranscriber(), FakeEncoder())
+    loud = Sound(YARD, 0, 0, Moment(0), np.ones(SAMPLE_RATE, np.float32))
+    assert [type(one) for one in stage.handle([replace(loud, language="en")])] == [Feature, Heard]
+    assert [type(one) for one in stage.handle([replace(loud, language="de")])] == [Heard]
+    assert [type(one) for one in HearStage(None, FakeEncoder()).handle([loud])] == [Heard]
 
 
 def test_profiles_name_models_that_exist() -> None:
