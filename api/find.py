@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,7 +12,8 @@ from api.scope import Place, Scopes
 from api.settings import Settings
 from api.telling import telling
 from api.views import Views
-from ingest.errors import Invalid, NotVideo, TooLarge
+from ingest import sample
+from ingest.errors import Invalid
 from ingest.records import Gap, Hit, Moment, Pixels, Query, Span, StreamId
 from memory.memory import Memory
 from memory.spans import flapping
@@ -23,8 +23,6 @@ from models.protocols import FrameEncoder
 DEFAULT_THRESHOLD = 0.5
 LIKELIEST = 0.1
 """The least probability at which a moment is mentioned that did not pass the threshold."""
-MAX_PICTURE_PIXELS = 50_000_000
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +71,7 @@ class Finder:
                 advice="Send a form with `text`, or with a file as `image`.",
             )
         place = self._scopes.resolve(where)
-        found = self.look(text if words else decode_picture(picture), place, limit=limit)
+        found = self.look(text if words else sample.decoded(picture), place, limit=limit)
         return self._shown(text if words else "the picture", place, found)
 
     def _refined(self, found: Found, place: Place) -> Found:
@@ -148,21 +146,3 @@ def blind(store: Store, place: Place) -> tuple[Gap, ...]:
     """The gaps in the place, as they are told."""
     spans = searched_spans(store, place)
     return tuple(gap for stream, span in spans for gap in flapping(store.timeline.gaps(stream, span)))
-
-
-def decode_picture(data: bytes) -> Pixels:
-    """RGB uint8 [H, W, 3] of a JPEG, PNG, WebP or GIF. Raises `NotVideo` or `TooLarge`."""
-    import numpy as np
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
-            if picture.width * picture.height > MAX_PICTURE_PIXELS:
-                raise TooLarge(
-                    f"The picture has {picture.width}x{picture.height} pixels.", advice="Send a smaller one."
-                )
-            return np.asarray(picture.convert("RGB"))
-    except TooLarge:
-        raise
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
-        raise NotVideo("That is not a picture that can be read.", advice="Send a JPEG, PNG or WebP.") from error

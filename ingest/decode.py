@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def _jobs() -> Mapping[str, Callable[[dict[str, Any], Limits, Emit], Any]]:
-    from ingest import clips, probe, reading, recording
+    from ingest import clips, probe, reading, recording, sample
 
     return {
         "probe": probe.job,
@@ -62,6 +62,7 @@ def _jobs() -> Mapping[str, Callable[[dict[str, Any], Limits, Emit], Any]]:
         "cut": clips.cut_job,
         "still": clips.still_job,
         "rescue": recording.rescue_job,
+        "sample": sample.job,
     }
 
 

@@ -24,8 +24,7 @@ from typing import Any, Final
 import av
 import av.error
 
-from api.find import decode_picture
-from ingest import clips, decode, probe, reading, recording, wire
+from ingest import clips, decode, probe, reading, recording, sample, wire
 from ingest.beginning import Task
 from ingest.child import source_details
 from ingest.errors import HindsightError
@@ -432,7 +431,7 @@ def as_subtitles(body: bytes, place: Place) -> str:
 
 
 def as_a_picture(body: bytes, place: Place) -> str:
-    return outcome(lambda: decode_picture(body))
+    return outcome(lambda: sample.job({"data": body}, LIMITS, lambda _: None))
 
 
 def as_a_message(body: bytes, place: Place) -> str:
