@@ -12,7 +12,7 @@ from memory.store import Store
 _LEAST: Final = seconds(3)
 """Less lies between the newest that was seen and the newest that is remembered at any time."""
 _RARE: Final = seconds(20)
-"""What sampling explains at most, as where key frames alone are decoded."""
+"""The same where key frames alone are decoded."""
 _QUIET: Final = seconds(2)
 """By so much the newest sound may be older than the newest picture."""
 
@@ -41,5 +41,5 @@ def _since(store: Store, stream: StreamId, mark: Mark | None, watched: Moment | 
 
 def _explained(sampling: Sampling) -> int:
     """Microseconds between two pictures that sampling explains."""
-    rare = sampling.keyframes_only or sampling.rests
-    return _RARE if rare else min(_RARE, max(_LEAST, 2 * seconds(1 / sampling.floor_hz)))
+    usual = _RARE if sampling.keyframes_only or sampling.rests else _LEAST
+    return max(usual, 2 * seconds(1 / sampling.floor_hz))
