@@ -21,10 +21,10 @@ def lost(store: Store, stream: StreamId, sampling: Sampling, *, listens: bool) -
     """Gaps beside what was watched, from what is remembered up to what was told of. `listens`: whether anyone does."""
     watched, seen = store.timeline.watched_to(stream), store.streams.mark(stream)
     heard = store.streams.mark(stream, "sound") if listens else None
-    if heard is not None and watched is not None and watched - heard.moment > UNDER_WAY:
-        heard = None
     pictures = [span for span in _since(store, stream, seen, watched) if span.duration > _explained(sampling)]
     sounds = [span for span in _since(store, stream, heard, watched) if span.duration > _QUIET]
+    if sum(span.duration for span in sounds) > UNDER_WAY:
+        sounds = []
     behind = [Span(Moment(span.start + 1), span.end) for span in pictures]  # where no gap of another reason begins
     return [
         *(Gap(stream, span, "cut short", "The service ended before it was looked at.") for span in behind),

@@ -14,12 +14,14 @@ import pytest
 from pydantic import SecretStr
 
 from api.compose import Service
+from api.lost import lost
 from api.profile import Models
 from api.settings import Settings
 from ingest.bus import FEATURES, FRAMES, JOURNAL
 from ingest.capture import CaptureStatus, Fleet
 from ingest.reasons import GapReason
 from ingest.records import Coverage, Evidence, Frame, Gap, Heard, Moment, Span, StateChange, StreamId, seconds
+from ingest.sampling import Sampling
 from memory.store import StreamRow
 from models.fake import FakeEncoder, FakeSystem, FakeTranscriber
 from models.language.extractive import ExtractiveSystem
@@ -217,6 +219,28 @@ def test_a_picture_from_before_the_clock_was_put_back_has_no_age_below_nothing(
         status = CaptureStatus("live", "", now, Moment(now + seconds(3600)), None, 0)
         monkeypatch.setattr(Fleet, "status", lambda _self, _stream: status)
         assert http.get("/v1/streams/cam").json()["last_frame_age_s"] == 0
+
+
+def test_sound_that_was_under_way_is_told_also_behind_an_outage_and_where_none_comes_any_more_it_is_not(
+    settings: Settings,
+) -> None:
+    cam, mute = StreamId("cam"), StreamId("mute")
+    with running(settings) as (service, _):
+        now = service.clock.now()
+
+        def ago(start_s: float, end_s: float) -> Span:
+            return Span(Moment(now - seconds(start_s)), Moment(now - seconds(end_s)))
+
+        for stream, epochs in ((cam, (ago(9000, 8000), ago(4000, 3900))), (mute, (ago(9000, 5000),))):
+            row = StreamRow(stream, stream, "live", "rtsp://127.0.0.1:9/x", "", "paused", "", now, paused=True)
+            service.store.streams.add(row)
+            service.bus.publish(FEATURES, Heard(stream, 0, 1, Moment(now - seconds(8000.5))))
+            for epoch, span in enumerate(epochs):
+                service.bus.publish(JOURNAL, Coverage(stream, epoch, span))
+        wait_for(lambda: not any(service.bus.depth().values()))
+        found = {stream: lost(service.store, stream, Sampling(), listens=True) for stream in (cam, mute)}
+        assert [(gap.reason, gap.span) for gap in found[cam]] == [("unheard", ago(4000, 3900))]
+        assert found[mute] == []
 
 
 def test_health_names_the_streams_of_which_more_comes_than_can_be_looked_at(
