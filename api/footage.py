@@ -15,7 +15,7 @@ from tempfile import NamedTemporaryFile
 from api.settings import Settings
 from ingest.clips import cut, still
 from ingest.errors import Busy, Invalid, NotFound, StillRecording, TooLarge
-from ingest.fragments import shift
+from ingest.fragments import layout, shift
 from ingest.reasons import PARTLY, UNHEARD
 from ingest.recording import PART, finished
 from ingest.records import Gap, Moment, Picture, Segment, Span, StreamId, seconds
@@ -70,7 +70,7 @@ class Footage:
         if not left or not segments or not seen:
             raise still_recording(row) if left and awaited else no_recording(row)
         named = repr([(segment.path, segment.size, segment.span) for segment in segments]) + repr(
-            (left, exact, fragmented and "from the beginning of the file")
+            (left, exact, fragmented and "its first picture from the beginning of the file")
         )
         key = hashlib.sha256(named.encode()).hexdigest()[:24]
         with self._lock:
@@ -209,7 +209,8 @@ class Footage:
             if without(left[0].hull(left[-1]), self._store.timeline.erased(stream, None)) != list(left):
                 raise Busy("Some of it was erased just now.", advice="Ask for it again.")
             if fragmented:
-                shift(unfinished, covered.start - segments[0].span.start)
+                begins = next((fragment.start for fragment in layout(unfinished).fragments), 0)
+                shift(unfinished, max(0, covered.start - segments[0].span.start - begins))
             path = folder / f"{key}-{covered.start}-{covered.end}.mp4"
             unfinished.rename(path)
         finally:

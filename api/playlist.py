@@ -1,12 +1,14 @@
 """HLS (RFC 8216): any past or live stretch of a stream as a playlist of the segments that are stored.
 
 Recorded segments are fragmented MP4 and are served as they lie on the disk, but that their times count on from one to
-the next, which players need. A user's own file is copied into such an MP4 once and served by ranges of bytes.
+the next, which players need. A user's own file is copied into such MP4s, or encoded where players would not take it,
+and these are served by ranges of bytes. They are made piece by piece: a list has what could be made while it was waited
+for, and grows when it is asked for again, as players do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
@@ -16,6 +18,7 @@ from urllib.parse import urlencode
 from api.footage import Footage, no_recording
 from api.scope import Scopes, extent
 from api.times import utc
+from ingest.clips import is_copied
 from ingest.clock import Clock
 from ingest.errors import Invalid, NotFound, TooLarge
 from ingest.fragments import Layout, layout, shifted
@@ -33,7 +36,9 @@ SETTLED = seconds(90)
 """So long after its end a stretch has all segments that it will ever have."""
 PART_US = seconds(10)
 PIECE = seconds(600)
-"""A user's own file is copied in pieces of this length."""
+"""A user's own file is copied in pieces of this length; what is encoded, in those of `PART_US`."""
+PATIENCE_S = 5.0
+"""So long pieces of a file are made while a list is waited for, and two of them at least."""
 TARGETS = (10, 20, 60)
 """Target durations, in seconds, which a playlist may not change: the first does where key frames come in time."""
 ADVICE = (
@@ -46,6 +51,8 @@ SLACK = seconds(0.5)
 _ROUNDING = seconds(0.005)
 _PLAYLISTS = 1000
 """Of so many it is known what has left them."""
+_PIECES = 20_000
+"""Of so many that were made it is known what is in them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +76,15 @@ class Part:
     bytes_at: tuple[int, int] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """What was made of a file: where it is had, what lies where in it, and what it shows."""
+
+    url: str
+    held: Layout
+    span: Span
+
+
 class Playlists:
     """Writes playlists, and finds the segments that they name."""
 
@@ -76,6 +92,8 @@ class Playlists:
         self._recordings, self._store = recordings, recordings.store
         self._footage, self._scopes, self._clock = footage, scopes, clock
         self._slid: dict[tuple[StreamId, Moment], _Slid] = {}
+        self._made: dict[tuple[Hashable, ...], _Piece] = {}
+        self._copies: dict[tuple[str, int], bool] = {}
 
     def span(self, row: StreamRow, start: str | None, end: str | None) -> Span:
         """What is asked for. Raises `NotFound`, `Invalid` or `TooLarge`."""
@@ -95,23 +113,26 @@ class Playlists:
     def write(self, row: StreamRow, span: Span, *, live: bool) -> str:
         """The playlist. `live`: it has no end yet. Raises `NotFound` where there is no recording."""
         slid = self._slide(row, span)
-        parts = list(self._parts(row, Span(slid.start, span.end)))
+        found = list(self._parts(row, Span(slid.start, span.end), self._clock.monotonic() + PATIENCE_S))
+        parts = [part for part in found if part is not None]
         if not parts:
             raise no_recording(row)
+        grows = row.kind != "live" and span.duration > PART_US
         live = live or (span.end > self._clock.now() - SETTLED and row.kind == "live" and parts[-1].span.end < span.end)
         longest = round(max(part.span.duration for part in parts) / MICROSECONDS)
         lines = [
             "#EXTM3U",
             "#EXT-X-VERSION:7",
             f"#EXT-X-TARGETDURATION:{next((target for target in TARGETS if target >= longest), longest)}",
-            f"#EXT-X-MEDIA-SEQUENCE:{slid.parts}" if live else "#EXT-X-PLAYLIST-TYPE:VOD",
+            f"#EXT-X-MEDIA-SEQUENCE:{slid.parts}" if live else f"#EXT-X-PLAYLIST-TYPE:{'EVENT' if grows else 'VOD'}",
             *([f"#EXT-X-DISCONTINUITY-SEQUENCE:{slid.breaks}"] if live else []),
             "#EXT-X-INDEPENDENT-SEGMENTS",
             *([] if all(b"avc1" in part.header for part in parts) else [f"## {ADVICE}"]),
         ]
         for before, part in zip([None, *parts], parts, strict=False):
             lines += _lines(before, part)
-        return "\n".join([*lines, *([] if live else ["#EXT-X-ENDLIST"])]) + "\n"
+        ended = not live and len(parts) == len(found)
+        return "\n".join([*lines, *(["#EXT-X-ENDLIST"] if ended else [])]) + "\n"
 
     def segment(self, row: StreamRow, epoch: int, start: Moment) -> Segment:
         """A recorded segment, to be read at its path. Raises `NotFound`, also where any of it was erased."""
@@ -131,9 +152,9 @@ class Playlists:
             return _Slid(start)
         if start <= before.start:
             return before
-        gone = list(self._parts(row, Span(before.start, start)))
-        gone = [part for part in gone if part.span.end <= start]
-        known = [*gone, *islice(self._parts(row, Span(start, span.end)), 1)]
+        old = [part for part in self._parts(row, Span(before.start, start)) if part is not None]
+        gone = [part for part in old if part.span.end <= start]
+        known = [*gone, *(part for part in islice(self._parts(row, Span(start, span.end)), 1) if part is not None)]
         lines = [line for pair in zip([None, *known], known, strict=False) for line in _lines(*pair)]
         now = _Slid(start, before.parts + len(gone), before.breaks + lines.count("#EXT-X-DISCONTINUITY"))
         self._slid[name] = now
@@ -141,7 +162,8 @@ class Playlists:
             del self._slid[next(iter(self._slid))]
         return now
 
-    def _parts(self, row: StreamRow, span: Span) -> Iterator[Part]:
+    def _parts(self, row: StreamRow, span: Span, until: float = 0.0) -> Iterator[Part | None]:
+        """None where more is to be made than could be until then (monotonic seconds)."""
         known: dict[int, Part] = {}
         for segment in self._store.timeline.segments(row.id, span):
             seen = self._store.timeline.coverage(row.id, segment.span)
@@ -152,7 +174,7 @@ class Playlists:
             for covered in seen:
                 wanted = covered.intersection(span)
                 if wanted is not None and wanted.duration:
-                    yield from self._copied(row, segment, wanted)
+                    yield from self._cut(row, segment, wanted, until)
 
     def _whole(self, segment: Segment, known: dict[int, Part]) -> Iterator[Part]:
         """`known`: of each epoch one, whose header those have too that would have to be fetched to look at it."""
@@ -168,18 +190,38 @@ class Playlists:
             known[segment.epoch] = part
             yield part
 
-    def _copied(self, row: StreamRow, segment: Segment, wanted: Span) -> Iterator[Part]:
+    def _cut(self, row: StreamRow, segment: Segment, wanted: Span, until: float) -> Iterator[Part | None]:
         """Each piece begins at a key frame, and so a little early: there the one before it ends."""
-        before: tuple[str, Layout | None, Span] | None = None
-        for begin in range(wanted.start, wanted.end, PIECE):
-            asked = Span(Moment(begin), Moment(min(begin + PIECE, wanted.end)))
-            clip = self._footage.clip(row, asked, fragmented=True)
+        before: _Piece | None = None
+        length, fresh = PIECE if self._is_copied(segment) else PART_US, 0
+        for begin in range(wanted.start, wanted.end, length):
+            asked = Span(Moment(begin), Moment(min(begin + length, wanted.end)))
+            key = (segment.path, segment.size, asked, tuple(self._store.timeline.erased(row.id, asked)))
+            if key not in self._made:
+                if fresh > 1 and self._clock.monotonic() > until:
+                    yield None
+                    return
+                self._made[key], fresh = self._piece(row, asked), fresh + 1
+            piece = self._made[key]
             if before is not None:
-                yield from _pieces(*before, clip.span.start)
-            named = urlencode({"from": iso(asked.start), "to": iso(asked.end)}, safe=":")
-            before = f"fragments.mp4?{named}", _held(clip.path, clip.path.stat().st_size), clip.span
+                yield from _pieces(before, piece.span.start)
+            before = piece
+        while len(self._made) > _PIECES:
+            del self._made[next(iter(self._made))]
         if before is not None:
-            yield from _pieces(*before, before[2].end)
+            yield from _pieces(before, before.span.end)
+
+    def _piece(self, row: StreamRow, asked: Span) -> _Piece:
+        named = urlencode({"from": iso(asked.start), "to": iso(asked.end)}, safe=":")
+        try:
+            clip = self._footage.clip(row, asked, fragmented=True)
+        except NotFound:  # sound may go on for longer than pictures
+            return _Piece("", Layout(b"", ()), Span(asked.start, asked.start))
+        return _Piece(f"fragments.mp4?{named}", layout(clip.path), clip.span)
+
+    def _is_copied(self, segment: Segment) -> bool:
+        known = self._copies.get((segment.path, segment.size))
+        return known if known is not None else self._copies.setdefault((segment.path, segment.size), is_copied(segment))
 
 
 def iso(moment: Moment) -> str:
@@ -206,11 +248,12 @@ def _lines(before: Part | None, part: Part) -> list[str]:
     return [*head, part.url]
 
 
-def _pieces(url: str, held: Layout | None, span: Span, until: Moment) -> Iterator[Part]:
+def _pieces(piece: _Piece, until: Moment) -> Iterator[Part]:
     """Runs of fragments of at most ten seconds each, or one fragment where that is longer; none from `until` on."""
-    if held is None or not held.fragments:
+    held = piece.held
+    if not held.fragments:
         return
-    zero = span.start - held.fragments[0].start
+    zero = piece.span.start - held.fragments[0].start
     found = [fragment for fragment in held.fragments if zero + fragment.start + _ROUNDING < until]
     starts = [Moment(zero + fragment.start) for fragment in found] + [until]
     first = 0
@@ -219,7 +262,8 @@ def _pieces(url: str, held: Layout | None, span: Span, until: Moment) -> Iterato
             continue
         shown = Span(starts[first], max(starts[at + 1], Moment(starts[first] + 1)))
         offset = found[first].offset
-        yield Part(url, url, held.header, "", shown, (offset, fragment.offset + fragment.size - offset))
+        size = fragment.offset + fragment.size - offset
+        yield Part(piece.url, piece.url, held.header, "", shown, (offset, size))
         first = at + 1
 
 

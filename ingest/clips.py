@@ -51,6 +51,12 @@ def cut(
     return covered
 
 
+def is_copied(segment: Segment, *, timeout_s: float = 20) -> bool:
+    """Whether what is cut of it is copied; encoding it anew takes much longer."""
+    with Decoder("shape", {"segment": segment}, Limits()) as decoder:
+        return bool(decoder.result(timeout_s))
+
+
 def still(segments: Sequence[Segment], moment: Moment, *, max_side: int = 1280, timeout_s: float = 20) -> Picture:
     """The picture that was shown at `moment`, as JPEG. Raises `NotFound` when nothing was recorded then."""
     pieces = _overlapping(segments, Span(moment, Moment(moment + 1)))
@@ -88,6 +94,14 @@ def still_job(details: Mapping[str, Any], limits: Limits, emit: Emit) -> Picture
         if shown is None:
             raise NotFound("There is no picture at that time.", advice="Look at the stream's coverage and gaps.")
         return Picture(at, pictures.jpeg(shown, details["max_side"], pictures.pixel_of(opened.video)))
+
+
+def shape_job(details: Mapping[str, Any], limits: Limits, emit: Emit) -> bool:
+    """The child's side of `is_copied`."""
+    from ingest.cutting import COPIED
+
+    with open_segment(details["segment"], limits) as opened:
+        return opened.one_timeline and opened.video is not None and opened.video.codec_context.name == COPIED
 
 
 def cut_job(details: Mapping[str, Any], limits: Limits, emit: Emit) -> Span:

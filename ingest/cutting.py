@@ -11,7 +11,7 @@ from ingest.clips import moment_of, open_segment, seek_before
 from ingest.errors import NotFound
 from ingest.pictures import SQUARE, Canvas, even, pixel_of, turns_of
 from ingest.recording import MUXING, copied_track, stamped
-from ingest.records import MICROSECONDS, Moment, Segment, Span
+from ingest.records import MICROSECONDS, Moment, Segment, Span, seconds
 
 if TYPE_CHECKING:
     from av import Packet
@@ -21,9 +21,13 @@ if TYPE_CHECKING:
     from ingest.opening import Opened
 
 _MICRO: Final = Fraction(1, MICROSECONDS)
+COPIED: Final = "h264"
+"""Pictures that all browsers play."""
 _RATE: Final = 48_000
-_HOLE: Final = _RATE // 4
+_HOLE: Final = _RATE // 25
 """Samples: sound that is missing for longer is a hole, and not rounding."""
+_EARLIER: Final = seconds(0.25)
+"""Sound that is to be decoded begins before the picture it goes with: packets are long, and need the one before."""
 _QUALITY: Final = {"preset": "veryfast", "crf": "21", "bf": "0"}
 
 
@@ -52,7 +56,7 @@ class Cutting:
         self._pieces, self._limits, self._progress = pieces, limits, progress
         shapes = {segment: self._shapes(segment) for segment in dict.fromkeys(segment for segment, _ in pieces)}
         indexed = all(one.indexed for one in shapes.values())
-        self._copies = not exact and indexed and _alike([one.video for one in shapes.values()], "h264")
+        self._copies = not exact and indexed and _alike([one.video for one in shapes.values()], COPIED)
         self._copies_sound = _alike([one.audio for one in shapes.values() if one.audio is not None], "aac")
         self._seen = next((segment for segment, one in shapes.items() if one.video is not None), None)
         self._heard = next((segment for segment, one in shapes.items() if one.audio is not None), None)
@@ -63,7 +67,7 @@ class Cutting:
 
         options = MUXING if fragmented else {"movflags": "faststart"}
         with av.open(out, "w", format="mp4", options=dict(options)) as container:
-            video, audio = self._tracks(container)
+            video, audio = self._tracks(container, fragmented)
             for segment, span in self._pieces:
                 with open_segment(segment, self._limits) as opened:
                     self._copy_piece(segment, span, opened, (video, audio))
@@ -80,19 +84,19 @@ class Cutting:
         with open_segment(segment, self._limits) as opened:
             return _Shapes(opened.one_timeline, _shape(opened.video), _shape(opened.audio))
 
-    def _tracks(self, container: OutputContainer) -> tuple[_Track | None, _Track | None]:
+    def _tracks(self, container: OutputContainer, fragmented: bool) -> tuple[_Track | None, _Track | None]:
         """Each as in the first piece that has it: sound may be switched on later."""
         _, span = self._pieces[0]
         video: _Track | None = None
         audio: _Track | None = None
-        shared = _Zero(None if self._copies else span.start)
+        shared = _Zero(None if self._copies else span.start, fragmented)
         if self._seen is not None:
             with open_segment(self._seen, self._limits) as first:
                 kind = _Copied if self._copies else _EncodedVideo
                 video = kind(container, first.video, span, shared)
         if self._heard is not None:
             with open_segment(self._heard, self._limits) as first:
-                sound = _Copied if self._copies_sound else _EncodedAudio
+                sound = _Copied if self._copies_sound and (self._copies or not fragmented) else _EncodedAudio
                 audio = sound(container, first.audio, span, shared)
         return video, audio
 
@@ -103,7 +107,8 @@ class Cutting:
         waiting = set(routes)
         for track, sink in pairs:
             sink.begin(span, track)
-        seek_before(opened, segment, max(span.start, segment.span.start))
+        begin = max(span.start, segment.span.start)
+        seek_before(opened, segment, begin if self._copies else Moment(begin - _EARLIER))
         for number, packet in enumerate(opened.packets(opened.video, opened.audio)):
             if number % _PROGRESS == 0:
                 self._progress()
@@ -123,8 +128,10 @@ class Cutting:
 class _Zero:
     """The moment that is zero in the clip: the first key frame's when pictures are copied."""
 
-    def __init__(self, moment: Moment | None) -> None:
+    def __init__(self, moment: Moment | None, first: bool) -> None:
         self.moment = moment
+        self.first = first
+        """Nothing can lie before it, as what an encoder of sound needs to begin: it would move all the rest."""
         self.exact = moment is not None
         """Nothing outside the spans is wanted, be it the sound of the pictures since the key frame before."""
 
@@ -207,7 +214,8 @@ class _Encoded(_Track):
 
     def _write(self, packets: Iterator[Packet] | list[Packet]) -> None:
         for packet in packets:
-            self._container.mux(packet)
+            if not self._zero.first or packet.pts is None or packet.pts >= 0:
+                self._container.mux(packet)
 
     def add(self, packet: Packet, segment: Segment) -> None:
         import av.error
@@ -286,19 +294,35 @@ class _EncodedAudio(_Encoded):
 
     def _encode(self, frame: Any, moment: Moment) -> None:
         """Sound runs on by itself; only its start is placed, and where it goes on behind a hole."""
-        zero = self._zero.moment if self._zero.moment is not None else self._span.start
-        at = max(0, moment - zero) * _RATE // MICROSECONDS
+        first, at, last = (self._samples(then) for then in (self._span.start, moment, self._span.end))
         if self._next is None or at - self._next > _HOLE:
             self._next = at
         frame.pts = None
         for part in self._resampler.resample(frame):
-            part.pts, part.time_base = self._next, Fraction(1, _RATE)
-            self._next += part.samples
-            self._write(self._out.encode(part))
-        self._cover(moment, Moment(moment + self._length(frame)))
+            begin, self._next = self._next, self._next + part.samples
+            low, high = max(0, first - begin), min(part.samples, last - begin)
+            if low < high:
+                kept = part if high - low == part.samples else _trimmed(part, low, high)
+                kept.pts, kept.time_base = begin + low, Fraction(1, _RATE)
+                self._write(self._out.encode(kept))
+        self._cover(max(moment, self._span.start), min(Moment(moment + self._length(frame)), self._span.end))
+
+    def _samples(self, moment: Moment) -> int:
+        """In the clip."""
+        zero = self._zero.moment if self._zero.moment is not None else self._span.start
+        return (moment - zero) * _RATE // MICROSECONDS
 
     def finish(self) -> None:
         self._write(self._out.encode(None))
+
+
+def _trimmed(sound: Any, low: int, high: int) -> Any:
+    """Its samples from `low` to `high`."""
+    import numpy as np
+
+    part = type(sound).from_ndarray(np.ascontiguousarray(sound.to_ndarray()[:, low:high]), "fltp", "mono")
+    part.sample_rate = sound.sample_rate
+    return part
 
 
 def _canvas(track: Any) -> Canvas:

@@ -59,6 +59,7 @@ def _jobs() -> Mapping[str, Callable[[dict[str, Any], Limits, Emit], Any]]:
     return {
         "probe": probe.job,
         "capture": reading.job,
+        "shape": clips.shape_job,
         "cut": clips.cut_job,
         "still": clips.still_job,
         "rescue": recording.rescue_job,

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from dataclasses import asdict
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,12 @@ START = Moment(1_773_510_120_000_000)
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffprobe") is None, reason="needs Debian's ffmpeg")
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever else the machine does: there is time for all of a list, where a test does not say otherwise."""
+    monkeypatch.setattr("api.playlist.PATIENCE_S", 600.0)
+
+
 def played(http: httpx.Client, where: str) -> dict[str, int]:
     """How many packets of pictures and of sound a player finds, all of them decoded without a word of complaint."""
     url = str(http.base_url.join(where))
@@ -41,6 +48,15 @@ def played(http: httpx.Client, where: str) -> dict[str, int]:
     assert said.stderr == ""
     found = re.findall(r"(video|audio),(\d+)", said.stdout)
     return {kind: int(count) for kind, count in found}
+
+
+def packets(http: httpx.Client, where: str, track: str) -> list[float]:
+    """When each packet of a track is shown, in order, seconds."""
+    said = subprocess.run(
+        ["ffprobe", "-v", "error", "-select_streams", track, "-show_entries", "packet=pts_time", "-of", "csv=p=0",
+         str(http.base_url.join(where))], capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    return sorted(float(line.strip(",")) for line in said.stdout.split())
 
 
 def record(film: Path, folder: Path, stream: str, start: Moment, monkeypatch: pytest.MonkeyPatch) -> list[Segment]:
@@ -178,6 +194,39 @@ def test_a_file_longer_than_a_clip_may_be_is_played_in_pieces(
     assert len(set(re.findall(r"^fragments.*", text, re.MULTILINE))) == 5
     assert sum(float(one) for one in re.findall(r"#EXTINF:([\d.]+)", text)) == pytest.approx(12, abs=0.1)
     assert played(http, "/v1/streams/door/playlist.m3u8")["video"] == 120
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(("codec", "sound"), [("mpeg4", "mp3"), ("libx265", "aac")])
+def test_what_has_to_be_encoded_is_made_while_it_is_played(
+    codec: str, sound: str, http: httpx.Client, films: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The list has what there was time for, goes on when it is asked for again, and its pictures come once each."""
+    monkeypatch.setattr("api.playlist.PATIENCE_S", 0.0)
+    monkeypatch.setattr("api.playlist.PART_US", seconds(2))
+    made = Clip(seconds=11, codec=codec, sound=sound, b_frames=0)
+    add(http, "door", make(films / f"old.{'mkv' if codec == 'mpeg4' else 'mp4'}", made))
+    lists = [http.get("/v1/streams/door/playlist.m3u8").text for _ in range(4)]
+    assert [text.count("#EXTINF") for text in lists] == [1, 3, 6, 6]
+    assert ["ENDLIST" in text for text in lists] == [False, False, True, True]
+    assert all("#EXT-X-PLAYLIST-TYPE:EVENT" in text for text in lists)
+    assert all(later.startswith(text.replace("#EXT-X-ENDLIST\n", "")) for text, later in pairwise(lists))
+    assert lists[-1].count("#EXT-X-MAP") == 1
+    found = played(http, "/v1/streams/door/playlist.m3u8")
+    assert found["video"] == 11 * 25
+    assert found["audio"] == pytest.approx(11 * 48_000 / 1024, abs=7)
+    times = packets(http, "/v1/streams/door/playlist.m3u8", "v")
+    assert [round((after - before) * 25) for before, after in pairwise(times)] == [1] * (11 * 25 - 1)
+
+
+@needs_ffmpeg
+def test_a_player_follows_a_list_that_is_being_made(
+    http: httpx.Client, films: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.playlist.PATIENCE_S", 0.0)
+    monkeypatch.setattr("api.playlist.PART_US", seconds(2))
+    add(http, "door", make(films / "old.mkv", Clip(seconds=7, codec="mpeg4", sound="mp3", b_frames=0)))
+    assert played(http, "/v1/streams/door/playlist.m3u8")["video"] == 7 * 25
 
 
 def test_of_a_codec_that_many_players_do_not_take_it_is_said(
