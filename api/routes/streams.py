@@ -30,7 +30,7 @@ def get_stream(stream: str, parts: Parts) -> StreamOut:
 
 @router.patch("/{stream}")
 def change_stream(stream: str, request: StreamPatch, parts: Parts) -> StreamOut:
-    """Another name, address or login. A new address is opened before anything is changed."""
+    """Another name, address, login or settings. A new address is opened before anything is changed."""
     return parts.streams.change(stream, request)
 
 

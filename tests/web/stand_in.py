@@ -59,6 +59,9 @@ def shown(start: int, end: int) -> s.SpanOut:
     )  # fmt: skip
 
 
+USUAL = {"sampling": "motion", "audio": True, "record": True, "keep_recordings_hours": 72, "recordings_budget_mb": 0}
+
+
 @dataclass
 class World:
     """What the stand-in serves; tests change it."""
@@ -85,7 +88,7 @@ class World:
         span = s.SpanOut(start=iso(ORIGIN), end=iso(ORIGIN + end), label="Sat 17:42")
         return s.StreamOut(
             id="cam", name="door-cam", kind="live", source="rtsp://me:***@camera/1", state="live", added=iso(ORIGIN),
-            span=span, last_frame_age_s=0.4,
+            span=span, last_frame_age_s=0.4, keep_recordings_hours=48, in_force=s.Handling(**USUAL),
         )  # fmt: skip
 
     def stream(self, identity: str) -> s.StreamOut:
@@ -175,6 +178,11 @@ def _streams(app: FastAPI, world: World) -> None:
             return problem(404, f'There is no file "{request.source}".', "Check the path.")
         world.streams[f"s{len(world.streams) + 1}"] = request.name
         return world.stream(f"s{len(world.streams)}")
+
+    @app.patch("/v1/streams/{stream}")
+    def change(stream: str, request: s.StreamPatch) -> s.StreamOut:
+        world.requests.append(("change", request.model_dump(exclude_unset=True)))
+        return world.stream(stream)
 
     @app.get("/v1/streams/{stream}/timeline")
     def timeline(stream: str) -> s.TimelineOut:

@@ -291,6 +291,34 @@ def test_a_moment_without_recording_shows_the_remembered_picture(
     until(page, "document.querySelector('.still').naturalWidth > 0")
 
 
+def test_what_a_camera_has_of_its_own_is_shown_and_changed(page: Any, address: str, world: Any) -> None:
+    """What is in force of the service stands beside it; only what was changed is sent, and null to take it back."""
+    world.streams = {"cam": "door-cam"}
+    page.goto(address)
+    page.get_by_role("button", name="More about door-cam").click()
+    page.get_by_role("menuitem", name="Change…").click()
+    page.get_by_text("Settings of its own").click()
+    kept = page.get_by_label("Keep recordings (hours)")
+    assert (kept.input_value(), kept.get_attribute("placeholder")) == ("48", "72")
+    assert page.get_by_label("Sound", exact=True).inner_text().startswith("as the service: on")
+    kept.fill("")
+    page.get_by_label("Sound", exact=True).select_option("off")
+    page.get_by_label("Language").fill("de")
+    page.get_by_label("Most disk for them (MB)").fill("500")
+    page.get_by_role("button", name="Change", exact=True).click()
+    page.get_by_text("door-cam was changed.").wait_for()
+    assert world.requests[-1] == (
+        "change",
+        {
+            "name": "door-cam",
+            "audio": False,
+            "language": "de",
+            "recordings_budget_mb": 500,
+            "keep_recordings_hours": None,
+        },
+    )
+
+
 def test_a_camera_is_watched_live_and_its_past_played(page: Any, address: str, world: Any) -> None:
     world.streams = {"cam": "door-cam"}
     page.goto(address)
