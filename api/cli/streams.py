@@ -101,7 +101,7 @@ def _listed(file: Path) -> Iterator[dict[str, str]]:
         for row in rows:
             yield {column: value for column, value in row.items() if "".join(value)}
     except csv.Error as error:
-        raise Invalid(f"{file}, line {rows.line_num}: {error}.", advice="Put the line right.") from error
+        raise Invalid(f"{file}, line {rows.reader.line_num}: {error}.", advice="Put the line right.") from error
 
 
 def cameras(
