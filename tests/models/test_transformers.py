@@ -222,6 +222,47 @@ def test_whisper_s_timestamps_place_what_it_says(whisper: Path, monkeypatch: pyt
     assert (first.language, asked[0]["language"], asked[0]["return_timestamps"]) == ("en", "en", True)
 
 
+def test_whisper_places_what_is_said_behind_the_border_of_its_window(
+    whisper: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stretch of a minute is heard in windows of 28 s: each one's times count from where it begins, and none is past
+    its end."""
+    import torch
+
+    from models import speech
+
+    transcriber = speech.WhisperTranscriber(whisper, language="en")
+    names = [
+        "<|startoftranscript|>",
+        "<|en|>",
+        "<|transcribe|>",
+        "<|0.50|>",
+        "h",
+        "i",
+        "<|1.50|>",
+        "<|1.50|>",
+        "y",
+        "o",
+    ]
+    tokens = torch.tensor([transcriber._processor.tokenizer.convert_tokens_to_ids([*names, "<|28.00|>"])])
+    heard: list[int] = []
+
+    def generate(features: object, attention_mask: torch.Tensor, **_: object) -> torch.Tensor:
+        heard.append(int(attention_mask.sum()))
+        return tokens
+
+    minute = speech.Voiced(2_000_000, np.full(60 * SAMPLE_RATE, 3000, np.int16))
+    monkeypatch.setattr(transcriber._model, "generate", generate)
+    monkeypatch.setattr(speech, "voiced", lambda _: iter([minute]))
+    samples = np.zeros(64 * SAMPLE_RATE, np.float32)
+    found = transcriber.transcribe([Sound(YARD, 0, 7_000_000, Moment(100_000_000), samples)])
+    assert heard == [2800, 2800, 400]  # hundredths of a second
+    begins = [102_000_000, 130_000_000, 158_000_000]
+    assert [one.span.start for one in found if one.text == "hi"] == [begin + 500_000 for begin in begins]
+    assert [one.span.end for one in found if one.text == "yo"] == [130_000_000, 158_000_000, 162_000_000]
+    assert all(one.pts == 7_000_000 + one.span.start - 100_000_000 for one in found)
+
+
 def spoken() -> Sound:
     t = np.arange(4 * SAMPLE_RATE) / SAMPLE_RATE
     voice = sum(np.sin(2 * np.pi * 140 * k * t) / k for k in range(1, 20)) * (0.5 + 0.5 * np.sin(2 * np.pi * 4 * t))
