@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from fractions import Fraction
 
 import httpx
-import numpy as np
 import pytest
 
 from api.compose import Service
@@ -42,19 +40,7 @@ class InTheMiddle(ByColour):
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, httpx.Client]]:
-    import av
-
-    path = tmp_path_factory.mktemp("way") / "way.mp4"
-    scene = Scene(WAY)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=RATE, options={"crf": "12"})
-        stream.width, stream.height, stream.pix_fmt = 320, 180, "yuv444p"
-        stream.codec_context.time_base = Fraction(1, RATE)
-        for at in range(15 * RATE):
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(scene.at(at / RATE)), format="rgb24")
-            frame.pts = at
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+    path = Scene(WAY).film(tmp_path_factory.mktemp("way") / "way.mp4", 15, RATE)
     settings = Settings(data=tmp_path_factory.mktemp("data"), port=0, roots=[path.parent], audio=False, timezone="UTC")
     models = Models(EmbeddedEncoder(reader=Unread(), seer=InTheMiddle(NAMES)), ExtractiveSystem())
     with running(settings, models) as (running_service, client):

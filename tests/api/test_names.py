@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
 
 import httpx
-import numpy as np
 import pytest
 
 from api.profile import Models
@@ -31,20 +29,7 @@ NAMES = {"red": ("car", 0.95), "white": ("car", 0.95), "blue": ("person", 0.97),
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    import av
-
-    path = tmp_path_factory.mktemp("yard") / "yard.mp4"
-    scene = Scene(CROSSING, size=(180, 320))
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=RATE, options={"crf": "12"})
-        stream.width, stream.height, stream.pix_fmt = 320, 180, "yuv444p"
-        stream.codec_context.time_base = Fraction(1, RATE)
-        for at in range(20 * RATE):
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(scene.at(at / RATE)), format="rgb24")
-            frame.pts = at
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return path
+    return Scene(CROSSING).film(tmp_path_factory.mktemp("yard") / "yard.mp4", 20, RATE)
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 
@@ -66,6 +68,22 @@ class Scene:
 
     def frames(self, times: Sequence[float], light: Callable[[float], float] = lambda _: 1.0) -> list[Frame]:
         return [frame(self.at(t, light(t)), t) for t in times]
+
+    def film(self, path: Path, seconds: int, rate: int) -> Path:
+        """Write `seconds` of it to `path`, with all of its colours."""
+        import av
+
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("libx264", rate=rate, options={"crf": "12"})
+            stream.height, stream.width = self.ground.shape[:2]
+            stream.pix_fmt = "yuv444p"
+            stream.codec_context.time_base = Fraction(1, rate)
+            for number in range(seconds * rate):
+                picture = av.VideoFrame.from_ndarray(self.at(number / rate), format="rgb24")
+                picture.pts = number
+                container.mux(stream.encode(picture))
+            container.mux(stream.encode(None))
+        return path
 
 
 @dataclass(frozen=True)
