@@ -223,7 +223,7 @@ class Streams:
     def _tell_lost(self, row: StreamRow) -> None:
         """Of a camera, what was under way when the service ended. Files and folders are read again."""
         if row.kind == "live" and _kept(row).scheme != "folder":
-            for gap in lost(self._store, row.id, self._sampling(row), listens=self._settings.audio):
+            for gap in lost(self._store, row.id, self._sampling(row), listens=self._ways(row).audio):
                 self._capturing.fleet.tell(gap)
 
     def seal_all(self) -> None:
