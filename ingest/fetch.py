@@ -150,14 +150,16 @@ class Exchange:
             yield rest.decode("utf-8", "replace")
 
     def expect_success(self) -> None:
-        """Raise what a status that is no 2xx means."""
+        """Raise what a status that is no 2xx means; the exchange is over then."""
+        if 200 <= self.status < 300:
+            return
+        self.close()
         host = _host(self.url)
         if self.status in (401, 403):
             raise Unauthorised(f"{host} wants other credentials.", advice="Check the user name and the password.")
         if self.status in (404, 410):
             raise NotFound(f"{host} has nothing at this address.", advice="Check the path of the URL.")
-        if not 200 <= self.status < 300:
-            raise SourceUnavailable(f"{host} answered {self.status}.", advice="Look at the server or try again later.")
+        raise SourceUnavailable(f"{host} answered {self.status}.", advice="Look at the server or try again later.")
 
 
 def exchange(guard: Guard, call: Call) -> Exchange:

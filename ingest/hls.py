@@ -186,7 +186,6 @@ class HlsStream(io.RawIOBase):
         try:
             answer.expect_success()
         except NotFound:
-            answer.close()
             if self.ended:
                 raise
             return None

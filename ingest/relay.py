@@ -66,11 +66,13 @@ class Relay:
         while True:
             try:
                 near, _ = self._listener.accept()
+            except OSError:
+                return
+            try:
                 far = self._waiting.pop() if self._waiting else self._dial()
             except HindsightError as error:
                 self.failure = error
-                return
-            except OSError:
+                near.close()
                 return
             self._heard = self._clock.monotonic()
             threading.Thread(target=self._carry, args=(near, far), daemon=True, name="relay").start()

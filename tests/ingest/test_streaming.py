@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import http.server
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,14 +16,15 @@ from hypothesis import strategies as st
 
 from ingest.capture import CapturePlan, Recording
 from ingest.errors import NotFound, NotVideo, Unauthorised
+from ingest.fetch import Call, RemoteFile
 from ingest.guard import Guard
-from ingest.hls import Piece, Playlist, parse_playlist
+from ingest.hls import HlsStream, Piece, Playlist, parse_playlist
 from ingest.limits import Limits
 from ingest.probe import probe
 from ingest.records import MICROSECONDS, Frame, Moment, Segment
 from ingest.sampling import Sampling
 from ingest.sources import parse
-from tests.ingest.conftest import LOOPBACK, STREAM, Harvest
+from tests.ingest.conftest import LOOPBACK, STREAM, Harvest, Trap
 from tests.media import Clip, make, number_in
 
 EVERY = Sampling(floor_hz=5, ceiling_hz=5)
@@ -106,6 +108,23 @@ def test_logins_and_missing_files_are_told_apart(served: tuple[Path, str], clips
         probe(parse(f"{address}/none.mkv"), guard)
     with_login = parse(f"{address}/private/a.mkv".replace("//", "//a:b@"))
     assert probe(with_login, guard).video_codec == "h264"
+
+
+@pytest.mark.parametrize("kind", [RemoteFile, HlsStream])
+def test_a_refusal_ends_the_connection(kind: type[RemoteFile | HlsStream], trap: Callable[..., Trap]) -> None:
+    """At once, and not when whoever was refused is forgotten."""
+    ended = threading.Event()
+
+    def refuse(visitor: socket.socket) -> None:
+        visitor.recv(65536)
+        visitor.sendall(b"HTTP/1.1 404 None\r\nContent-Length: 5\r\n\r\n")
+        if not visitor.recv(65536):
+            ended.set()
+
+    with pytest.raises(NotFound) as caught:
+        kind(Guard([], LOOPBACK), Call("GET", f"http://127.0.0.1:{trap(refuse).port}/x"))
+    assert ended.wait(5)
+    assert caught.value.advice
 
 
 def test_playlists_are_read_as_the_standard_says() -> None:
