@@ -257,10 +257,34 @@ class _EncodedVideo(_Encoded):
         self._out.pix_fmt, self._out.options = "yuv420p", dict(_QUALITY)
         self._out.codec_context.time_base = _MICRO
         self._pixel, self._last = SQUARE, -1
+        self._standing: Any = None
+        """The last picture before the span, until another is shown: a slow camera's lasts for long."""
 
     def begin(self, span: Span, source: Any) -> None:
         super().begin(span, source)
-        self._pixel = pixel_of(source)
+        self._pixel, self._standing = pixel_of(source), None
+
+    def _take(self, frames: Any, segment: Segment, time_base: Any) -> None:
+        for frame in frames:
+            if frame.pts is None:
+                continue
+            moment = moment_of(segment, frame.pts, frame.time_base or time_base)
+            if segment.owned and moment < self._span.start:  # of a file of the user's it may have been erased
+                self._standing = frame
+                continue
+            if moment < self._span.end:
+                self._show_standing(moment)
+            super()._take([frame], segment, time_base)
+
+    def piece_ends(self, segment: Segment, source: Any) -> None:
+        super().piece_ends(segment, source)
+        if segment.span.end > self._span.start:
+            self._show_standing(self._span.end)
+
+    def _show_standing(self, until: Moment) -> None:
+        frame, self._standing = self._standing, None
+        if frame is not None and until > self._span.start:
+            self._encode(frame, self._span.start)
 
     def _length(self, frame: Any) -> int:
         return self._interval

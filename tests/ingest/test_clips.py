@@ -16,7 +16,7 @@ from PIL import Image
 from ingest.clips import cut, still
 from ingest.errors import BrokenVideo, NotFound, NotVideo
 from ingest.records import Moment, Segment, Span, StreamId, seconds
-from tests.media import Clip, make, number_in, numbers_of
+from tests.media import Clip, make, number_in, numbers_of, picture
 
 START = Moment(1_700_000_000_000_000)
 
@@ -155,6 +155,29 @@ def test_a_clip_of_hundreds_of_segments_needs_few_open_files(clips: Path, tmp_pa
     assert covered.duration == pytest.approx(seconds(1000), abs=seconds(0.1))
     with av.open(str(out)) as container:
         assert container.streams.video[0].frames == pytest.approx(25_000, abs=200)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "numbers"), [(3.2, 4.5, [24]), (3.2, 5.1, [24, 125, 126, 127]), (0.4, 0.48, [10, 11])]
+)
+def test_a_picture_that_stands_for_long_is_in_an_exact_clip_of_its_time(
+    start: float, end: float, numbers: list[int], tmp_path: Path
+) -> None:
+    """A camera that sends a second of pictures every five: between them the last one stands."""
+    film = tmp_path / "slow.mp4"
+    with av.open(str(film), "w") as container:
+        track = container.add_stream("libx264", rate=25)
+        track.width, track.height, track.options = 320, 180, {"preset": "ultrafast", "bf": "0"}
+        for number in range(250):
+            if number % 125 < 25:
+                frame = av.VideoFrame.from_ndarray(picture(number, Clip()), "rgb24")
+                frame.pts, frame.time_base = number, Fraction(1, 25)
+                container.mux(track.encode(frame))
+        container.mux(track.encode(None))
+    out = tmp_path / "clip.mp4"
+    covered = cut([segment(film)], [span(start, end)], out, exact=True)
+    assert numbers_of(out) == numbers
+    assert covered.start == span(start, end).start
 
 
 def test_no_segment_no_clip_and_no_half_file(clips: Path, tmp_path: Path) -> None:
