@@ -90,7 +90,7 @@ def test_an_alert_has_a_clip_from_the_first_moment_on(
 ) -> None:
     with running(settings) as (service, http):
         segment = written(service, camera(service, http, tmp_path, monkeypatch))
-        views = Views(service.memory.recordings, service.clock, service.scopes)
+        views = Views(service.memory.recordings, service.clock, service.scopes, settings.usual)
         now = Span(Moment(segment.span.end - seconds(1)), segment.span.end)
         url = views.clip_url(segment.stream, now)
         assert url is not None
