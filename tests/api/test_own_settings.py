@@ -85,6 +85,8 @@ def test_sound_and_recording_change_while_a_camera_is_watched_and_nothing_is_ope
         wait_for(lambda: len(found := segments()) > 2 and not found[-1][2], within_s=60)
 
         change(http, "door", record=False)
+        before = stored()
+        wait_for(lambda: stored() > before + 4)  # between two segments, too, none is unfinished
         folder = settings.folder / "recordings" / stream
         wait_for(lambda: service.memory.recordings.unfinished(stream) is None)
         wait_for(lambda: len(segments()) == len(list(folder.glob("*.mp4"))))
