@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
 from ingest.records import seconds
@@ -31,7 +32,9 @@ _START: Final = re.compile(rb"\x00\x00\x01(.)", re.DOTALL)
 class Deferred:
     """Video packets in, in decoding order; out those to decode now."""
 
-    def __init__(self) -> None:
+    def __init__(self, base: Fraction) -> None:
+        """`base`: the packets' ticks in seconds."""
+        self._base = base
         self._waiting: list[Packet] = []
         self._since = 0
         self._newest: int | None = None
@@ -62,7 +65,7 @@ class Deferred:
 
     def _may_wait(self, packet: Packet) -> bool:
         assert packet.pts is not None
-        now = microseconds(packet.pts, packet.time_base)
+        now = microseconds(packet.pts, self._base)
         if not self._waiting:
             self._since = now
         return (len(self._waiting) + 1) * self._each < BURST_S and now - self._since < LONGEST

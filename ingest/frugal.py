@@ -10,6 +10,7 @@ alike, in a stream whose packets are always as large as its bitrate allows, is n
 from __future__ import annotations
 
 from collections import deque
+from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -33,9 +34,11 @@ _MORE: Final = 1.6
 class Frugal:
     """Video packets in, in decoding order; out those to decode now."""
 
-    def __init__(self, *, rests: bool = False, keys: bool = False, burst: int = 0) -> None:
+    def __init__(self, base: Fraction, *, rests: bool = False, keys: bool = False, burst: int = 0) -> None:
+        """`base`: the packets' ticks in seconds; asked of each packet, libav's are dear."""
         self.load = Load(burst)
-        self.deferred = Deferred()
+        self.deferred = Deferred(base)
+        self._base = base
         self.resting = False
         self.skipped = 0
         """Pictures that were not decoded because of overload."""
@@ -49,7 +52,7 @@ class Frugal:
     def admit(self, packet: Packet, now_s: float, *, wanted: bool, still: bool) -> list[Packet]:
         """`wanted`: whether the packet's own picture is; `still`: whether nothing has moved for long."""
         if packet.dts is not None:
-            self.load.observe(microseconds(packet.dts, packet.time_base), int(now_s * MICROSECONDS))
+            self.load.observe(microseconds(packet.dts, self._base), int(now_s * MICROSECONDS))
         if self.load.shedding == "pictures":
             return self._key_alone(packet)
         if self._keys:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ingest.records import MICROSECONDS, SAMPLE_RATE, seconds
 from ingest.timeline import Timeline, microseconds
@@ -27,8 +26,7 @@ _ASTRAY: Final = seconds(0.04)
 _BASE: Final = Fraction(1, SAMPLE_RATE)
 
 
-@dataclass(frozen=True, slots=True)
-class Timed:
+class Timed(NamedTuple):
     """A packet of `track` (0 pictures, 1 sound); times of its source in microseconds. `line`: as it was then."""
 
     packet: Packet

@@ -209,17 +209,18 @@ class Reader:
         video = self._opened.video
         if not self._task.live or video is None:
             return None
-        sampling = self._task.sampling
+        sampling, base = self._task.sampling, Fraction(video.time_base or 0)
         rests = sampling.rests and not video.codec_context.has_b_frames
-        return Frugal(rests=rests, keys=sampling.keyframes_only, burst=seconds(self._opened.burst_s))
+        return Frugal(base, rests=rests, keys=sampling.keyframes_only, burst=seconds(self._opened.burst_s))
 
     def _ration(self, packet: Packet, frugal: Frugal, video: VideoStream) -> None:
         """Decode of the video what there is reason and time for; of the rest, say that it came."""
         newest = self._newest
         still = newest is not None and newest.epoch == self._line.epoch and self._sampler.still(newest.pts)
+        shows = packet.is_keyframe or not self._task.sampling.keyframes_only
         frugal.load.filled = self._orders.filled
         now = self._clock.monotonic()
-        decoded = frugal.admit(packet, now, wanted=not self._served(packet, frugal), still=still)
+        decoded = frugal.admit(packet, now, wanted=shows and not self._served(packet, frugal), still=still)
         for one in decoded:
             self._spare(one, video, frugal)
             self._decode(one, video)
@@ -245,7 +246,7 @@ class Reader:
     def _ahead(self, packet: Packet) -> int | None:
         """The time of a packet that is not decoded yet, microseconds."""
         ticks = self._tracks.get(0)
-        return None if ticks is None or packet.pts is None else ticks.read(packet.pts)[1]
+        return None if ticks is None or packet.pts is None else ticks.at(packet.pts)
 
     def _pass_over(self, packet: Packet) -> None:
         """A picture that is not decoded, or not yet: the camera delivers all the same."""

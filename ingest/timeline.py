@@ -64,6 +64,10 @@ class Ticks:
         ticks = unwrap(raw, self.last, self.wrap)
         return Ticks(self.base, self.wrap, ticks), microseconds(ticks, self.base)
 
+    def at(self, raw: int) -> int:
+        """The same microseconds, of something that does not come next."""
+        return microseconds(unwrap(raw, self.last, self.wrap), self.base)
+
 
 def microseconds(ticks: int, base: Fraction) -> int:
     """`ticks` of `base` seconds, rounded half to even: `round(ticks * base * MICROSECONDS)` at a tenth of its cost."""
