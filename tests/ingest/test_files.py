@@ -233,7 +233,7 @@ def test_what_is_no_video_fails_with_its_reason(
     path.write_bytes(content)
     made = harvest()
     made.finish(plan(path))
-    assert made.states()[-1] == "failed"
+    assert made.states()[-1:] == ["failed"]
     assert words in made.of(StateChange)[-1].detail
     assert not made.of(Frame)
     assert not made.of(Ended)

@@ -102,7 +102,7 @@ def test_what_a_playlist_begins_again_with_is_not_seen_twice(harvest: Callable[.
         made.fleet.start(CapturePlan(STREAM, url, sampling=Sampling(4, 4), recording=recording))
         made.wait(lambda: len(made.of(Frame)) >= 16, 30)
         channel.down = True
-        made.wait(lambda: made.states()[-1] == "offline", 20)
+        made.wait(lambda: made.states()[-1:] == ["offline"], 20)
         channel.down = False
         made.wait(lambda: sum(frame.epoch > 0 for frame in made.of(Frame)) >= 12, 30)
         made.halt()

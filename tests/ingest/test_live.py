@@ -185,17 +185,17 @@ def test_a_live_child_that_does_not_keep_its_own_time_is_given_up_within_ten_sec
     [first] = decoders()
     os.kill(first, signal.SIGSTOP)
     begun = time.monotonic()
-    made.wait(lambda: made.states()[-1] == "offline", 20)
+    made.wait(lambda: made.states()[-1:] == ["offline"], 20)
     assert time.monotonic() - begun <= 10.5
     assert first not in decoders()
-    made.wait(lambda: made.states()[-1] == "live", 60)
+    made.wait(lambda: made.states()[-1:] == ["live"], 60)
     [second] = decoders()
     os.kill(second, signal.SIGSTOP)
     begun = time.monotonic()
-    made.wait(lambda: made.states()[-1] == "stalled", 20)
+    made.wait(lambda: made.states()[-1:] == ["stalled"], 20)
     assert time.monotonic() - begun <= 10
     assert second not in decoders()
-    made.wait(lambda: made.states()[-1] == "live", 60)
+    made.wait(lambda: made.states()[-1:] == ["live"], 60)
 
 
 def test_a_camera_whose_sound_alone_goes_on_is_stalled(

@@ -262,7 +262,7 @@ def test_a_camera_that_sends_rarely_is_known_by_its_own_pace(harvest: Callable[.
         assert made.states() == ["connecting", "live"]
         silent.set()
         begun = time.monotonic()
-        made.wait(lambda: made.states()[-1] == "stalled", 20)
+        made.wait(lambda: made.states()[-1:] == ["stalled"], 20)
         assert time.monotonic() - begun > 3
         made.halt()
 
@@ -283,7 +283,7 @@ def test_the_log_tells_when_a_camera_goes_and_when_it_is_back(
     for _ in range(2):
         silent = threading.Event()
         with serving(type("Door", (Camera,), {"pictures": jpegs(), "silent": silent}), port):
-            made.wait(lambda: made.states()[-1] == "live", 30)
+            made.wait(lambda: made.states()[-1:] == ["live"], 30)
             silent.set()
         before = attempts()
         made.wait(lambda before=before: attempts() >= before + 2, 30)

@@ -52,7 +52,7 @@ def test_a_live_stream_that_cannot_start_its_child_says_so_and_goes_on_trying(
     assert all(record.exc_info for record in caplog.records)
     made.wait(lambda: any(gap.reason == "offline" and "BlockingIOError" in gap.detail for gap in made.of(Gap)))
     made.halt()
-    assert made.states()[-1] == "paused"
+    assert made.states()[-1:] == ["paused"]
 
 
 def test_a_file_is_read_whole_all_the_same(

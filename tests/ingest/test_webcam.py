@@ -120,7 +120,7 @@ def test_a_webcam_that_is_pulled_out_is_offline_and_waited_for(
         (device.parent / f"{device.name}-gone").rename(device)
     before = len(made.of(Frame))
     made.wait(lambda: len(made.of(Frame)) > before)
-    made.wait(lambda: made.states()[-1] == "live")  # said with the first beat, which follows the first frame
+    made.wait(lambda: made.states()[-1:] == ["live"])  # said with the first beat, which follows the first frame
 
 
 @pytest.mark.parametrize(
