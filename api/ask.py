@@ -17,7 +17,7 @@ from api.settings import Settings
 from api.telling import telling
 from api.views import Blind, Views
 from ingest.clock import Clock
-from ingest.records import Evidence, Hit
+from ingest.questions import Evidence, Hit
 from memory.memory import Memory
 from models.language.questions import take_apart
 from models.protocols import VideoSystem

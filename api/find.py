@@ -14,7 +14,8 @@ from api.telling import telling
 from api.views import Views
 from ingest import sample
 from ingest.errors import Invalid
-from ingest.records import Gap, Hit, Moment, Pixels, Query, Span, StreamId
+from ingest.questions import Hit, Query
+from ingest.records import Gap, Moment, Pixels, Span, StreamId
 from memory.memory import Memory
 from memory.spans import flapping
 from memory.store import Store

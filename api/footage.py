@@ -16,9 +16,10 @@ from api.settings import Settings
 from ingest.clips import cut, still
 from ingest.errors import Busy, Invalid, NotFound, StillRecording, TooLarge
 from ingest.fragments import layout, shift
+from ingest.questions import Picture
 from ingest.reasons import PARTLY, UNHEARD
 from ingest.recording import PART, finished
-from ingest.records import Gap, Moment, Picture, Segment, Span, StreamId, seconds
+from ingest.records import Gap, Moment, Segment, Span, StreamId, seconds
 from memory.recordings import SETTLING, Recordings
 from memory.store import StreamRow
 from memory.store.timeline import without

@@ -14,7 +14,7 @@ from api.settings import Settings
 from api.workers import Workers
 from ingest.errors import HindsightError
 from ingest.load import Shedding
-from ingest.records import Query, Scope
+from ingest.questions import Query, Scope
 from memory.memory import Memory
 
 RESERVE = 256 * 1024 * 1024

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 
 from api.telling import MOST, WEIGHT, relevance, stems, telling
-from ingest.records import Hit, Observation, ObservationKind, Scope, Span, seconds
+from ingest.questions import Hit, Scope
+from ingest.records import Observation, ObservationKind, Span, seconds
 from memory.store import Store
 
 JOIN = seconds(4)

@@ -11,7 +11,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ingest.records import Hit, Moment, Observation, Query, Scope, Span, StreamId, seconds
+from ingest.questions import Hit, Query, Scope
+from ingest.records import Moment, Observation, Span, StreamId, seconds
 from memory.spans import best_apart
 from memory.store import Store
 from models.embedded.sentences import apart

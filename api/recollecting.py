@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from ingest.bus import FRAMES
 from ingest.errors import HindsightError
-from ingest.records import Ended, Evidence, Frame, Moment, Record, Span, StreamId, seconds
+from ingest.questions import Evidence
+from ingest.records import Ended, Frame, Moment, Record, Span, StreamId, seconds
 from memory.memory import Memory
 from memory.store.features import Open
 from models.protocols import Recollector, VideoSystem

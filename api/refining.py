@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from ingest.clock import Clock
 from ingest.errors import HindsightError
-from ingest.records import Evidence, Exhibit, Hit, Moment
+from ingest.questions import Evidence, Exhibit, Hit
+from ingest.records import Moment
 from models.protocols import Grounder, VideoSystem
 
 BUDGET_S = 30.0

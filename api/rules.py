@@ -16,7 +16,8 @@ from api.views import Views
 from api.watch import Watch
 from api.webhooks import Webhooks
 from ingest.errors import Invalid, NotFound
-from ingest.records import MICROSECONDS, Rule, Schedule, StreamId, seconds
+from ingest.questions import Rule, Schedule
+from ingest.records import MICROSECONDS, StreamId, seconds
 from memory.store import Store
 from models.protocols import FrameEncoder
 

@@ -12,7 +12,8 @@ from api.settings import Settings
 from api.times import Calendar
 from ingest.clock import Clock
 from ingest.errors import Invalid
-from ingest.records import Moment, Scope, Span, seconds
+from ingest.questions import Scope
+from ingest.records import Moment, Span, seconds
 from memory.store import Store, StreamRow
 
 AROUND = seconds(150)

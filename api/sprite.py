@@ -9,7 +9,8 @@ from typing import Final
 from api.footage import Footage, no_recording
 from api.times import offset_label
 from ingest.errors import Invalid, NotFound
-from ingest.records import MICROSECONDS, Moment, Picture, Span
+from ingest.questions import Picture
+from ingest.records import MICROSECONDS, Moment, Span
 from memory.store import Store, StreamRow
 
 WIDTH: Final = 160

@@ -11,7 +11,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from api.describe import describe
-from ingest.records import Hit, Moment, Observation, ObservationKind, Scope, Span, StreamId, seconds
+from ingest.questions import Hit, Scope
+from ingest.records import Moment, Observation, ObservationKind, Span, StreamId, seconds
 from memory.store import Store
 
 MOST = 5000

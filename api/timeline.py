@@ -9,7 +9,8 @@ from api.rules import Rules
 from api.schemas import AlertOut, TimelineOut
 from api.scope import Scopes, extent
 from api.views import Views
-from ingest.records import Moment, Scope, Span
+from ingest.questions import Scope
+from ingest.records import Moment, Span
 from memory.store import Store, StreamRow
 
 OBSERVATIONS = 2000

@@ -12,7 +12,8 @@ from functools import lru_cache
 from typing import Literal
 
 from api.times import local, zone_named
-from ingest.records import Alert, Moment, Rule, Schedule, Span, seconds
+from ingest.questions import Rule, Schedule
+from ingest.records import Alert, Moment, Span, seconds
 
 MAX_SILENCE = seconds(10)
 """Samples further apart than this are not one event: what lies between was not seen."""

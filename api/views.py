@@ -13,7 +13,8 @@ from api.times import Calendar, label, utc
 from ingest.capture import CaptureStatus
 from ingest.clock import Clock
 from ingest.ledger import Counts
-from ingest.records import MICROSECONDS, Alert, Exhibit, Gap, Hit, Moment, Observation, Span, StreamId, seconds
+from ingest.questions import Exhibit, Hit
+from ingest.records import MICROSECONDS, Alert, Gap, Moment, Observation, Span, StreamId, seconds
 from memory.recordings import SETTLING, Recordings
 from memory.store import StreamRow, StreamSettings
 

@@ -19,20 +19,8 @@ from api.telling import around, told
 from api.trigger import Change, Sample, State
 from ingest.bus import FEATURES
 from ingest.errors import NotFound
-from ingest.records import (
-    Alert,
-    Ended,
-    Feature,
-    Mark,
-    Moment,
-    Observation,
-    Query,
-    Record,
-    Rule,
-    Scope,
-    Span,
-    StreamId,
-)
+from ingest.questions import Query, Rule, Scope
+from ingest.records import Alert, Ended, Feature, Mark, Moment, Observation, Record, Span, StreamId
 from memory.memory import Memory
 from models.protocols import FrameEncoder
 

@@ -14,7 +14,7 @@ from api.vault import CredentialsLost, Vault
 from ingest.errors import Busy, Invalid, NotFound, SourceUnavailable
 from ingest.fetch import basic
 from ingest.guard import Guard, unreadable
-from ingest.records import Rule
+from ingest.questions import Rule
 from ingest.sources import MASK
 from memory.store import Store
 

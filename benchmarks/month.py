@@ -20,7 +20,8 @@ import numpy as np
 from benchmarks.recall import footage, near
 from ingest.clock import FakeClock
 from ingest.ledger import Ledger
-from ingest.records import Moment, Query, Scope, Span, StreamId
+from ingest.questions import Query, Scope
+from ingest.records import Moment, Span, StreamId
 from memory.chapter_files import ChapterFiles
 from memory.chapters import Sealer
 from memory.memory import Memory, MemoryOptions

@@ -19,7 +19,8 @@ from pathlib import Path
 import faiss
 import numpy as np
 
-from ingest.records import Moment, Scope, Span, StreamId
+from ingest.questions import Scope
+from ingest.records import Moment, Span, StreamId
 from memory.index import Entries, Match
 from memory.index.faiss_index import FaissIndex
 from memory.index.shard import LARGE

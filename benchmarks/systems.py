@@ -25,7 +25,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import nn
 from transformers import CLIPVisionConfig, LlamaConfig, Qwen2VLConfig
 
-from ingest.records import MICROSECONDS, Evidence, Exhibit, Hit, Moment, Picture, Span, StreamId
+from ingest.questions import Evidence, Exhibit, Hit, Picture
+from ingest.records import MICROSECONDS, Moment, Span, StreamId
 from models.parts.asking import Answering
 from models.parts.clip_vision import ClipTower
 from models.parts.decoding import Manner

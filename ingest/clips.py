@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from ingest.child import Decoder
 from ingest.errors import NotFound
 from ingest.limits import Limits
-from ingest.records import MICROSECONDS, Moment, Picture, Segment, Span, seconds
+from ingest.questions import Picture
+from ingest.records import MICROSECONDS, Moment, Segment, Span, seconds
 
 if TYPE_CHECKING:
     from av import VideoFrame

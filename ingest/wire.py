@@ -1,8 +1,8 @@
 """Records as bytes, for pipes between processes and for the bus. Never pickle.
 
 A message is: total length (u32), header length (u32), a JSON header, then the raw buffers of arrays and byte strings
-in the order the header names them. Only the dataclasses of `RECORD_TYPES` and plain values can travel; anything else,
-and any message over `MAX_MESSAGE`, is refused on both sides.
+in the order the header names them. Only the dataclasses of `records` and `questions` and plain values can travel;
+anything else, and any message over `MAX_MESSAGE`, is refused on both sides.
 """
 
 from __future__ import annotations
@@ -15,11 +15,16 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from ingest import questions, records
 from ingest.errors import Poison
-from ingest.records import RECORD_TYPES
 
 MAX_MESSAGE = 256 * 1024 * 1024
-_TYPES = {kind.__name__: kind for kind in RECORD_TYPES}
+_TYPES: dict[str, Any] = {
+    name: kind
+    for module in (records, questions)
+    for name, kind in vars(module).items()
+    if dataclasses.is_dataclass(kind)
+}
 _DTYPES = {"uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64", "bool"}
 _LENGTHS = struct.Struct(">II")
 _Buffer = bytes | memoryview

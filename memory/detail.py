@@ -7,7 +7,8 @@ import logging
 import numpy as np
 
 from ingest.errors import StoreCorrupt
-from ingest.records import Moment, Picture, Scope, StreamId
+from ingest.questions import Picture, Scope
+from ingest.records import Moment, StreamId
 from memory.chapter_files import ChapterFiles
 from memory.store.chapters import Chapters
 from memory.store.database import Database

@@ -19,7 +19,8 @@ from sqlalchemy import Connection, delete, func, select, update
 
 from ingest.clock import Clock
 from ingest.errors import StorageFull
-from ingest.records import Moment, Scope, Segment, Span, StreamId
+from ingest.questions import Scope
+from ingest.records import Moment, Segment, Span, StreamId
 from memory import durable
 from memory.chapter_files import ChapterFiles
 from memory.chapters import Sealer

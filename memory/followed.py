@@ -12,8 +12,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ingest.questions import Hit, Query, Scope
 from ingest.reasons import UNHEARD
-from ingest.records import Hit, Moment, Query, Scope, Span, seconds
+from ingest.records import Moment, Span, seconds
 from memory.store.timeline import Timeline
 
 _SOON = seconds(8)

@@ -13,7 +13,8 @@ from typing import IO, TYPE_CHECKING
 
 from ingest.clock import Clock
 from ingest.errors import Busy, Conflict, Fatal, StorageFull, StoreCorrupt
-from ingest.records import Scope, Span, StreamId, seconds
+from ingest.questions import Scope
+from ingest.records import Span, StreamId, seconds
 from memory import durable, migrations
 from memory.blobs import Blobs, BlobsUnavailable
 from memory.chapter_files import ChapterFiles

@@ -13,7 +13,8 @@ from typing import Final
 
 import numpy as np
 
-from ingest.records import Scope, Span, StreamId, seconds
+from ingest.questions import Scope
+from ingest.records import Span, StreamId, seconds
 from memory.chapter_files import ChapterFiles
 from memory.chapters import SOUND_SLOTS
 from memory.condense import EXACT, Policy, condensed, policy_for

@@ -10,18 +10,8 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.records import (
-    Evidence,
-    Exhibit,
-    Gap,
-    Hit,
-    Moment,
-    Picture,
-    Query,
-    Scope,
-    Span,
-    StreamId,
-)
+from ingest.questions import Evidence, Exhibit, Hit, Picture, Query, Scope
+from ingest.records import Gap, Moment, Span, StreamId
 from memory.detail import Detail
 from memory.followed import as_followed, as_told
 from memory.index.protocol import VectorIndex

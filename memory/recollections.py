@@ -14,7 +14,8 @@ from threading import RLock
 from urllib.parse import quote
 
 from ingest.errors import StoreCorrupt
-from ingest.records import Moment, Recollection, Scope, Span, StreamId
+from ingest.questions import Recollection, Scope
+from ingest.records import Moment, Span, StreamId
 from memory import durable
 from memory.store.store import Store
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 
 from ingest.clock import Clock
-from ingest.records import Scope, Segment, Span, StreamId, seconds
+from ingest.questions import Scope
+from ingest.records import Segment, Span, StreamId, seconds
 from memory.recollections import Recollections
 from memory.recordings import Recordings
 from memory.shedding import TEXT_ROW, Shedding

@@ -13,7 +13,8 @@ from typing import Final
 
 from sqlalchemy import delete, exists
 
-from ingest.records import Scope, StreamId
+from ingest.questions import Scope
+from ingest.records import StreamId
 from memory.chapter_files import ChapterFiles
 from memory.condense import by_kind, condensed, shares
 from memory.pyramid import Pyramid

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ingest.questions import Hit
 from ingest.reasons import PARTLY, UNHEARD
-from ingest.records import Gap, Hit, Moment, Span, StreamId, seconds
+from ingest.records import Gap, Moment, Span, StreamId, seconds
 
 Times = NDArray[np.int64]
 

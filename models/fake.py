@@ -10,21 +10,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ingest.records import (
-    MICROSECONDS,
-    Evidence,
-    Feature,
-    Frame,
-    Moment,
-    Pixels,
-    Query,
-    Recollection,
-    Sound,
-    Span,
-    StreamId,
-    Utterance,
-    Vector,
-)
+from ingest.questions import Evidence, Query, Recollection
+from ingest.records import MICROSECONDS, Feature, Frame, Moment, Pixels, Sound, Span, StreamId, Utterance, Vector
 
 _CHANNELS = ("red", "green", "blue")
 

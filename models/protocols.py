@@ -5,18 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
-from ingest.records import (
-    Evidence,
-    Feature,
-    Frame,
-    Pixels,
-    Query,
-    Recollection,
-    Sound,
-    Span,
-    StreamId,
-    Utterance,
-)
+from ingest.questions import Evidence, Query, Recollection
+from ingest.records import Feature, Frame, Pixels, Sound, Span, StreamId, Utterance
 
 
 class FrameEncoder(Protocol):

@@ -21,18 +21,8 @@ from typing import IO, Any, Final, Literal, NoReturn, TypeVar
 from ingest import wire
 from ingest.clock import Clock, SystemClock
 from ingest.errors import Busy, DeadlineExceeded, Fatal, HindsightError, Poison, by_code
-from ingest.records import (
-    Evidence,
-    Feature,
-    Frame,
-    Pixels,
-    Query,
-    Recollection,
-    Sound,
-    Span,
-    StreamId,
-    Utterance,
-)
+from ingest.questions import Evidence, Query, Recollection
+from ingest.records import Feature, Frame, Pixels, Sound, Span, StreamId, Utterance
 
 _BATCH: Final = 4
 """Frames a call: small, so that a question need not wait long for its turn."""

@@ -27,20 +27,8 @@ import numpy as np
 
 from ingest import wire
 from ingest.errors import HindsightError, Poison, TooLarge
-from ingest.records import (
-    MICROSECONDS,
-    SAMPLE_RATE,
-    Evidence,
-    Exhibit,
-    Frame,
-    Hit,
-    Moment,
-    Picture,
-    Pixels,
-    Sound,
-    Span,
-    StreamId,
-)
+from ingest.questions import Evidence, Exhibit, Hit, Picture
+from ingest.records import MICROSECONDS, SAMPLE_RATE, Frame, Moment, Pixels, Sound, Span, StreamId
 from models.room import ran_out
 
 _METHODS: Final = {

@@ -16,7 +16,8 @@ from api.sprite import MOST, track
 from api.streams import slug
 from api.times import label, utc
 from ingest.errors import Invalid, NotFound
-from ingest.records import Moment, Picture, Span
+from ingest.questions import Picture
+from ingest.records import Moment, Span
 from memory.store import StreamRow
 
 Answers = dict[int | str, dict[str, Any]]

@@ -8,7 +8,8 @@ from threading import Lock
 
 import numpy as np
 
-from ingest.records import Moment, Scope, Span, Vector
+from ingest.questions import Scope
+from ingest.records import Moment, Span, Vector
 from memory.index.protocol import Entries, Match
 
 

@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.errors import StoreCorrupt
-from ingest.records import Moment, Scope, Span, StreamId, Vector
+from ingest.questions import Scope
+from ingest.records import Moment, Span, StreamId, Vector
 from memory import durable
 from memory.index.protocol import Entries, Match
 from memory.index.shard import LARGE, SMALL, Columns, Shard

@@ -10,7 +10,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.records import Scope, Span, StreamId, Vector
+from ingest.questions import Scope
+from ingest.records import Span, StreamId, Vector
 
 
 @dataclass(frozen=True, slots=True, eq=False)

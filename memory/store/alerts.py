@@ -11,7 +11,8 @@ from sqlalchemy import ColumnElement, Connection, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from ingest.errors import Conflict, NotFound
-from ingest.records import Alert, Mark, Moment, Rule, Schedule, Scope, Span, StreamId
+from ingest.questions import Rule, Schedule, Scope
+from ingest.records import Alert, Mark, Moment, Span, StreamId
 from memory.store import schema
 from memory.store.database import Database
 from memory.store.rows import OutboxItem, OutboxState

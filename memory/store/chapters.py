@@ -7,7 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, select, update
 
-from ingest.records import Moment, Scope, Span, StreamId
+from ingest.questions import Scope
+from ingest.records import Moment, Span, StreamId
 from memory.store import schema
 from memory.store.database import Database
 from memory.store.rows import ChapterRow, Level

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from sqlalchemy import Connection, delete, func, literal, select, update
 
-from ingest.records import Feature, Heard, Mark, Moment, Picture, Span, StreamId
+from ingest.questions import Picture
+from ingest.records import Feature, Heard, Mark, Moment, Span, StreamId
 from memory.store import schema
 from memory.store.database import Database
 from memory.store.streams import Origin, read_mark

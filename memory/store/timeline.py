@@ -13,21 +13,9 @@ from sqlalchemy import ColumnElement, Connection, Select, Table, delete, select
 
 from ingest.audio import UNDER_WAY
 from ingest.plan import Known
+from ingest.questions import Picture, Scope
 from ingest.reasons import UNSEEING
-from ingest.records import (
-    Box,
-    Coverage,
-    Gap,
-    Moment,
-    Observation,
-    ObservationKind,
-    Picture,
-    Scope,
-    Segment,
-    Span,
-    StreamId,
-    seconds,
-)
+from ingest.records import Box, Coverage, Gap, Moment, Observation, ObservationKind, Segment, Span, StreamId, seconds
 from ingest.unlooked import APART
 from memory.store import schema
 from memory.store.database import Database

@@ -8,7 +8,8 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from ingest.records import Query, Vector
+from ingest.questions import Query
+from ingest.records import Vector
 from models.embedded.claims import Clause
 from models.embedded.naming import Told, mentioned, told
 from models.embedded.sentences import Reading, read

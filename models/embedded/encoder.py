@@ -8,19 +8,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ingest.records import (
-    MICROSECONDS,
-    Box,
-    Feature,
-    Frame,
-    Moment,
-    Observation,
-    Pixels,
-    Query,
-    Span,
-    StreamId,
-    Utterance,
-)
+from ingest.questions import Query
+from ingest.records import MICROSECONDS, Box, Feature, Frame, Moment, Observation, Pixels, Span, StreamId, Utterance
 from models.embedded import clauses
 from models.embedded.colours import dominant
 from models.embedded.concepts import LookBack, NamedThings, concepts_of

@@ -8,7 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
-from ingest.records import MICROSECONDS, Box, Moment, Pixels, Query, Vector
+from ingest.questions import Query
+from ingest.records import MICROSECONDS, Box, Moment, Pixels, Vector
 from models.embedded.closer import CloserLook, beyond, crop, is_doubtful, together
 from models.embedded.faces import Face, FaceFollower
 from models.embedded.pictures import Grey, grey, shrink

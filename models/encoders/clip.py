@@ -9,7 +9,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from ingest.records import MICROSECONDS, Feature, Frame, Moment, Observation, Pixels, Query, Span, Utterance, Vector
+from ingest.questions import Query
+from ingest.records import MICROSECONDS, Feature, Frame, Moment, Observation, Pixels, Span, Utterance, Vector
 from models.embedded.pictures import jpeg
 
 _LONGEST_FRAME_US: Final = MICROSECONDS

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from ingest.records import Evidence, Observation, Span, StreamId
+from ingest.questions import Evidence
+from ingest.records import Observation, Span, StreamId
 from models.embedded.nouns import plural
 from models.language.questions import Aim, Question, mentions, take_apart
 from models.language.telling import Teller, a, at_once, duration, join, merged, some, thing

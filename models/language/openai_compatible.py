@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 from ingest.errors import Poison, SourceUnavailable
-from ingest.records import MICROSECONDS, Evidence, Exhibit, Picture, Span
+from ingest.questions import Evidence, Exhibit, Picture
+from ingest.records import MICROSECONDS, Span
 from models.language.prompt import Prompt, build_prompt
 from models.parts.grounding import when, within
 

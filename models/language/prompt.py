@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ingest.records import Evidence, Observation, Picture
+from ingest.questions import Evidence, Picture
+from ingest.records import Observation
 from models.language.telling import Teller
 from models.parts.prompts import without_marks
 

@@ -7,8 +7,9 @@ from datetime import datetime
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
+from ingest.questions import Evidence
 from ingest.reasons import by_kind
-from ingest.records import MICROSECONDS, Evidence, Gap, Moment, Observation, Span, StreamId
+from ingest.records import MICROSECONDS, Gap, Moment, Observation, Span, StreamId
 
 
 class Teller:

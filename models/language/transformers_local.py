@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ingest.errors import Invalid, Poison
-from ingest.records import Evidence
+from ingest.questions import Evidence
 from models.language.prompt import Prompt, build_prompt
 from models.room import down_the_ladder, ran_out
 from models.systems.opening import FEW

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.errors import Invalid, NotFound
-from ingest.records import Box, Pixels, Query, Vector
+from ingest.questions import Query
+from ingest.records import Box, Pixels, Vector
 from models.nano.boxes import Boxes, Floats, decode, letterbox, suppress
 from models.nano.calibration import Calibration, sigmoid
 from models.nano.coco import NAMES

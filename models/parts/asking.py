@@ -9,7 +9,8 @@ from itertools import accumulate, chain, islice
 from typing import Literal
 
 from ingest.errors import Invalid
-from ingest.records import MICROSECONDS, Evidence
+from ingest.questions import Evidence
+from ingest.records import MICROSECONDS
 from models.parts.exhibits import Shot, citations, said, shots
 from models.parts.prompts import material
 from models.room import down_the_ladder

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 import numpy as np
 from PIL import Image
 
-from ingest.records import MICROSECONDS, Evidence, Moment, Observation, Pixels, StreamId
+from ingest.questions import Evidence
+from ingest.records import MICROSECONDS, Moment, Observation, Pixels, StreamId
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from ingest.records import Evidence, Exhibit, Moment, Span, seconds
+from ingest.questions import Evidence, Exhibit
+from ingest.records import Moment, Span, seconds
 from models.parts.prompts import disarm
 
 ANSWER_LENGTH = 32

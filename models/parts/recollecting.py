@@ -9,7 +9,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from ingest.records import MICROSECONDS, Evidence, Frame, Moment, Recollection, Span, StreamId
+from ingest.questions import Evidence, Recollection
+from ingest.records import MICROSECONDS, Frame, Moment, Span, StreamId
 from models.parts.banked_context import Memory
 from models.weights import LoadReport
 

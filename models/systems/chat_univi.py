@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from ingest.errors import Invalid
-from ingest.records import Evidence, Pixels
+from ingest.questions import Evidence
+from ingest.records import Pixels
 from models.parts.asking import Answering, rate, told, with_material
 from models.parts.clip_vision import CLIP_KEYS, ClipTower, clip_config, clip_pixels
 from models.parts.decoding import Codec, Manner, Step, speak, spell

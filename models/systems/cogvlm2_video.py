@@ -22,7 +22,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from ingest.records import MICROSECONDS, Evidence, Exhibit, Moment, Pixels, Span
+from ingest.questions import Evidence, Exhibit
+from ingest.records import MICROSECONDS, Moment, Pixels, Span
 from models.parts.asking import Answering, told, with_material
 from models.parts.cogvlm_decoder import CogDecoder, CogDecoderConfig, cog_positions
 from models.parts.decoding import Codec, Manner, Step, speak, spell

@@ -25,7 +25,8 @@ from torch.nn import functional as F
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from ingest.errors import Invalid
-from ingest.records import Evidence, Frame, Pixels, Recollection, StreamId
+from ingest.questions import Evidence, Recollection
+from ingest.records import Frame, Pixels, StreamId
 from models.parts import eva_vit
 from models.parts.asking import Answering, told
 from models.parts.banked_context import Banks, Memory

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
-from ingest.records import Evidence, Observation
+from ingest.questions import Evidence
+from ingest.records import Observation
 from models.parts import eva_vit
 from models.parts.asking import Answering, told
 from models.parts.decoding import spell

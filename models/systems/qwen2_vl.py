@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from transformers import DynamicCache, Qwen2VLConfig
 from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VisionTransformerPretrainedModel, Qwen2VLTextModel
 
-from ingest.records import MICROSECONDS, Evidence, Exhibit, Span
+from ingest.questions import Evidence, Exhibit
+from ingest.records import MICROSECONDS, Span
 from models.parts.asking import Answering, rate, told, with_material
 from models.parts.decoding import Manner, Step, speak, spell
 from models.parts.exhibits import Shot, clock, shots

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from ingest.records import SAMPLE_RATE, Evidence, Sound
+from ingest.questions import Evidence
+from ingest.records import SAMPLE_RATE, Sound
 from models.parts import eva_vit
 from models.parts.asking import Answering, rate, told, with_material
 from models.parts.decoding import spell

@@ -19,8 +19,9 @@ from api.profile import Models
 from api.settings import Settings
 from ingest.bus import FEATURES, FRAMES, JOURNAL
 from ingest.capture import CaptureStatus, Fleet
+from ingest.questions import Evidence
 from ingest.reasons import GapReason
-from ingest.records import Coverage, Evidence, Frame, Gap, Heard, Moment, Span, StateChange, StreamId, seconds
+from ingest.records import Coverage, Frame, Gap, Heard, Moment, Span, StateChange, StreamId, seconds
 from ingest.sampling import Sampling
 from memory.store import StreamRow
 from models.fake import FakeEncoder, FakeSystem, FakeTranscriber

@@ -11,7 +11,8 @@ import pytest
 from api.compose import Service
 from api.profile import Models
 from api.settings import Settings
-from ingest.records import Pixels, Scope
+from ingest.questions import Scope
+from ingest.records import Pixels
 from models.embedded.encoder import EmbeddedEncoder
 from models.language.extractive import ExtractiveSystem
 from models.nano.detector import Detection, Sight

@@ -10,7 +10,8 @@ import pytest
 from api.profile import Models
 from api.quoting import quotation
 from api.settings import Settings
-from ingest.records import Moment, Observation, Query, Span, StreamId, seconds
+from ingest.questions import Query
+from ingest.records import Moment, Observation, Span, StreamId, seconds
 from models.embedded.encoder import EmbeddedEncoder
 from models.fake import FakeSystem
 from tests.api.conftest import add, running, wait_for

@@ -16,20 +16,8 @@ from api.settings import Settings
 from ingest.clock import FakeClock
 from ingest.errors import Busy
 from ingest.ledger import Ledger
-from ingest.records import (
-    Ended,
-    Evidence,
-    Exhibit,
-    Frame,
-    Hit,
-    Moment,
-    Picture,
-    Recollection,
-    Segment,
-    Span,
-    StreamId,
-    seconds,
-)
+from ingest.questions import Evidence, Exhibit, Hit, Picture, Recollection
+from ingest.records import Ended, Frame, Moment, Segment, Span, StreamId, seconds
 from memory.memory import Memory, MemoryOptions
 from models.fake import FakeEncoder, FakeRecollector, FakeSystem
 from models.parts.banked_context import Memory as Banks

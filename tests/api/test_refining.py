@@ -7,7 +7,8 @@ import pytest
 from api.refining import BUDGET_S, Refiner
 from ingest.clock import FakeClock
 from ingest.errors import Busy
-from ingest.records import Evidence, Exhibit, Hit, Moment, Span, StreamId
+from ingest.questions import Evidence, Exhibit, Hit
+from ingest.records import Moment, Span, StreamId
 from models.fake import FakeGrounder, FakeSystem
 
 _DOOR = StreamId("door")

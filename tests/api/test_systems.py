@@ -23,7 +23,8 @@ from api.profile import chosen
 from api.settings import Settings
 from ingest.errors import Invalid, NotFound
 from ingest.guard import Guard
-from ingest.records import Evidence, Recollection, StreamId
+from ingest.questions import Evidence, Recollection
+from ingest.records import StreamId
 from models.systems.ma_lmm import MaLmmConfig, MaLmmSystem
 from models.systems.minigpt4_video import MiniGpt4VideoConfig
 from models.systems.opening import SIZES, SYSTEMS, open_system

@@ -18,7 +18,8 @@ from api.views import Blind
 from ingest.clock import FakeClock, SystemClock
 from ingest.errors import Invalid, NotFound
 from ingest.ledger import Ledger
-from ingest.records import Feature, Hit, Moment, Observation, Scope, Span, StreamId, seconds
+from ingest.questions import Hit, Scope
+from ingest.records import Feature, Moment, Observation, Span, StreamId, seconds
 from memory.memory import Memory
 from memory.store import StreamRow
 from models.fake import FakeEncoder

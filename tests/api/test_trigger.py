@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.trigger import Change, Sample, State, armed, resume, step
-from ingest.records import Alert, Moment, Rule, Schedule, Span, StreamId, seconds
+from ingest.questions import Rule, Schedule
+from ingest.records import Alert, Moment, Span, StreamId, seconds
 
 START = seconds(datetime(2026, 11, 23, 12, 0, tzinfo=UTC).timestamp())
 

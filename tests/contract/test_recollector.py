@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ingest.records import Evidence, Exhibit, Frame, Hit, Moment, Picture, Span, StreamId
+from ingest.questions import Evidence, Exhibit, Hit, Picture
+from ingest.records import Frame, Moment, Span, StreamId
 from models.fake import FakeRecollector
 from models.protocols import Recollector, VideoSystem
 from models.runtime import ModelProcess, ModelSpec, RemoteSystem

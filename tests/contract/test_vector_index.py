@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from ingest.errors import StoreCorrupt
-from ingest.records import Moment, Scope, Span, StreamId
+from ingest.questions import Scope
+from ingest.records import Moment, Span, StreamId
 from memory.index import BruteIndex, Entries, VectorIndex, faiss_index, shard
 from memory.index.faiss_index import FaissIndex
 

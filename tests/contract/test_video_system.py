@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from ingest.records import Evidence, Exhibit, Gap, Hit, Moment, Observation, Span, StreamId
+from ingest.questions import Evidence, Exhibit, Hit
+from ingest.records import Gap, Moment, Observation, Span, StreamId
 from models.fake import FakeSystem
 from models.language.extractive import ExtractiveSystem
 from models.protocols import VideoSystem

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from ingest import wire
-from ingest.records import Frame, Moment, Query, StreamId
+from ingest.questions import Query
+from ingest.records import Frame, Moment, StreamId
 from ingest.wire import WireError
 
 ARRAYS = [

@@ -13,7 +13,8 @@ import pytest
 
 from ingest.clock import FakeClock
 from ingest.ledger import Ledger
-from ingest.records import Ended, Feature, Mark, Moment, Observation, Query, Span, StreamId, seconds
+from ingest.questions import Query
+from ingest.records import Ended, Feature, Mark, Moment, Observation, Span, StreamId, seconds
 from memory.memory import Memory, MemoryOptions
 from memory.store import StreamRow
 from tests.postgres import Postgres, served

@@ -20,7 +20,7 @@ import numpy as np
 
 from ingest.clock import FakeClock
 from ingest.ledger import Counts, Ledger
-from ingest.records import Scope
+from ingest.questions import Scope
 from memory import migrations
 from memory.memory import Memory, MemoryOptions
 from memory.store import Database, no_probe

@@ -16,7 +16,8 @@ import pytest
 from ingest.clock import FakeClock
 from ingest.errors import Fatal, HindsightError, StorageFull
 from ingest.ledger import Ledger
-from ingest.records import Scope, Segment
+from ingest.questions import Scope
+from ingest.records import Segment
 from memory.memory import Memory, MemoryOptions
 from tests.memory.conftest import DIM, DOOR, START, feature, frames_of, noise_at, span, stream_row
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from sqlalchemy import update
 
-from ingest.records import Scope, Segment
+from ingest.questions import Scope
+from ingest.records import Segment
 from memory.memory import Memory
 from memory.store import schema
 from tests.memory.conftest import DOOR, OpenMemory, feature, frames_of, query, span

@@ -11,7 +11,8 @@ import pytest
 
 from ingest.errors import Busy, NotFound
 from ingest.ledger import Ledger
-from ingest.records import Alert, Moment, Scope, Segment, StreamId
+from ingest.questions import Scope
+from ingest.records import Alert, Moment, Segment, StreamId
 from memory.index.protocol import VectorIndex
 from memory.memory import Memory
 from tests.memory.conftest import DOOR, START, OpenMemory, direction, ends, feature, frames_of, query, seen, span

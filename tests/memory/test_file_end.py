@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ingest.records import Feature, Moment, Scope, Span, StreamId, seconds
+from ingest.questions import Scope
+from ingest.records import Feature, Moment, Span, StreamId, seconds
 from memory.memory import Memory
 from tests.memory.conftest import START, direction, ends, query, seen, span, stream_row
 

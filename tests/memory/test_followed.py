@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.records import Gap, Hit, Moment, Observation, Query, Scope, Span, StreamId, seconds
+from ingest.questions import Hit, Query, Scope
+from ingest.records import Gap, Moment, Observation, Span, StreamId, seconds
 from memory.followed import as_followed
 from memory.memory import Memory
 from tests.memory.conftest import DOOR, feature, query, seen, span

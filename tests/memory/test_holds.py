@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from ingest.clock import FakeClock
 from ingest.errors import Conflict, NotFound
-from ingest.records import Alert, Feature, Moment, Scope, Segment, Span
+from ingest.questions import Scope
+from ingest.records import Alert, Feature, Moment, Segment, Span
 from memory.memory import Memory
 from memory.retention import Bounds
 from memory.store import StreamSettings

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ingest.questions import Hit, Query, Scope
 from ingest.reasons import GapReason
-from ingest.records import Gap, Hit, Moment, Query, Scope, Span, StreamId, seconds
+from ingest.records import Gap, Moment, Span, StreamId, seconds
 from memory import recall
 from memory.memory import Memory
 from memory.spans import best_apart, continuous, flapping, matches

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from ingest.clock import FakeClock
-from ingest.records import Recollection, StreamId
+from ingest.questions import Recollection
+from ingest.records import StreamId
 from memory.memory import Memory
 from memory.store.holds import ALWAYS
 from tests.memory.conftest import DOOR, OpenMemory, feature, span

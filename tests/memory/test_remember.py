@@ -12,13 +12,13 @@ from ingest.capture import Known
 from ingest.clock import FakeClock
 from ingest.errors import Busy, Conflict
 from ingest.ledger import Ledger
+from ingest.questions import Scope
 from ingest.records import (
     Coverage,
     Gap,
     Heard,
     Moment,
     Observation,
-    Scope,
     Segment,
     Span,
     StateChange,

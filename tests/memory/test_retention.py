@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy import func, select
 
 from ingest.clock import FakeClock
-from ingest.records import Feature, Moment, Scope, Segment, Span, seconds
+from ingest.questions import Scope
+from ingest.records import Feature, Moment, Segment, Span, seconds
 from ingest.timeline import MPEGTS_WRAP, Ticks
 from memory.chapter_files import ChapterFiles
 from memory.detail import Detail

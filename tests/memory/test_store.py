@@ -18,7 +18,8 @@ from sqlalchemy import event
 from ingest.clock import FakeClock
 from ingest.errors import Busy, Conflict, HindsightError, NotFound, StorageFull, StoreCorrupt
 from ingest.ledger import Ledger
-from ingest.records import Alert, Moment, Rule, Schedule, Scope, StreamId, seconds
+from ingest.questions import Rule, Schedule, Scope
+from ingest.records import Alert, Moment, StreamId, seconds
 from memory import migrations
 from memory.memory import Memory
 from memory.store import Database, StreamSettings, schema

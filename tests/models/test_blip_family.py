@@ -18,7 +18,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ingest.errors import Invalid, NotFound
-from ingest.records import Evidence, Exhibit, Hit, Moment, Observation, Picture, Sound, Span, StreamId
+from ingest.questions import Evidence, Exhibit, Hit, Picture
+from ingest.records import Moment, Observation, Sound, Span, StreamId
 from models.parts.asking import Answering
 from models.parts.banked_context import Memory
 from models.parts.eva_vit import EvaConfig

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ingest.records import Evidence, Exhibit, Gap, Hit, Moment, Observation, Span, StreamId
+from ingest.questions import Evidence, Exhibit, Hit
+from ingest.records import Gap, Moment, Observation, Span, StreamId
 from models.language.extractive import ExtractiveSystem
 
 YARD = StreamId("yard")

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from ingest.records import Evidence, Observation, StreamId
+from ingest.questions import Evidence
+from ingest.records import Observation, StreamId
 from models.language.prompt import build_prompt
 from models.parts.asking import Answering
 from models.parts.prompts import NOTICE

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from ingest.errors import Poison, SourceUnavailable
-from ingest.records import Evidence, Exhibit, Gap, Hit, Moment, Observation, Picture, Span, StreamId
+from ingest.questions import Evidence, Exhibit, Hit, Picture
+from ingest.records import Gap, Moment, Observation, Span, StreamId
 from models.language.openai_compatible import OpenAiSystem
 
 YARD = StreamId("yard")

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from ingest.errors import TooLarge
-from ingest.records import Evidence
+from ingest.questions import Evidence
 from models.parts.asking import Answering
 from models.room import down_the_ladder, ran_out
 from models.runtime import PATIENT, ModelProcess, ModelSpec, RemoteSystem

@@ -16,7 +16,8 @@ import pytest
 
 from ingest.clock import FakeClock, SystemClock
 from ingest.errors import Busy, DeadlineExceeded, Invalid, NotFound, Poison
-from ingest.records import SAMPLE_RATE, Evidence, Exhibit, Frame, Hit, Moment, Sound, Span, StreamId
+from ingest.questions import Evidence, Exhibit, Hit
+from ingest.records import SAMPLE_RATE, Frame, Moment, Sound, Span, StreamId
 from models.fake import FakeEncoder, FakeGrounder, FakeSystem
 from models.protocols import Grounder
 from models.runtime import (

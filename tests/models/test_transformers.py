@@ -11,19 +11,8 @@ import numpy as np
 import pytest
 
 from ingest.errors import Invalid
-from ingest.records import (
-    SAMPLE_RATE,
-    Evidence,
-    Exhibit,
-    Frame,
-    Hit,
-    Moment,
-    Picture,
-    Sound,
-    Span,
-    StreamId,
-    Utterance,
-)
+from ingest.questions import Evidence, Exhibit, Hit, Picture
+from ingest.records import SAMPLE_RATE, Frame, Moment, Sound, Span, StreamId, Utterance
 
 pytestmark = pytest.mark.slow
 YARD = StreamId("yard")

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from ingest.records import Box, Moment, Pixels, Query
+from ingest.questions import Query
+from ingest.records import Box, Moment, Pixels
 from models.embedded.closer import PARTS, CloserLook, beyond, crop, together
 from models.embedded.sight import Seen, Watcher
 from models.embedded.space import SIGHT_SIZE

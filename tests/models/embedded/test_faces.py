@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.records import Box, Frame, Moment, Pixels, Query, Span, StreamId, Vector
+from ingest.questions import Query
+from ingest.records import Box, Frame, Moment, Pixels, Span, StreamId, Vector
 from models.embedded.clauses import query
 from models.embedded.encoder import EmbeddedEncoder
 from models.embedded.faces import FaceFollower, find

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.records import Query, Vector
+from ingest.questions import Query
+from ingest.records import Vector
 from models.embedded.clauses import query
 from models.embedded.concepts import strength
 from models.embedded.kinds import KINDS, rows_of

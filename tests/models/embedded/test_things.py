@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from ingest.records import Box, Pixels, Query
+from ingest.questions import Query
+from ingest.records import Box, Pixels
 from models.embedded.closer import PARTS
 from models.embedded.encoder import EmbeddedEncoder
 from models.embedded.reading import Line

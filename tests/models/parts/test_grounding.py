@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.records import Exhibit, Hit, Moment, Span, StreamId, seconds
+from ingest.questions import Exhibit, Hit
+from ingest.records import Moment, Span, StreamId, seconds
 from models.parts.grounding import parse_seconds, when, within
 
 ZERO = Moment(1_760_000_000_000_000)

@@ -18,7 +18,8 @@ from safetensors.torch import save_file
 from sentencepiece import SentencePieceTrainer
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from ingest.records import Evidence, Exhibit, Hit, Moment, Observation, Picture, Span, StreamId, seconds
+from ingest.questions import Evidence, Exhibit, Hit, Picture
+from ingest.records import Moment, Observation, Span, StreamId, seconds
 from models.parts.asking import Answering
 
 START = Moment(1_760_000_000_000_000)

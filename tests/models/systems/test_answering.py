@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from ingest.errors import Invalid
-from ingest.records import Evidence
+from ingest.questions import Evidence
 from models.parts.asking import Answering, with_material
 from models.systems.cogvlm2_video import on_the_clock
 from models.systems.video_chatgpt import FILES as VIDEO_CHATGPT_FILES

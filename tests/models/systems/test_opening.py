@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ingest.errors import Invalid, NotFound
-from ingest.records import Evidence
+from ingest.questions import Evidence
 from models.systems.opening import SYSTEMS, open_system
 from models.weights import WrongWeights
 

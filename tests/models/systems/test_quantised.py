@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from ingest.errors import Invalid
-from ingest.records import Evidence
+from ingest.questions import Evidence
 from models.parts import quantised
 from models.parts.quantised import Quantised, quantise
 from models.systems.minigpt4_video import LoraLinear
