@@ -73,6 +73,34 @@ def test_a_citation_moves_the_player_to_the_moment(page: Any, address: str, worl
     assert reddest(page)[0] > before + 100, "the picture shows the red car"
 
 
+def test_a_jump_while_the_clip_still_loads_leads_there(page: Any, address: str, stand_in: ModuleType) -> None:
+    """Before it is known how long the video is: what was asked for last is shown as soon as it can be."""
+    held, released = list[Any](), False
+
+    def hold(route: Any) -> None:
+        held.append(route) if route.request.resource_type == "media" and not released else route.continue_()
+
+    page.route("**/clip?*", hold)
+    page.goto(address)
+    deadline = time.monotonic() + 15
+    while not held:
+        assert time.monotonic() < deadline, "the video was not asked for"
+        page.wait_for_timeout(20)
+    page.evaluate("""(origin) => {
+      const { stream } = document.querySelector(".stream.chosen").dataset;
+      for (const s of [20, 5]) {
+        const detail = { stream, ms: origin + s * 1000, play: true };
+        document.dispatchEvent(new CustomEvent("jump", { detail }));
+      }
+    }""", stand_in.ORIGIN / 1000)  # fmt: skip
+    assert page.locator(".showing-still").count() == 1, "there is nothing else to show yet"
+    released = True
+    for route in held:
+        route.continue_()
+    until(page, "!document.querySelector('.showing-still') && document.querySelector('video').currentTime > 5.2")
+    assert video_time(page) < 20
+
+
 def test_what_was_erased_is_told_and_passed_over(page: Any, address: str, world: Any, stand_in: ModuleType) -> None:
     world.erased = stand_in.Span(6_000_000, 14_000_000)
     opened(page, address)

@@ -85,6 +85,7 @@ class Player {
     const stream = currentStream();
     if (this.shownStream === (stream?.id ?? null)) return;
     this.shownStream = stream?.id ?? null;
+    this.loading?.abort();
     this.video.pause();
     this.loaded = null;
     if (!stream) {
@@ -158,20 +159,20 @@ class Player {
     this.liveFlag.hidden = true;
     this.clock.textContent = label(ms, originOf(currentStream()));
     this.loading?.abort();
+    const { signal } = (this.loading = new AbortController());
     if (this.loaded?.stream === stream && ms >= this.loaded.start && ms < this.loaded.end) {
-      this.arrive();
+      this.arriveWhenReady(signal);
       return;
     }
-    const loading = (this.loading = new AbortController());
     this.showStill(`/v1${streamPath(stream, "/thumbnail")}?at=${encodeURIComponent(iso(ms))}`);
     this.say("Loading…");
     try {
       const [from, to] = this.around(ms);
-      const found = await clip(stream, iso(from), iso(to), loading.signal);
+      const found = await clip(stream, iso(from), iso(to), signal);
       this.loaded = { stream, ...found };
       this.video.src = found.url;
       this.save.href = found.url;
-      this.video.addEventListener("loadedmetadata", () => this.arrive(), { once: true, signal: loading.signal });
+      this.arriveWhenReady(signal);
     } catch (error) {
       if (error.name === "AbortError") return;
       this.rememberOnly(stream, ms, error);
@@ -185,6 +186,12 @@ class Player {
     const [first, last] = span ? [parse(span.start), parse(span.end)] : [-Infinity, Infinity];
     const from = Math.max(first, ms - BEFORE_MS);
     return [from, Math.max(from + 1000, Math.min(last, ms + AFTER_MS))];
+  }
+
+  /** As soon as it is known how long the clip is: before that there is nowhere to seek to. */
+  arriveWhenReady(signal) {
+    if (this.video.readyState >= HTMLMediaElement.HAVE_METADATA) this.arrive();
+    else this.video.addEventListener("loadedmetadata", () => this.arrive(), { once: true, signal });
   }
 
   arrive() {
