@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,9 +53,7 @@ class Client:
         self._http = httpx.Client(
             base_url=address, headers=headers, timeout=httpx.Timeout(timeout_s, connect=5), trust_env=False
         )
-
-    def close(self) -> None:
-        self._http.close()
+        weakref.finalize(self, self._http.close)  # whoever made it need not think of it
 
     def get(self, path: str, **params: object) -> Any:
         return self._json("GET", path, params=_given(params))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import pty
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -57,11 +59,30 @@ def run(port: int, *arguments: str, **extra: str) -> subprocess.CompletedProcess
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a command's process ends its sockets
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[httpx.Client]:
+    """Every HTTP client that is made from here on."""
+    clients: list[httpx.Client] = []
+
+    class Watched(httpx.Client):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            clients.append(self)
+
+    monkeypatch.setattr(httpx, "Client", Watched)
+    return clients
+
+
 def test_json_and_exit_codes(
-    port: int, tmp_path: Path, films: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    port: int,
+    tmp_path: Path,
+    films: Path,
+    opened: list[httpx.Client],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Where something was found 0, where nothing was 1, refused 3; and with --json nothing else on stdout."""
+    """Where something was found 0, where nothing was 1, refused 3; with --json nothing else on stdout; and a command's
+    connections end with it."""
     monkeypatch.setenv("HINDSIGHT_PORT", str(port))
     picture = tmp_path / "then.jpg"
     for arguments, code in (
@@ -105,6 +126,9 @@ def test_json_and_exit_codes(
         ("find", "x", "--limit", "0"),
     ):
         assert here(monkeypatch, *arguments) == 2, arguments
+    gc.collect()
+    assert len(opened) > 20
+    assert all(client.is_closed for client in opened)
 
 
 def test_a_frame_of_another_time_is_refused(http: httpx.Client, films: Path, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -305,14 +304,9 @@ def test_unfinished_uploads_on_the_command_line(http: httpx.Client) -> None:
     assert run(port, "uploads", "--discard", upload).returncode == 3
 
 
-@contextmanager
-def talking(port: int) -> Iterator[Client]:
+def talking(port: int) -> Client:
     """The command line's side, in this process."""
-    client = Client(address=f"http://127.0.0.1:{port}")
-    try:
-        yield client
-    finally:
-        client.close()
+    return Client(address=f"http://127.0.0.1:{port}")
 
 
 @pytest.mark.service
@@ -333,8 +327,8 @@ def test_the_command_line_goes_on_where_it_was_broken_off(
             hindsight.end(signal.SIGKILL)
 
     sent = f"{2 * PIECE} of {film.stat().st_size} bytes are there"
-    with talking(hindsight.port) as client, pytest.raises(SourceUnavailable, match=sent):
-        send_file(client, film, kill_after_two, lambda *_: None)
+    with pytest.raises(SourceUnavailable, match=sent):
+        send_file(talking(hindsight.port), film, kill_after_two, lambda *_: None)
     refused = hindsight.run("add", "sent", str(film), "--upload")
     assert (refused.returncode, "hindsight serve" in refused.stderr) == (4, True)
     hindsight.start()
@@ -356,11 +350,11 @@ def test_another_file_of_the_same_name_and_size_is_sent_anew(http: httpx.Client,
     film.write_bytes(b"1" * 100)
     upload = http.post("/v1/uploads", json={"filename": "a.mp4", "size": 100, "mark": "somebody's own"}).json()
     http.put(f"/v1/uploads/{upload['id']}", params={"offset": 0}, content=b"2" * 50)
-    with talking(http.base_url.port or 0) as client:
-        first = send_file(client, film, lambda _: None, lambda *_: None)
-        assert first != upload["id"]
-        assert send_file(client, film, lambda _: None, lambda *_: None) == first, "all of it is there"
-        film.write_bytes(b"3" * 100)
-        second = send_file(client, film, lambda _: None, lambda *_: None)
+    client = talking(http.base_url.port or 0)
+    first = send_file(client, film, lambda _: None, lambda *_: None)
+    assert first != upload["id"]
+    assert send_file(client, film, lambda _: None, lambda *_: None) == first, "all of it is there"
+    film.write_bytes(b"3" * 100)
+    second = send_file(client, film, lambda _: None, lambda *_: None)
     assert second not in (first, upload["id"])
     assert (tmp_path / "data" / "uploads" / second / "a.mp4").read_bytes() == b"3" * 100
