@@ -135,6 +135,31 @@ def runs(process: int, what: bytes) -> bool:
     return False
 
 
+def measured(service: int, client: httpx.Client) -> dict[str, float]:
+    """What the service and everything below it take: its processes, and the records that wait between them."""
+    family = tree(service)
+    memory = {one: resident(one) for one in family}
+    decoders = [memory[one] for one in family if runs(one, b"ingest.decode")]
+    return {
+        "children": len(family) - 1,
+        "descriptors": sum(entries(one, "fd") for one in family),
+        "threads": sum(entries(one, "task") for one in family),
+        "memory of all, MB": sum(memory.values()),
+        "memory of the service, MB": memory[service],
+        "memory of the decoders, MB": sum(decoders),
+        "memory of the largest decoder, MB": max(decoders, default=0.0),
+        "memory of the models, MB": sum(memory[one] for one in family if runs(one, b"models.worker")),
+        "records waiting": sum(queues(client).values()),
+    }
+
+
+def entries(process: int, what: str) -> int:
+    """How many descriptors ("fd") or threads ("task") it has; 0 when it is gone."""
+    with suppress(OSError):
+        return len(list(Path(f"/proc/{process}/{what}").iterdir()))
+    return 0
+
+
 def streams(client: httpx.Client) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = client.get("/v1/streams").json()
     return found

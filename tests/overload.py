@@ -36,10 +36,8 @@ from tests.outside import (
     add,
     conserved,
     flatness,
+    measured,
     paused,
-    queues,
-    resident,
-    runs,
     service,
     streams,
     tree,
@@ -107,24 +105,10 @@ def watch(run: Run, minutes: float) -> None:
             run.steps.setdefault(one["name"], Steps()).look(now - begun, now - before, one)
         run.looks_s.append(time.monotonic() - now)
         if now - measured_at >= MEASURED_EVERY_S:
-            run.samples.append(Sample(now, True, measured(run)))
+            run.samples.append(Sample(now, True, measured(run.service, run.client)))
             measured_at = now
         before = now
         time.sleep(EVERY_S)
-
-
-def measured(run: Run) -> dict[str, float]:
-    family = tree(run.service)
-    decoders = [resident(one) for one in family if runs(one, b"ingest.decode")]
-    models = [resident(one) for one in family if runs(one, b"models.worker")]
-    return {
-        "memory of the service, MB": resident(run.service),
-        "memory of the decoders, MB": sum(decoders),
-        "memory of the largest decoder, MB": max(decoders, default=0.0),
-        "memory of the models, MB": sum(models),
-        "children": len(family) - 1,
-        "records waiting": sum(queues(run.client).values()),
-    }
 
 
 def shed(run: Run) -> list[str]:

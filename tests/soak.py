@@ -31,9 +31,8 @@ from tests.outside import (
     account,
     add,
     flatness,
+    measured,
     paused,
-    queues,
-    resident,
     runs,
     service,
     streams,
@@ -67,19 +66,10 @@ class Run:
 # --- measuring -------------------------------------------------------------------------------------------------
 
 
-def measured(run: Run) -> Sample:
-    values: dict[str, float] = Counter()
-    family = tree(run.service)
-    values["children"] = len(family) - 1
-    values["memory of the service, MB"] = resident(run.service)
-    for process in family:
-        with suppress(OSError):
-            values["memory of all, MB"] += resident(process)
-            values["descriptors"] += len(list(Path(f"/proc/{process}/fd").iterdir()))
-            values["threads"] += len(list(Path(f"/proc/{process}/task").iterdir()))
-    values["records waiting"] = sum(queues(run.client).values())
-    values["disk, MB"] = sum(path.stat().st_size for path in run.folder.rglob("*") if path.is_file()) / 1e6
-    return Sample(time.monotonic(), all(one["state"] == "live" for one in streams(run.client)), dict(values))
+def look(run: Run) -> Sample:
+    disk = sum(path.stat().st_size for path in run.folder.rglob("*") if path.is_file()) / 1e6
+    values = measured(run.service, run.client) | {"disk, MB": disk}
+    return Sample(time.monotonic(), all(one["state"] == "live" for one in streams(run.client)), values)
 
 
 # --- faults ----------------------------------------------------------------------------------------------------
@@ -138,7 +128,7 @@ def soak(run: Run, minutes: float) -> None:
     while time.monotonic() < end:
         time.sleep(EVERY_S)
         try:
-            run.samples.append(measured(run))
+            run.samples.append(look(run))
             if time.monotonic() >= ask:
                 run.faults["asked"] += 1
                 asked(run)

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.outside import Sample, conserved, flatness, resident, runs, tree, warm
+from tests.outside import Sample, conserved, entries, flatness, resident, runs, tree, warm
 from tests.overload import Steps
 
 COUNTS = {"captured": 10, "stored": 6, "dropped": {"overload": 2}, "parked": {"poison": 1}, "in_flight": 1}
@@ -63,6 +63,7 @@ def test_a_process_and_what_it_started_are_found() -> None:
             assert child.pid in tree(os.getpid())
             assert len(tree(child.pid)) == 2
             assert all(resident(one) > 1 for one in tree(child.pid))
+            assert all(entries(one, "fd") >= 3 and entries(one, "task") == 1 for one in tree(child.pid))
         finally:
             child.communicate("\n")
-    assert resident(child.pid) == 0.0
+    assert (resident(child.pid), entries(child.pid, "fd")) == (0.0, 0)
