@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from ingest.languages import UNKNOWN, language
 from ingest.records import MICROSECONDS, Moment, Span, StreamId, Utterance
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def language_of(path: Path, film: Path) -> str | None:
     if path.suffix.lower() not in _FORMATS or not path.stem.startswith(film.stem):
         return None
     named = _BESIDE.fullmatch(path.stem.removeprefix(film.stem))
-    return (named["language"] or "und") if named is not None else None
+    return language(named["language"]) if named is not None else None
 
 
 def neighbours(film: Path) -> list[Path]:
@@ -80,7 +81,7 @@ def is_timed(data: bytes) -> bool:
 def beside(film: Path, first: int) -> list[Caption]:
     """What the subtitle files beside `film` say, in order. Their times count from its beginning, which is `first`
     (microseconds) on the film's own clock."""
-    found = [one for path in neighbours(film) for one in _written(path, language_of(path, film) or "und")]
+    found = [one for path in neighbours(film) for one in _written(path, language_of(path, film) or UNKNOWN)]
     shifted = {replace(one, start=one.start + first, end=one.end + first) for one in found}
     return sorted(shifted, key=lambda one: (one.start, one.end, one.text))
 
@@ -119,7 +120,7 @@ class Captions:
 
     def add(self, packet: Packet, pts: int) -> None:
         """Take in what a packet says from `pts` (microseconds) on."""
-        for caption in _said(packet, pts, packet.stream.language or "und"):
+        for caption in _said(packet, pts, language(packet.stream.language)):
             if caption not in self._waiting:  # some files carry the same track twice
                 self._waiting.append(caption)
 

@@ -66,7 +66,7 @@ def test_subtitles_are_read_as_they_are(
     for one, (start, end, _) in zip(found, SAID, strict=True):
         assert (one.span.start - START) / MICROSECONDS == pytest.approx(start, abs=0.1)
         assert (one.span.end - START) / MICROSECONDS == pytest.approx(end, abs=0.1)
-        assert (one.kind, one.language) == ("subtitle", "deu")
+        assert (one.kind, one.language) == ("subtitle", "de")
     for record in made.of(Sound):
         for one in record.captions:
             assert one.pts < record.pts + max(1, record.span.duration)
@@ -176,7 +176,7 @@ def test_they_are_read_where_nobody_listens(harvest: Callable[..., Harvest], tmp
     made = harvest()
     made.finish(CapturePlan(STREAM, parse(str(path)), starts_at=START, ways=Ways(audio=False)))
     told = sorted((one.language, (one.span.start - START) / MICROSECONDS, one.text) for one in captions(made))
-    assert told == [(one, pytest.approx(start, abs=0.1), text) for one in ("deu", "fr") for start, _, text in SAID]
+    assert told == [(one, pytest.approx(start, abs=0.1), text) for one in ("de", "fr") for start, _, text in SAID]
     assert [len(sound.samples) for sound in made.of(Sound)] == [0] * len(made.of(Sound))
     hear = HearStage(None, FakeEncoder())
     kept = [record for sound in made.of(Sound) for record in hear.handle([sound]) if record.key.endswith("/sound")]
