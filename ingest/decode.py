@@ -46,8 +46,7 @@ def main() -> None:
     except BrokenPipeError:
         os._exit(1)
     except Exception as error:  # the border to the parent: whatever went wrong travels there as ours
-        ours = _diagnosed(error, limits)
-        emit(("error", ours.code, ours.message, ours.advice))
+        emit(("error", *_told(error, limits)))
     finally:
         sys.stdout.flush()
     os._exit(0)  # libav's threads may hang in a dead connection
@@ -110,6 +109,13 @@ def _allow_cpu(seconds: int) -> None:
     spent = resource.getrusage(resource.RUSAGE_SELF)
     soft = int(spent.ru_utime + spent.ru_stime) + seconds
     resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))
+
+
+def _told(error: Exception, limits: Limits) -> tuple[str, str, str]:
+    """Its code, its message with what is noted of it or of what caused it, and the advice."""
+    ours, noted = _diagnosed(error, limits), dict.fromkeys((error, error.__cause__))
+    notes = [note for one in noted for note in getattr(one, "__notes__", ())]
+    return ours.code, " ".join([ours.message, *notes]), ours.advice
 
 
 def _diagnosed(error: Exception, limits: Limits) -> HindsightError:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from ingest.errors import (
     BrokenVideo,
@@ -82,6 +84,22 @@ def translate(error: BaseException, *, started: bool = False) -> HindsightError:
     if started and issubclass(kind, NotVideo):
         kind, message = BrokenVideo, "From here on it cannot be read."
     return kind(message, advice=advice)
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """All that reading a source may raise, ours and theirs."""
+    import av.error
+
+    return av.error.FFmpegError, HindsightError, OSError, ValueError, LookupError, MemoryError
+
+
+@contextmanager
+def noting(first: BaseException) -> Iterator[None]:
+    """What fails while `first` is handled becomes a note of it, in words: it must not be told in its place."""
+    try:
+        yield
+    except failures() as second:
+        first.add_note(f"Then: {translate(second).message}")
 
 
 def camera_failure(error: BaseException, path: str) -> HindsightError:

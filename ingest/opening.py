@@ -19,7 +19,7 @@ from ingest.errors import BrokenVideo, DeadlineExceeded, HindsightError, NotVide
 from ingest.fetch import Call, Credentials, RemoteFile
 from ingest.guard import Guard
 from ingest.hls import NEVER, HlsStream
-from ingest.libav_errors import camera_failure, translate
+from ingest.libav_errors import camera_failure, failures, translate
 from ingest.limits import Limits
 from ingest.packets import bounded
 from ingest.records import Moment
@@ -120,18 +120,12 @@ def open_source(source: Mapping[str, Any], limits: Limits, seen: Moment = NEVER)
                 opened = _srt(stack, guard, source, limits)
         stack.callback(opened.container.close)
         yield opened
-    except _failures() as error:
+    except failures() as error:
         raise _explained(error, relay, source, limits) from error
     finally:
         stack.close()
         if relay is not None:
             relay.close()
-
-
-def _failures() -> tuple[type[Exception], ...]:
-    import av.error
-
-    return av.error.FFmpegError, HindsightError, OSError, ValueError, LookupError, MemoryError
 
 
 def _explained(error: Exception, relay: Relay | None, source: Mapping[str, Any], limits: Limits) -> HindsightError:

@@ -22,7 +22,7 @@ from ingest.clock import SystemClock
 from ingest.deferred import copied
 from ingest.errors import BrokenVideo
 from ingest.frugal import Frugal
-from ingest.libav_errors import translate
+from ingest.libav_errors import noting, translate
 from ingest.limits import Limits
 from ingest.opening import Opened, open_source, unfiltered
 from ingest.orders import Orders
@@ -123,9 +123,10 @@ class Reader:
                 self._take(packet)
                 if self._task.live and self._heed():
                     break
-        except BaseException:
+        except BaseException as error:
             if self._task.live:  # what came before the connection was lost is listened to
-                self._flush_sound()
+                with noting(error):
+                    self._flush_sound()
             raise
         self._flush_sound()
         if self._recorder is not None:

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
-from ingest import supervise
+from ingest import reading, supervise
+from ingest.audio import SoundCutter
 from ingest.capture import CapturePlan, CaptureStatus
-from ingest.child import Decoder
+from ingest.child import Decoder, source_details
+from ingest.decode import _told
+from ingest.errors import SourceUnavailable
 from ingest.limits import Limits
+from ingest.orders import Orders
 from ingest.records import Frame, Gap
+from ingest.sampling import Sampling
 from ingest.sources import parse
 from tests.ingest.conftest import STREAM, Harvest
 
@@ -81,3 +87,26 @@ def test_last_words_that_cannot_be_said_do_not_keep_a_stream_from_stopping(
     made.wait(lambda: status(made).failures >= 1)
     made.halt()
     assert made.fleet.status(STREAM) is None
+
+
+def test_a_failure_is_told_though_the_last_sound_fails_too(clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A camera that was cut off is tried again; one of which was said that memory ran out would count as broken."""
+    task = {
+        "stream": "cam", "live": True, "epoch": 0, "starts_at": 0, "sampling": asdict(Sampling()), "audio": True,
+        "resume": None, "heard": None, "skip": None, "folder": None, "segment_s": 6.0,
+    }  # fmt: skip
+
+    def cut_off(_: Orders) -> bool:
+        raise ConnectionResetError(104, "Connection reset by peer")
+
+    def without_memory(_: SoundCutter) -> NoReturn:
+        raise MemoryError
+
+    monkeypatch.setattr(Orders, "end", cut_off)
+    monkeypatch.setattr(SoundCutter, "flush", without_memory)
+    with pytest.raises(SourceUnavailable) as raised:
+        reading.job(
+            {"source": source_details(parse(str(clips / "ten.mp4")), ()), "task": task}, Limits(), lambda _: None
+        )
+    told = (SourceUnavailable.code, "The connection was cut. Then: Decoding it takes more memory than is allowed.")
+    assert _told(raised.value, Limits())[:2] == told
