@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from itertools import zip_longest
 from pathlib import Path
 from typing import BinaryIO, Final
 from urllib.parse import urlsplit
@@ -32,16 +33,20 @@ _NEVER = tuple(ip_network(n) for n in ("fd00:ec2::/32", "fd20:ce::/32", "192.0.0
 """Metadata services inside the private range, and tunnels that hide another address."""
 _NAT64 = ip_network("64:ff9b::/96")
 _DEVICE = re.compile(r"/dev/video\d{1,3}")
+_TRIED: Final = 4
+"""Of a host's addresses, how many are dialled at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class PinnedUrl:
-    """A URL whose host has been looked up and allowed: `address` is what may be dialled, `host` what it is called."""
+    """A URL whose host has been looked up and allowed: `address` is what may be dialled, `host` what it is called;
+    `others` are dialled where `address` does not answer."""
 
     url: str
     address: str
     host: str
     port: int
+    others: tuple[str, ...] = ()
 
     @property
     def scheme(self) -> str:
@@ -152,7 +157,8 @@ class Guard:
                 f"{host} is at an address that may not be reached from here.",
                 advice="Ask the operator to add its network to the allowed networks.",
             )
-        return PinnedUrl(url, str(addresses[0]), host, port)
+        first, *others = _in_turn(addresses)
+        return PinnedUrl(url, first, host, port, tuple(others))
 
     def _allowed(self, address: IPv4Address | IPv6Address) -> bool:
         inner = _unwrapped(address)
@@ -170,13 +176,7 @@ class Guard:
         `certificate`: the SHA-256 of the one certificate that is accepted, whoever signed it.
         """
         where = f"{pinned.host}:{pinned.port}"
-        try:
-            plain = socket.create_connection((pinned.address, pinned.port), timeout=timeout_s)
-        except OSError as error:
-            raise SourceUnavailable(
-                f"{where} does not answer ({error.strerror or 'no answer in time'}).",
-                advice="Check that the address is right and that the camera or server is on and reachable from here.",
-            ) from error
+        plain = _connected(pinned, timeout_s)
         if pinned.scheme not in _TLS:
             return plain
         try:
@@ -205,11 +205,11 @@ class Guard:
         """Most cameras sign their own certificate: say what it is, so that a person can compare and name it."""
         advice = "Check its certificate and its clock."
         try:
-            with socket.create_connection((pinned.address, pinned.port), timeout=timeout_s) as plain:
+            with _connected(pinned, timeout_s) as plain:
                 shown, found = _unverified(plain, pinned.host)
                 shown.close()
             advice = f"If its certificate is this one, put it behind the address: #sha256={found}"
-        except (OSError, ValueError):
+        except (OSError, ValueError, SourceUnavailable):
             pass  # the advice stays general
         where = f"{pinned.host}:{pinned.port}"
         return SourceUnavailable(f"Nobody known vouches for {where} ({error.verify_message}).", advice=advice)
@@ -259,6 +259,32 @@ def unreadable(error: ValueError) -> Invalid:
 def resolve(host: str, port: int) -> list[str]:
     """Every address of `host`, asked of the system."""
     return [str(entry[4][0]).partition("%")[0] for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+
+
+def _in_turn(addresses: Sequence[IPv4Address | IPv6Address]) -> list[str]:
+    """A few of them, IPv6 and IPv4 by turns, as the system would have them: often the one kind leads nowhere."""
+    kinds = [[str(one) for one in dict.fromkeys(addresses) if one.version == version] for version in (4, 6)]
+    kinds.sort(key=lambda kind: str(addresses[0]) not in kind)
+    return [one for turn in zip_longest(*kinds) for one in turn if one is not None][:_TRIED]
+
+
+def _connected(pinned: PinnedUrl, timeout_s: float) -> socket.socket:
+    """The first of its addresses that answers; together they have `timeout_s`. Raises `SourceUnavailable`."""
+    addresses = (pinned.address, *pinned.others)
+    why: OSError | None = None
+    for address in addresses:
+        try:
+            plain = socket.create_connection((address, pinned.port), timeout=timeout_s / len(addresses))
+        except OSError as error:
+            why = why or error
+        else:
+            plain.settimeout(timeout_s)
+            return plain
+    told = why.strerror if why is not None else None
+    raise SourceUnavailable(
+        f"{pinned.host}:{pinned.port} does not answer ({told or 'no answer in time'}).",
+        advice="Check that the address is right and that the camera or server is on and reachable from here.",
+    ) from why
 
 
 def _unverified(plain: socket.socket, host: str) -> tuple[ssl.SSLSocket, str]:

@@ -79,7 +79,7 @@ class Relay:
 
     def _carry(self, near: socket.socket, far: socket.socket) -> None:
         """Bytes both ways until either side closes."""
-        datagrams = Datagrams(self._pinned.address, self._hear) if self._udp else None
+        datagrams = Datagrams(far.getpeername()[0], self._hear) if self._udp else None
         asking = Messages(datagrams.request) if datagrams else None
         answering = Messages(partial(self._answer, datagrams)) if self._pinned.scheme.startswith("rtsp") else None
         far.settimeout(self._timeout)

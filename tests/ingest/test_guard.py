@@ -142,6 +142,22 @@ def test_the_checked_address_is_dialled_whatever_the_name_means_by_then(trap: Ca
     assert evil.hits == 0
 
 
+def test_where_the_first_address_does_not_answer_the_next_is_dialled(trap: Callable[..., Trap]) -> None:
+    """As of a camera that has an IPv6 address which leads nowhere."""
+    good = trap(answer(b"good"))
+    guard = Guard([], [*LOOPBACK, "::1/128"], resolver=lambda *_: ["::1", "::1", "127.0.0.1"])
+    assert guard.request("GET", f"http://two.example:{good.port}/x").body == b"good"
+    assert good.hits == 1
+
+
+def test_no_more_addresses_are_dialled_than_there_is_patience_for_and_of_either_kind() -> None:
+    many = [f"fd12::{n}" for n in range(1, 9)] + ["10.0.0.1", "10.0.0.2"]
+    pinned = Guard([], resolver=lambda *_: many).url("rtsp://cam.example/x")
+    assert (pinned.address, *pinned.others) == ("fd12::1", "10.0.0.1", "fd12::2", "10.0.0.2")
+    with pytest.raises(SourceRefused):
+        Guard([], resolver=lambda *_: [*many, "127.0.0.1"]).url("rtsp://cam.example/x")
+
+
 # --- HTTP ------------------------------------------------------------------------------------------------------
 
 
