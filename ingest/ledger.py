@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Final
@@ -13,6 +13,8 @@ from ingest.records import StreamId
 
 _EPOCHS: Final = 4
 """Epochs whose accounts are kept apart; an older one that is balanced is in the sum alone."""
+_LATE: Final = 64
+"""Of so many streams that were removed last something may still be under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ class Ledger:
         self._keep = keep
         self._sums: defaultdict[StreamId, _Account] = defaultdict(_Account)
         self._epochs: defaultdict[StreamId, dict[int, _Account]] = defaultdict(dict)
-        self._gone: set[StreamId] = set()
+        self._gone: deque[StreamId] = deque(maxlen=_LATE)
 
     def captured(self, stream: StreamId, n: int = 1, *, epoch: int = 0) -> None:
         self._enter(stream, epoch, Counts(captured=n))
@@ -134,7 +136,7 @@ class Ledger:
     def forget(self, stream: StreamId) -> None:
         """The stream is removed; what is still under way of it counts no more."""
         with self._lock:
-            self._gone.add(stream)
+            self._gone.append(stream)
             self._sums.pop(stream, None)
             self._epochs.pop(stream, None)
             self._keep(stream, None)

@@ -68,6 +68,10 @@ class ChapterFiles:
             self._held -= kept.size if kept is not None else 0
         return durable.delete(self.folder / path)
 
+    def leave(self, stream: StreamId) -> None:
+        """The stream is gone, and so is its folder."""
+        durable.delete_folder(self.folder / quote(stream, safe=""))
+
     def set_aside(self, path: str) -> None:
         """Move a damaged file where nothing reads it."""
         source = self.folder / path

@@ -6,7 +6,7 @@ import errno
 import hashlib
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ingest.errors import Fatal, StorageFull, StoreCorrupt
@@ -57,6 +57,12 @@ def delete(path: Path) -> bool:
             return False
         _sync_folder(path.parent)
     return True
+
+
+def delete_folder(folder: Path) -> None:
+    """Remove a folder if nothing is in it."""
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def reserve(path: Path, size: int) -> None:

@@ -129,6 +129,9 @@ class Eraser:
         probe("during erase")
         entries = self._changed(erasure.stream)
         self._files.sweep(set(self._store.chapters.paths()))
+        if erasure.span is None:
+            self._files.leave(erasure.stream)
+            self._all.leave(erasure.stream)
         self._store.database.scrub()
         verified = self._verify(erasure, entries, recorded)
         self._store.erasures.finish(erasure)

@@ -98,7 +98,10 @@ class Recollections:
     def forget(self, stream: StreamId, span: Span | None) -> int:
         """Remove whatever saw any of `span`, everything when None: what was merged cannot be taken apart. How many."""
         with self._lock:
-            return sum(durable.delete(one.path) for one in self._within(stream, span))
+            gone = sum(durable.delete(one.path) for one in self._within(stream, span))
+            if span is None:
+                durable.delete_folder(self._of(stream))
+            return gone
 
     def count(self, stream: StreamId, span: Span | None) -> int:
         """How many saw any of `span`."""

@@ -116,6 +116,11 @@ class Recordings:
                         self.store.database.upsert(connection, schema.removals, [{"name": name_of(segment)}], update=())
         return len(ours)
 
+    def leave(self, stream: StreamId) -> None:
+        """The stream is gone, and so are the folders that its recordings lay in."""
+        for folder in (self._written, self._folder):
+            durable.delete_folder(folder / stream)
+
     def left(self, segments: Iterable[Segment]) -> int:
         """Of recordings that were removed, how many are still here."""
         return sum(self.is_near(segment) for segment in segments)

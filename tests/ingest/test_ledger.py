@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import threading
+import tracemalloc
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.ledger import Ledger
+from ingest.ledger import Counts, Ledger
 from ingest.records import StreamId
 
 CAM = StreamId("cam")
@@ -51,3 +52,22 @@ def test_streams_have_accounts_of_their_own() -> None:
     ledger = Ledger()
     ledger.captured(CAM)
     assert ledger.counts(StreamId("door")).captured == 0
+
+
+def test_what_comes_late_of_a_stream_that_was_removed_opens_no_account_and_is_not_remembered_for_ever() -> None:
+    kept: dict[StreamId, Counts] = {}
+
+    def keep(stream: StreamId, counts: Counts | None) -> None:
+        kept.pop(stream, None) if counts is None else kept.update({stream: counts})
+
+    ledger = Ledger(keep)
+    tracemalloc.start()
+    for number in range(5000):
+        stream = StreamId(f"cam-{number}")
+        ledger.captured(stream)
+        ledger.forget(stream)
+        ledger.stored(stream)
+    left, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (ledger.streams(), kept) == ((), {})
+    assert left < 100_000, "bytes of streams that came and went"

@@ -173,6 +173,22 @@ def test_a_reader_of_the_old_bytes_is_told_and_the_erasure_done_at_the_next_star
     assert b"canary" not in raw_bytes(database.parent)
 
 
+def test_of_a_stream_that_is_removed_no_folder_is_left(memory: Memory) -> None:
+    film(memory, until=130)
+    for kind in ("recordings", "fetched", "recollections"):
+        (memory.folder / kind / DOOR).mkdir(parents=True)
+    (memory.folder / "recordings" / "yard").mkdir()
+    path = memory.folder / "recordings" / DOOR / "1.mp4"
+    path.write_bytes(b"film")
+    memory.remember.handle([Segment(DOOR, 0, span(0, 60), str(path), 4)])
+    assert (memory.folder / "chapters" / DOOR).is_dir()
+    memory.erase(DOOR, span(0, 60))
+    assert path.parent.is_dir(), "it is recorded on"
+    memory.erase(DOOR)
+    assert list(memory.folder.glob(f"*/{DOOR}")) == []
+    assert (memory.folder / "recordings" / "yard").is_dir()
+
+
 def test_neighbouring_streams_are_untouched(memory: Memory) -> None:
     yard = StreamId("yard")
     film(memory)
