@@ -102,7 +102,7 @@ class Service:
         self.footage = Footage(self.memory.recordings, settings)
         self.playlists = Playlists(self.memory.recordings, self.footage, self.scopes, clock)
         self.sprites = Sprites(store, self.footage)
-        self.eraser = Eraser(self.memory, self._fleet, self.footage, self.uploads, self.scopes, views)
+        self.eraser = Eraser(self.memory, self.streams, self.footage, self.uploads, self.scopes, views)
         self.holds = Holding(store, self.scopes, views, clock)
         refiner = Refiner(self.models.system, clock)
         self.finder = Finder(self.memory, self.models.encoder, refiner, self.scopes, views, settings)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 from api.footage import Footage
 from api.schemas import EraseIn, EraseOut
 from api.scope import Scopes
+from api.streams import Streams
 from api.uploads import Uploads
 from api.views import Views
-from ingest.capture import Fleet
 from ingest.records import Span
 from memory.memory import Memory
 from memory.store import StreamRow
@@ -21,10 +23,10 @@ class Eraser:
     """The one way to forget: memory, recordings, cached clips, uploads."""
 
     def __init__(
-        self, memory: Memory, fleet: Fleet, footage: Footage, uploads: Uploads, scopes: Scopes, views: Views
+        self, memory: Memory, streams: Streams, footage: Footage, uploads: Uploads, scopes: Scopes, views: Views
     ) -> None:
         self._memory = memory
-        self._fleet = fleet
+        self._streams = streams
         self._footage = footage
         self._uploads = uploads
         self._scopes = scopes
@@ -43,11 +45,8 @@ class Eraser:
         if not force:
             self._memory.refuse_held(row.id, span)
         shown = self._views.span(span, row) if span else None
-        if span is None:
-            self._fleet.stop(row.id, reason="paused")
-        receipt = self._memory.erase(row.id, span, force=force)
-        if span is None:
-            self._fleet.forget(row.id)
+        with self._streams.leaving(row.id) if span is None else nullcontext():
+            receipt = self._memory.erase(row.id, span, force=force)
         removed = {**receipt.removed, "clips": self._footage.forget(row.id, span)}
         if span is None and self._uploads.discard(row.source):
             removed["uploads"] = 1

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import secrets
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -65,6 +65,8 @@ class Streams:
         self._settings = settings
         self._turning = threading.Lock()
         """Held while a stream is started or stopped, and while is told which are not captured."""
+        self._leaving = set[StreamId]()
+        """Those that are being removed."""
 
     def add(self, request: StreamIn) -> StreamOut:
         """Opens the source before anything is written: what is refused, or refuses, leaves no trace. A camera that
@@ -108,7 +110,7 @@ class Streams:
             if source.kind != row.kind:
                 raise Invalid("A camera does not become a file.", advice="Add the file as a stream of its own.")
         with self._turning:
-            row = self._store.streams.get(row.id)
+            row = self._staying(row.id)
             changed = _with(row, patch)
             changed = changed if source is None else self._sealed(changed, source)
             self._store.streams.change(changed)
@@ -175,22 +177,44 @@ class Streams:
         row = self._store.streams.get(id_or_name)
         if row.state == "finished":
             raise Conflict(f"{row.name} was read to its end.", advice="There is nothing to pause.")
-        if not row.paused:
-            with self._turning:
+        with self._turning:
+            if not self._staying(row.id).paused:
                 self._store.streams.set_paused(row.id, True)
                 self._capturing.fleet.stop(row.id, reason="paused")
-            self._store.streams.set_state(StateChange(row.id, "paused", self._clock.now(), "Paused by a person."))
+                self._store.streams.set_state(StateChange(row.id, "paused", self._clock.now(), "Paused by a person."))
         return self.get(row.id)
 
     def resume(self, id_or_name: str) -> StreamOut:
         row = self._store.streams.get(id_or_name)
-        if row.paused:
-            with self._turning:
+        with self._turning:
+            row = self._staying(row.id)
+            if row.paused:
                 self._store.streams.set_paused(row.id, False)
                 if row.state != "finished":
                     self._store.streams.set_state(StateChange(row.id, "connecting", self._clock.now()))
                     self._begin(row, "paused")
         return self.get(row.id)
+
+    @contextmanager
+    def leaving(self, stream: StreamId) -> Iterator[None]:
+        """Meanwhile the stream is removed: it is captured no more, and nobody starts it again."""
+        with self._turning:
+            self._leaving.add(stream)
+            self._capturing.fleet.stop(stream, reason="paused")
+        try:
+            if self._capturing.fleet.ending(stream):
+                raise Busy("The end of its recording is still being written.", advice="Try again in a minute.")
+            yield
+            self._capturing.fleet.forget(stream)
+        finally:
+            self._leaving.discard(stream)
+
+    def _staying(self, stream: StreamId) -> StreamRow:
+        """The stream as it is while `_turning` is held. Raises `Conflict` when it is being removed."""
+        row = self._store.streams.get(stream)
+        if stream in self._leaving:
+            raise Conflict(f"{row.name} is being removed.", advice="Wait until it is gone.")
+        return row
 
     def tell_absence(self) -> None:
         """A camera that nobody captures is a gap while that lasts: it is paused, or could not be started. A folder has

@@ -34,6 +34,8 @@ class Fleet:
         self._running: dict[StreamId, Supervisor] = {}
         self._known: dict[StreamId, Known] = {}
         """What those that were stopped had told: it may still be on its way to the store."""
+        self._ending: dict[StreamId, Supervisor] = {}
+        """Those that took too long to end."""
 
     def start(self, plan: CapturePlan) -> None:
         """Begin to capture. Raises `Conflict` when the stream runs already."""
@@ -44,21 +46,33 @@ class Fleet:
                 raise Conflict("This stream is being captured already.", advice="Stop it first.")
             plan = replace(plan, known=plan.known.later(self._known.get(plan.stream, Known())))
             self._running[plan.stream] = supervisor = kind(plan, self._around)
-            supervisor.start()
+            supervisor.start(self._ending.get(plan.stream))
 
     def stop(self, stream: StreamId, *, reason: GapReason = "paused") -> None:
-        """End capturing; returns when the stream's child is gone. A live stream is blind from here on, for `reason`."""
+        """End capturing; returns when the stream's child is gone, or does not go: it is waited for before there is
+        another. A live stream is blind from here on, for `reason`."""
         with self._lock:
             supervisor = self._running.pop(stream, None)
         if supervisor is not None:
             supervisor.stop(reason)
             with self._lock:
                 self._known[stream] = supervisor.known
+                before = self._ending.pop(stream, supervisor)
+                late = before if before.running else supervisor
+                if late.running:
+                    self._ending[stream] = late
+
+    def ending(self, stream: StreamId) -> bool:
+        """Whether a stream was stopped and has not ended yet."""
+        with self._lock:
+            late = self._ending.get(stream)
+        return late is not None and late.running
 
     def forget(self, stream: StreamId) -> None:
         """The stream was stopped and is removed."""
         with self._lock:
             self._known.pop(stream, None)
+            self._ending.pop(stream, None)
         self._around.ledger.forget(stream)
 
     def adjust(self, stream: StreamId, ways: Ways) -> None:

@@ -31,6 +31,8 @@ _BLIND: Final[frozenset[StreamState]] = frozenset({"stalled", "offline", "failed
 """States that the log tells of."""
 _WARN_EVERY_S: Final = 60.0
 """How often the log tells at most that a stream is blind: one that comes and goes does not fill it."""
+_LOOK_S: Final = 0.1
+"""How often is looked whether the supervisor before has ended."""
 _FAREWELL_S: Final = 1.0
 """Silence after which a live child that was asked to end is ended."""
 
@@ -74,6 +76,7 @@ class Supervisor(ABC):
         self._stopping = threading.Event()
         self._reason: GapReason = "service stopped"
         self._decoder: Decoder | None = None
+        self._follows: Supervisor | None = None
         self._thread = threading.Thread(target=self._live, daemon=True, name=f"capture {plan.stream}")
         self._skipped = 0
         """Pictures that earlier children did not decode because of overload."""
@@ -89,7 +92,9 @@ class Supervisor(ABC):
 
     # --- from other threads ------------------------------------------------------------------------------------
 
-    def start(self) -> None:
+    def start(self, after: Supervisor | None = None) -> None:
+        """Begin, once `after` has ended: two of one stream would write into one folder."""
+        self._follows = after
         self._thread.start()
 
     @property
@@ -147,6 +152,9 @@ class Supervisor(ABC):
         """A picture has been decoded."""
 
     def _live(self) -> None:
+        while self._follows is not None and self._follows.running:
+            if self._stopping.wait(_LOOK_S):
+                return
         backoff = Backoff(self._limits)
         while not self._stopping.is_set():
             before = self._reached
@@ -184,6 +192,7 @@ class Supervisor(ABC):
         """One child, from opening to its end. `silence()`: seconds without a word after which it is given up."""
         guard, plan = self._around.guard, self.plan
         source = source_details(checked(plan.source, guard), guard.networks)
+        self._go_on()  # to look up a name may have taken long
         recording = plan.recording if plan.source.scheme != "file" else None
         task = {
             "stream": plan.stream,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +22,7 @@ from ingest.orders import Orders
 from ingest.records import Frame, Gap
 from ingest.sampling import Sampling
 from ingest.sources import parse
+from ingest.supervise_live import LiveSupervisor
 from tests.ingest.conftest import STREAM, Harvest
 
 QUICK = Limits(backoff_first_s=0.05, backoff_most_s=0.1)
@@ -110,3 +112,34 @@ def test_a_failure_is_told_though_the_last_sound_fails_too(clips: Path, monkeypa
         )
     told = (SourceUnavailable.code, "The connection was cut. Then: Decoding it takes more memory than is allowed.")
     assert _told(raised.value, Limits())[:2] == told
+
+
+def test_one_that_takes_too_long_to_end_is_waited_for_before_there_is_another(
+    harvest: Callable[..., Harvest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of one stream would write into one folder, and each would finish what the other is writing."""
+    at_work, most, saved = [0], [0], threading.Event()
+
+    def save(_self: LiveSupervisor) -> None:
+        at_work[0] += 1
+        most[0] = max(most[0], at_work[0])
+        assert saved.wait(20)
+        at_work[0] -= 1
+
+    monkeypatch.setattr(LiveSupervisor, "_rescue", save)
+    monkeypatch.setattr(supervise.Supervisor.stop, "__defaults__", (0.05,))
+    made = harvest(QUICK)
+    plan = CapturePlan(STREAM, parse("rtsp://127.0.0.1:1/x"))
+    made.fleet.start(plan)
+    made.wait(lambda: at_work[0] == 1)
+    made.fleet.stop(STREAM)
+    assert made.fleet.ending(STREAM)
+    for _ in range(3):  # changed, and changed again
+        made.fleet.start(plan)
+        made.fleet.stop(STREAM)
+    made.fleet.start(plan)
+    saved.set()
+    made.wait(lambda: "offline" in made.states())
+    assert not made.fleet.ending(STREAM)
+    made.halt()
+    assert most == [1]
