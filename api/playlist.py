@@ -1,17 +1,17 @@
 """HLS (RFC 8216): any past or live stretch of a stream as a playlist of the segments that are stored.
 
 Recorded segments are fragmented MP4 and are served as they lie on the disk, but that their times count on from one to
-the next, which players need. A user's own file is copied into such MP4s, or encoded where players would not take it,
-and these are served by ranges of bytes. They are made piece by piece: a list has what could be made while it was waited
-for, and grows when it is asked for again, as players do.
+the next, which players need. Each has a number for good: a list that goes on counts on over a restart, and tells as a
+gap what has expired between two of them. A user's own file is copied into such MP4s, or encoded where players would not
+take it, and these are served by ranges of bytes. They are made piece by piece: a list has what could be made while it
+was waited for, and grows when it is asked for again, as players do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from itertools import islice
+from functools import lru_cache, reduce
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -22,9 +22,12 @@ from ingest.clips import is_copied
 from ingest.clock import Clock
 from ingest.errors import Invalid, NotFound, TooLarge
 from ingest.fragments import Layout, layout, shifted
-from ingest.records import MICROSECONDS, Moment, Segment, Span, StreamId, seconds
+from ingest.records import MICROSECONDS, Moment, Segment, Span, seconds
 from memory.recordings import Recordings
 from memory.store import StreamRow
+from memory.store.holds import overlapped
+from memory.store.rows import Numbered
+from memory.store.timeline import SLACK
 
 LONGEST = seconds(24 * 3600)
 """What is asked for with an end is no longer; what has none begins later and later once it is."""
@@ -41,25 +44,13 @@ PATIENCE_S = 5.0
 """So long pieces of a file are made while a list is waited for, and two of them at least."""
 TARGETS = (10, 20, 60)
 """Target durations, in seconds, which a playlist may not change: the first does where key frames come in time."""
+_EVENT, _VOD = "#EXT-X-PLAYLIST-TYPE:EVENT", "#EXT-X-PLAYLIST-TYPE:VOD"
 ADVICE = (
     "Many players do not take this codec by HLS. Set the camera to H.264, or ask for clips, which are encoded anew."
 )
-SLACK = seconds(0.5)
-"""Segments this far apart have a gap between them."""
-
-
 _ROUNDING = seconds(0.005)
-_PLAYLISTS = 1000
-"""Of so many it is known what has left them."""
 _PIECES = 20_000
 """Of so many that were made it is known what is in them."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Slid:
-    start: Moment
-    parts: int = 0
-    breaks: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +65,9 @@ class Part:
     """Where this changes, time does not go on as it was."""
     span: Span
     bytes_at: tuple[int, int] | None = None
+    number: int | None = None
+    breaks: int = 0
+    """As of the segment, where it is a whole one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +85,6 @@ class Playlists:
     def __init__(self, recordings: Recordings, footage: Footage, scopes: Scopes, clock: Clock) -> None:
         self._recordings, self._store = recordings, recordings.store
         self._footage, self._scopes, self._clock = footage, scopes, clock
-        self._slid: dict[tuple[StreamId, Moment], _Slid] = {}
         self._made: dict[tuple[Hashable, ...], _Piece] = {}
         self._copies: dict[tuple[str, int], bool] = {}
 
@@ -112,27 +105,20 @@ class Playlists:
 
     def write(self, row: StreamRow, span: Span, *, live: bool) -> str:
         """The playlist. `live`: it has no end yet. Raises `NotFound` where there is no recording."""
-        slid = self._slide(row, span)
-        found = list(self._parts(row, Span(slid.start, span.end), self._clock.monotonic() + PATIENCE_S))
+        recorded, last = _is_recorded(row), Moment(span.start + LONGEST)
+        span = _slid(span) if recorded else Span(span.start, min(span.end, last))
+        found = list(self._parts(row, span, self._clock.monotonic() + PATIENCE_S))
         parts = [part for part in found if part is not None]
+        ends = bool(parts) and parts[-1].span.end >= span.end
+        coming = row.kind == "live" and span.end > self._clock.now() - SETTLED and not ends
+        goes_on = (live or coming) and (recorded or span.end < last)
+        if goes_on and recorded:
+            parts = [part for part in parts if part.number is not None]
         if not parts:
             raise no_recording(row)
-        grows = row.kind != "live" and span.duration > PART_US
-        live = live or (span.end > self._clock.now() - SETTLED and row.kind == "live" and parts[-1].span.end < span.end)
-        longest = round(max(part.span.duration for part in parts) / MICROSECONDS)
-        lines = [
-            "#EXTM3U",
-            "#EXT-X-VERSION:7",
-            f"#EXT-X-TARGETDURATION:{next((target for target in TARGETS if target >= longest), longest)}",
-            f"#EXT-X-MEDIA-SEQUENCE:{slid.parts}" if live else f"#EXT-X-PLAYLIST-TYPE:{'EVENT' if grows else 'VOD'}",
-            *([f"#EXT-X-DISCONTINUITY-SEQUENCE:{slid.breaks}"] if live else []),
-            "#EXT-X-INDEPENDENT-SEGMENTS",
-            *([] if all(b"avc1" in part.header for part in parts) else [f"## {ADVICE}"]),
-        ]
-        for before, part in zip([None, *parts], parts, strict=False):
-            lines += _lines(before, part)
-        ended = not live and len(parts) == len(found)
-        return "\n".join([*lines, *(["#EXT-X-ENDLIST"] if ended else [])]) + "\n"
+        lines = _counted(parts) if recorded else [_EVENT if goes_on or span.duration > PART_US else _VOD]
+        lines += _listed(parts, with_gaps=goes_on and recorded)
+        return "\n".join([*_head(parts), *lines, *([] if goes_on or None in found else ["#EXT-X-ENDLIST"])]) + "\n"
 
     def segment(self, row: StreamRow, epoch: int, start: Moment) -> Segment:
         """A recorded segment, to be read at its path. Raises `NotFound`, also where any of it was erased."""
@@ -142,53 +128,47 @@ class Playlists:
                 return self._recordings.near(found)
         raise no_recording(row)
 
-    def _slide(self, row: StreamRow, span: Span) -> _Slid:
-        """Where a playlist that began with `span` begins now, and what has left it since."""
-        start, name = span.start, (row.id, span.start)
-        if span.duration > LONGEST:
-            start = Moment(start + (span.duration - LONGEST + STEP - 1) // STEP * STEP)
-        before = self._slid.get(name, _Slid(span.start))
-        if start == span.start:
-            return _Slid(start)
-        if start <= before.start:
-            return before
-        old = [part for part in self._parts(row, Span(before.start, start)) if part is not None]
-        gone = [part for part in old if part.span.end <= start]
-        known = [*gone, *(part for part in islice(self._parts(row, Span(start, span.end)), 1) if part is not None)]
-        lines = [line for pair in zip([None, *known], known, strict=False) for line in _lines(*pair)]
-        now = _Slid(start, before.parts + len(gone), before.breaks + lines.count("#EXT-X-DISCONTINUITY"))
-        self._slid[name] = now
-        while len(self._slid) > _PLAYLISTS:
-            del self._slid[next(iter(self._slid))]
-        return now
-
     def _parts(self, row: StreamRow, span: Span, until: float = 0.0) -> Iterator[Part | None]:
         """None where more is to be made than could be until then (monotonic seconds)."""
-        known: dict[int, Part] = {}
-        for segment in self._store.timeline.segments(row.id, span):
-            seen = self._store.timeline.coverage(row.id, segment.span)
-            if segment.owned:
-                if seen and not self._footage.erased(row.id, segment.span):
-                    yield from self._whole(segment, known)
-                continue
-            for covered in seen:
-                wanted = covered.intersection(span)
-                if wanted is not None and wanted.duration:
-                    yield from self._cut(row, segment, wanted, until)
+        timeline, known = self._store.timeline, dict[int, Part]()
+        found = timeline.numbered(row.id, span)
+        spans = [one.segment.span for one in found]
+        whole = reduce(Span.hull, spans, span)
+        shown = zip(
+            overlapped(spans, timeline.coverage(row.id, whole)),
+            overlapped(spans, sorted(timeline.erased(row.id, whole))),
+            strict=True,
+        )
+        for one, (seen, erased) in zip(found, shown, strict=True):
+            if one.segment.owned and seen and not erased:
+                yield from self._whole(one, known)
+            elif seen and not one.segment.owned:
+                for covered in timeline.coverage(row.id, one.segment.span):
+                    wanted = covered.intersection(span)
+                    if wanted is not None and wanted.duration:
+                        yield from self._cut(row, one.segment, wanted, until)
 
-    def _whole(self, segment: Segment, known: dict[int, Part]) -> Iterator[Part]:
+    def _whole(self, one: Numbered, known: dict[int, Part]) -> Iterator[Part]:
         """`known`: of each epoch one, whose header those have too that would have to be fetched to look at it."""
+        segment = one.segment
         name = f"segments/{segment.epoch}-{segment.span.start}"
         like = known.get(segment.epoch)
-        if like is not None and not self._recordings.is_near(segment):
-            yield replace(like, url=f"{name}.m4s", span=segment.span)
-            return
-        near = self._recordings.near(segment)
-        held = _held(Path(near.path), near.size)
-        if held is not None and held.fragments:
-            part = Part(f"{name}.m4s", f"{name}.mp4", held.header, str(segment.epoch), segment.span)
-            known[segment.epoch] = part
-            yield part
+        if like is None or self._recordings.is_near(segment):
+            held = self._held(segment) or self._held(
+                segment
+            )  # it may be sent to a store between finding and reading it
+            if held is None or not held.fragments:
+                return
+            like = known[segment.epoch] = Part("", f"{name}.mp4", held.header, str(segment.epoch), segment.span)
+        yield replace(like, url=f"{name}.m4s", span=segment.span, number=one.number, breaks=one.breaks)
+
+    def _held(self, segment: Segment) -> Layout | None:
+        """None where it went with age since it was looked up."""
+        try:
+            near = self._recordings.near(segment)
+            return _layout(Path(near.path), near.size)
+        except (OSError, NotFound):
+            return None
 
     def _cut(self, row: StreamRow, segment: Segment, wanted: Span, until: float) -> Iterator[Part | None]:
         """Each piece begins at a key frame, and so a little early: there the one before it ends."""
@@ -234,11 +214,55 @@ def media(segment: Segment) -> bytes:
     return shifted(Path(segment.path), segment.span.start - segment.first_pts)
 
 
-def _lines(before: Part | None, part: Part) -> list[str]:
-    head: list[str] = []
-    apart = before is not None and (before.run != part.run or part.span.start - before.span.end > SLACK)
-    if apart:
-        head.append("#EXT-X-DISCONTINUITY")
+def _is_recorded(row: StreamRow) -> bool:
+    """Whether its segments are ours. What is in a folder lies there as long as its owner likes."""
+    return row.kind == "live" and not row.source.startswith("folder:")
+
+
+def _slid(span: Span) -> Span:
+    """What is left of a stretch that became too long, so that its beginning moves seldom."""
+    begin = span.start + max(0, span.duration - LONGEST + STEP - 1) // STEP * STEP
+    return Span(Moment(begin), span.end)
+
+
+def _head(parts: Sequence[Part]) -> list[str]:
+    longest = round(max(part.span.duration for part in parts) / MICROSECONDS)
+    target = next((target for target in TARGETS if target >= longest), longest)
+    advice = [] if all(b"avc1" in part.header for part in parts) else [f"## {ADVICE}"]
+    return ["#EXTM3U", "#EXT-X-VERSION:7", f"#EXT-X-TARGETDURATION:{target}", "#EXT-X-INDEPENDENT-SEGMENTS", *advice]
+
+
+def _counted(parts: Sequence[Part]) -> list[str]:
+    first = next((part for part in parts if part.number is not None), parts[0])
+    return [f"#EXT-X-MEDIA-SEQUENCE:{first.number or 0}", f"#EXT-X-DISCONTINUITY-SEQUENCE:{first.breaks}"]
+
+
+def _listed(parts: Sequence[Part], *, with_gaps: bool) -> Iterator[str]:
+    """`with_gaps`: everything keeps its number, so what was between two and is gone has its place."""
+    for before, part in zip([None, *parts], parts, strict=False):
+        if before is None or not with_gaps:
+            apart = before is not None and (before.run != part.run or part.span.start - before.span.end > SLACK)
+        else:
+            apart = part.breaks > before.breaks
+            yield from _gone(before, part)
+        yield from _lines(before, part, apart)
+
+
+def _gone(before: Part, part: Part) -> Iterator[str]:
+    """Of the breaks of time between the two, the last is before `part`, and the one before it before a gap."""
+    assert before.number is not None
+    assert part.number is not None
+    gone = part.number - before.number - 1
+    lasted = min(max(part.span.start - before.span.end, 1) / max(gone, 1) / MICROSECONDS, TARGETS[0])
+    for left in range(gone, 0, -1):
+        if left < part.breaks - before.breaks:
+            yield "#EXT-X-DISCONTINUITY"
+        yield from ("#EXT-X-GAP", f"#EXTINF:{lasted:.6f},", "segments/gone.m4s")
+
+
+def _lines(before: Part | None, part: Part, apart: bool) -> list[str]:
+    """`apart`: time does not go on from the one before."""
+    head = ["#EXT-X-DISCONTINUITY"] * apart
     if before is None or apart or before.header != part.header:
         head.append(f'#EXT-X-MAP:URI="{part.source}",BYTERANGE="{len(part.header)}@0"')
     head.append(f"#EXT-X-PROGRAM-DATE-TIME:{utc(part.span.start).isoformat(timespec='milliseconds')[:-6]}Z")
@@ -265,13 +289,6 @@ def _pieces(piece: _Piece, until: Moment) -> Iterator[Part]:
         size = fragment.offset + fragment.size - offset
         yield Part(piece.url, piece.url, held.header, "", shown, (offset, size))
         first = at + 1
-
-
-def _held(path: Path, size: int) -> Layout | None:
-    try:
-        return _layout(path, size)
-    except OSError:  # it went with age since it was looked up
-        return None
 
 
 @lru_cache(maxsize=4096)

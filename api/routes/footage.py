@@ -125,9 +125,10 @@ def _stretch(row: StreamRow, start: str | None, end: str | None, parts: Parts) -
 @router.head("/playlist.m3u8", include_in_schema=False)
 @router.get("/playlist.m3u8", response_class=Response, responses=_HLS)
 def playlist(stream: str, parts: Parts, start: From = None, end: To = None) -> Response:
-    """HLS of any stretch of up to 24 hours. A camera's goes on where there is no `to`, and then has its last 24 hours.
-    Where many players do not take what is recorded, `Hindsight-Advice` says so. A file's is made piece by piece: it has
-    what there was time for, and goes on when it is asked for again, until it says that it ends."""
+    """HLS of any stretch of up to 24 hours. A camera's goes on where there is no `to`, and then has its last 24 hours;
+    a folder's has the first 24. Where many players do not take what is recorded, `Hindsight-Advice` says so. A file's
+    is made piece by piece: it has what there was time for, and goes on when it is asked for again, until it says that
+    it ends."""
     row = parts.store.streams.get(stream)
     span = parts.playlists.span(row, start, end)
     live = row.kind == "live" and end is None

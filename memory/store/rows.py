@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from ingest.records import Moment, Span, StreamId, StreamKind, StreamState
+from ingest.records import Moment, Segment, Span, StreamId, StreamKind, StreamState
 from memory.tables import SlotTable
 
 Level = Literal["chapter", "hour", "day"]
@@ -53,6 +53,17 @@ class StreamRow:
     paused: bool = False
     login: str = field(default="", repr=False)
     settings: StreamSettings = StreamSettings()
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """A recording and its place among all that were ever recorded of its stream, whatever of them is left."""
+
+    segment: Segment
+    number: int | None
+    """None for a user's own file, and for what came after a later one."""
+    breaks: int
+    """How often before it time did not go on from one to the next."""
 
 
 @dataclass(frozen=True, slots=True)

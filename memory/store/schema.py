@@ -109,8 +109,21 @@ segments = Table(
     Column("size", BigInteger, nullable=False),
     Column("first_pts", BigInteger, nullable=False),
     Column("owned", Boolean, nullable=False),
+    Column("number", BigInteger),
+    Column("breaks", BigInteger, nullable=False, server_default="0"),
     Index("segments_by_time", "stream", "start"),
 )
+
+last_segments = Table(
+    "last_segments",
+    metadata,
+    _stream(primary_key=True),
+    Column("epoch", Integer, nullable=False),
+    *_span(),
+    Column("number", BigInteger, nullable=False),
+    Column("breaks", BigInteger, nullable=False),
+)
+"""The newest that was ever recorded of a stream: numbers go on from it, also when it is long gone."""
 
 features = Table(
     "features",

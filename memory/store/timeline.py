@@ -19,10 +19,13 @@ from ingest.records import Box, Coverage, Gap, Moment, Observation, ObservationK
 from ingest.unlooked import APART
 from memory.store import schema
 from memory.store.database import Database
+from memory.store.rows import Numbered
 from memory.store.streams import LAST_GAPS, read_mark
 
 _LAG: Final = seconds(30)
 """Sound is listened to in pieces: so much of it is always on its way."""
+SLACK: Final = seconds(0.5)
+"""Segments this far apart have a gap between them."""
 _MOST_VALUES = 500
 """A database takes so many in one statement."""
 
@@ -93,6 +96,10 @@ class Timeline:
         """Recordings that overlap `span`, oldest first."""
         return tuple(_recorded(row) for row in self._rows(schema.segments, stream, span))
 
+    def numbered(self, stream: StreamId, span: Span) -> list[Numbered]:
+        """Recordings that overlap `span`, oldest first, with their numbers."""
+        return [Numbered(_recorded(row), row.number, row.breaks) for row in self._rows(schema.segments, stream, span)]
+
     def recorded_at(self, paths: Sequence[str]) -> list[Segment]:
         """Recordings of ours that were written at one of `paths`, in any order."""
         table, found = schema.segments, list[Segment]()
@@ -144,9 +151,8 @@ class Timeline:
         """Write one journal record; of the same key, a later one replaces or extends the earlier."""
         match record:
             case Segment():
-                self._database.upsert(
-                    connection, schema.segments, [_segment(record)], update=("end", "path", "size", "first_pts")
-                )
+                row = _segment(record) | self._next_number(connection, record)
+                self._database.upsert(connection, schema.segments, [row], update=("end", "path", "size", "first_pts"))
             case Gap(reason="unheard"):
                 self._join(connection, schema.unheard, record)
             case Gap(reason="set aside"):
@@ -180,6 +186,21 @@ class Timeline:
         row = {"stream": record.stream, "epoch": record.epoch, "start": span.start, "end": span.end}
         self._database.upsert(connection, table, [row], update=("start", "end"))
         self._seen_after_all(connection, record.stream, record.span)
+
+    def _next_number(self, connection: Connection, segment: Segment) -> dict[str, int]:
+        """The number of a recording that is new, and how often time did not go on before it. None has one that came
+        after a later one: it has no place among those that were told."""
+        last, known = schema.last_segments, schema.segments.c.key == segment.key
+        before = connection.execute(select(last).where(last.c.stream == segment.stream)).one_or_none()
+        again = connection.scalar(select(schema.segments.c.key).where(known)) is not None
+        if again or not segment.owned or (before is not None and segment.span.start < before.end - SLACK):
+            return {}
+        went_on = before is not None and before.epoch == segment.epoch and segment.span.start <= before.end + SLACK
+        number = 0 if before is None else before.number + 1
+        placed = {"number": number, "breaks": 0 if before is None else before.breaks + (not went_on)}
+        row = {"stream": segment.stream, "epoch": segment.epoch, "start": segment.span.start, "end": segment.span.end}
+        self._database.upsert(connection, last, [row | placed], update=("epoch", "start", "end", *placed))
+        return placed
 
     def _join(self, connection: Connection, table: Table, gap: Gap) -> None:
         """What is told piece by piece is one stretch with what lies near it, however often that happens in a year."""
