@@ -76,6 +76,8 @@ class World:
     hostile: bool = False
     slow_s: float = 0.01
     recorded: bool = True
+    remembered: int | None = None
+    """Nothing later is, microseconds since the film's first picture."""
     erased: Span | None = None
     """Microseconds since the film's first picture."""
     asked: int = 0
@@ -184,6 +186,15 @@ def _streams(app: FastAPI, world: World) -> None:
         world.requests.append(("change", request.model_dump(exclude_unset=True)))
         return world.stream(stream)
 
+    @app.get("/v1/streams/{stream}/coverage")
+    def coverage(request: Request) -> s.TimelineOut:
+        at = moment(request.query_params["from"]) - ORIGIN
+        blind = at >= world.truth.duration - seconds(3)
+        covered, gaps = ([], [world.gap()]) if blind else ([shown(at, at)], [])
+        return s.TimelineOut(
+            stream="street", span=shown(at, at), covered=covered, gaps=gaps, observations=[], alerts=[]
+        )
+
     @app.get("/v1/streams/{stream}/timeline")
     def timeline(stream: str) -> s.TimelineOut:
         whole = shown(0, world.truth.duration)
@@ -216,6 +227,8 @@ def _footage(app: FastAPI, world: World) -> None:
     @app.get("/v1/streams/{stream}/frame")
     def picture(stream: str, at: str) -> Response:
         when = min(moment(at), Moment(whole.end - 100_000)) if at != "now" else Moment(whole.end - 100_000)
+        if world.remembered is not None:
+            when = Moment(min(when, ORIGIN + world.remembered))
         if stream == "cam" and at == "now":
             world.asked += 1
             when = Moment(min(ORIGIN + world.asked * seconds(2), whole.end - 100_000))

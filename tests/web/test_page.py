@@ -316,7 +316,35 @@ def test_a_moment_without_recording_shows_the_remembered_picture(
     world.recorded = False
     page.goto(address)
     page.get_by_text("No recording of this moment").wait_for()
+    page.get_by_text("This is the remembered picture.").wait_for()
     until(page, "document.querySelector('.still').naturalWidth > 0")
+
+
+def test_a_moment_that_nobody_watched_says_why_and_of_when_the_picture_is(
+    page: Any, address: str, world: Any, accepted: list[str]
+) -> None:
+    accepted.append("404")
+    world.recorded, world.remembered = False, 15_000_000
+    page.goto(address)
+    page.wait_for_selector(".mark.covered")
+    page.get_by_role("slider", name="Position").press("End")
+    page.get_by_text("No video of this moment: offline. unplugged").wait_for()
+    assert "The picture is of 00:15." in page.locator(".player-note").inner_text()
+
+
+def test_the_timeline_goes_where_the_player_goes(page: Any, address: str, world: Any) -> None:
+    """Also out of its view, as for a citation of hours ago; and it tells in every lane why nothing is there."""
+    opened(page, address)
+    for _ in range(2):
+        page.get_by_role("button", name="Zoom in").click()
+    slider = page.get_by_role("slider", name="Position")
+    for key in ("Home", "End"):
+        slider.press(key)
+        until(page, "document.querySelector('.playhead').getAttribute('visibility') === 'visible'")
+    lanes = page.locator(".lanes").bounding_box()
+    page.mouse.move(lanes["x"] + lanes["width"] * 0.9, lanes["y"] + lanes["height"] - 4)
+    page.locator("#tip").get_by_text("No video: offline").wait_for()
+    assert page.locator(".tip-picture").is_hidden()
 
 
 def test_what_a_camera_has_of_its_own_is_shown_and_changed(page: Any, address: str, world: Any) -> None:

@@ -1,5 +1,7 @@
 // The service's HTTP interface. Every failure is a `Problem` with a message and an advice.
 
+import { iso } from "./time.js";
+
 export class Problem extends Error {
   constructor(detail, advice = "", status = 0) {
     super(detail);
@@ -55,10 +57,16 @@ export const remove = (path) => write("DELETE", path);
 export const streamPath = (id, rest = "") => `/streams/${encodeURIComponent(id)}${rest}`;
 
 /** The newest picture of a stream and its moment: sharp for a live one, the remembered one of a file being read. */
-export async function newest(stream) {
+export function newest(stream) {
   const live = stream.kind === "live";
-  const path = live ? `/frame${query({ at: "now", max_side: 960 })}` : "/thumbnail?at=now";
-  const response = await send(`/v1${streamPath(stream.id, path)}`, { cache: "no-store" });
+  return pictureOf(stream.id, live ? `/frame${query({ at: "now", max_side: 960 })}` : "/thumbnail?at=now", { cache: "no-store" });
+}
+
+/** The remembered picture nearest to a moment, and its own. */
+export const remembered = (stream, ms, signal) => pictureOf(stream, `/thumbnail${query({ at: iso(ms) })}`, { signal });
+
+async function pictureOf(stream, path, options) {
+  const response = await send(`/v1${streamPath(stream, path)}`, options);
   const moment = Date.parse(response.headers.get("Hindsight-Moment"));
   return { blob: await response.blob(), moment: Number.isNaN(moment) ? null : moment };
 }
@@ -91,6 +99,12 @@ export async function clip(stream, from, to, signal) {
   const gaps = [...(response.headers.get("Hindsight-Gaps") ?? "").matchAll(/([^\s,;]+)\/([^\s,;]+);reason="([^"]*)"/g)]
     .map(([, first, last, reason]) => ({ start: Date.parse(first), end: Date.parse(last), reason }));
   return { url, start: Date.parse(start), end: Date.parse(end), gaps };
+}
+
+/** Why nobody watched at `ms`, as {reason, detail}; null when someone did. */
+export async function unwatched(stream, ms, signal) {
+  const { covered, gaps } = await get(streamPath(stream, "/coverage"), { from: iso(ms), to: iso(ms + 100) }, { signal });
+  return covered.length ? null : gaps.find(({ reason }) => reason !== "unheard") ?? null;
 }
 
 /** From `from` on the first moment of which there is video, and why there is none before it; null when none comes until

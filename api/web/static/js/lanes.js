@@ -41,6 +41,11 @@ export function marks(data, hits) {
   return found;
 }
 
+/** The mark of the gap that `ms` lies in, where pictures were missed. */
+export function gapAt(data, ms) {
+  return marks({ gaps: data?.gaps }, []).find((mark) => mark.lane === "watched" && mark.start <= ms && ms < mark.end);
+}
+
 /** Sub-rows so that marks that overlap in time lie below each other; at most `most` of them. */
 function rows(list, most) {
   const ends = [];

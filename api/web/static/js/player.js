@@ -1,6 +1,6 @@
 // The player: the newest picture of a running stream, or past footage as clips that follow one another.
 
-import { clip, newest, onwards, streamPath } from "./api.js";
+import { clip, newest, onwards, remembered, streamPath, unwatched } from "./api.js";
 import { el, icon, iconButton, setIcon } from "./dom.js";
 import { openAdd } from "./add.js";
 import { currentStream, jump, on, set, state } from "./state.js";
@@ -9,6 +9,7 @@ import { duration, iso, label, originOf, parse } from "./time.js";
 const BEFORE_MS = 10_000;
 const AFTER_MS = 110_000;
 const PICTURE_MS = 100;
+const NEAR_MS = 10_000; // a remembered picture is called that of a moment which is no further away
 const SAID_MS = 5000; // how long it is said that something was passed over
 const LIVE_EVERY_MS = 1000;
 const SPEEDS = [1, 2, 4, 8, 0.5];
@@ -175,7 +176,8 @@ class Player {
       this.arriveWhenReady(signal);
     } catch (error) {
       if (error.name === "AbortError") return;
-      this.rememberOnly(stream, ms, error);
+      await this.rememberOnly(stream, ms, error, signal);
+      if (signal.aborted) return;
       if (play && error.status === 404) this.passOver(stream, ms);
     }
   }
@@ -207,13 +209,20 @@ class Player {
     if (play) this.video.play().catch(() => {}); // a browser may refuse to play without a gesture: the picture stands
   }
 
-  /** The recording is gone, or was never made: show the remembered picture. */
-  rememberOnly(stream, ms, error) {
+  /** The recording is gone, or nobody watched: say why, and show the nearest remembered picture as what it is. */
+  async rememberOnly(stream, ms, error, signal) {
     this.wanted = null;
     this.loaded = null;
     this.video.removeAttribute("src");
-    this.showStill(`/v1${streamPath(stream, "/thumbnail")}?at=${encodeURIComponent(iso(ms))}`);
-    this.say(error.status === 404 ? "No recording of this moment: this is the remembered picture." : error.message, error.status === 404 ? "" : error.advice);
+    if (error.status !== 404) this.say(error.message, error.advice);
+    const known = [remembered(stream, ms, signal), error.status === 404 ? unwatched(stream, ms, signal) : null];
+    const [picture, hole] = (await Promise.allSettled(known)).map(({ value }) => value ?? null);
+    if (signal.aborted) return;
+    this.showStill(picture ? URL.createObjectURL(picture.blob) : NOTHING);
+    if (error.status !== 404) return;
+    const near = picture && Math.abs(picture.moment - ms) < NEAR_MS;
+    const of = picture ? `${near ? "This is the remembered picture" : `The picture is of ${label(picture.moment, originOf(currentStream()))}`}.` : "";
+    this.say(hole ? `No video of this moment: ${hole.reason}. ${hole.detail}` : "No recording of this moment: it has expired, or none was made.", of);
   }
 
   moved() {

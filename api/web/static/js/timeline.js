@@ -2,7 +2,7 @@
 
 import { get, streamPath } from "./api.js";
 import { el, iconButton, svg } from "./dom.js";
-import { AXIS, HEIGHT, LANES, drawAxis, drawMarks, drawTracks, gapPattern, marks, top } from "./lanes.js";
+import { AXIS, HEIGHT, LANES, drawAxis, drawMarks, drawTracks, gapAt, gapPattern, marks, top } from "./lanes.js";
 import { currentStream, jump, on, state } from "./state.js";
 import { failed } from "./toast.js";
 import { duration, iso, label, originOf, parse } from "./time.js";
@@ -17,6 +17,8 @@ export function mountTimeline(root, tip) {
   on("streams", () => timeline.extended());
   on("hits", () => timeline.draw());
   on("playhead", () => timeline.drawPlayhead());
+  on("live", () => state.live && timeline.fit());
+  document.addEventListener("jump", ({ detail }) => timeline.reveal(detail.ms));
   for (const name of ["alerts-changed", "footage-erased"]) document.addEventListener(name, () => timeline.load());
   setInterval(() => document.hidden || timeline.refresh(), REFRESH_MS);
 }
@@ -136,6 +138,13 @@ class Timeline {
     this.later = setTimeout(() => this.load(), 180);
   }
 
+  /** Moves on to `ms` where it is not in view. */
+  reveal(ms) {
+    if (!this.view || (ms >= this.view.from && ms <= this.view.to)) return;
+    const half = (this.view.to - this.view.from) / 2;
+    this.show(ms - half, ms + half);
+  }
+
   zoom(factor, around = null) {
     if (!this.view) return;
     const { from, to } = this.view;
@@ -241,17 +250,19 @@ class Timeline {
   }
 
   hover(event) {
-    const mark = event.target.mark;
     if (!this.view || event.buttons) {
       this.tip.hidden = true;
       return;
     }
+    const hole = gapAt(this.data, this.at(event));
+    const over = event.target.mark;
+    const mark = over && over.kind !== "covered" ? over : hole;
     const when = label(this.at(event), originOf(currentStream()));
-    const lines = mark && mark.kind !== "covered"
+    const lines = mark
       ? [el("strong", {}, mark.title), mark.detail ? el("span", {}, mark.detail) : null,
          el("span", { class: "tip-time" }, `${mark.label} · ${duration(mark.end - mark.start, true)}${mark.score === undefined ? "" : ` · ${Math.round(mark.score * 100)} %`}`)]
       : [el("span", { class: "tip-time" }, when)];
-    this.preview(mark?.kind === "gap" && mark.lane === "watched" ? null : this.at(event));
+    this.preview(hole ? null : this.at(event));
     this.tip.replaceChildren(this.picture, ...lines.filter(Boolean));
     this.tip.hidden = false;
     const box = this.tip.getBoundingClientRect();
