@@ -76,6 +76,8 @@ class World:
     hostile: bool = False
     slow_s: float = 0.01
     recorded: bool = True
+    known_to: int = 0
+    """How far is known that the camera shows nothing, in the same way."""
     remembered: int | None = None
     """Nothing later is, microseconds since the film's first picture."""
     erased: Span | None = None
@@ -90,6 +92,7 @@ class World:
         span = s.SpanOut(start=iso(ORIGIN), end=iso(ORIGIN + end), label="Sat 17:42")
         return s.StreamOut(
             id="cam", name="door-cam", kind="live", source="rtsp://me:***@camera/1", state="live", added=iso(ORIGIN),
+            known_to=iso(ORIGIN + max(end, self.known_to)),
             span=span, last_frame_age_s=0.4, keep_recordings_hours=48, in_force=s.Handling(**USUAL),
         )  # fmt: skip
 

@@ -443,6 +443,17 @@ def test_the_timeline_zooms_pans_and_is_driven_by_keys(page: Any, address: str) 
     assert page.locator(".tip-picture").is_hidden(), "there is no picture of a time without video"
 
 
+def test_everything_of_a_camera_is_shown_and_then_the_newest_again(page: Any, address: str, world: Any) -> None:
+    world.streams, world.known_to = {"cam": "door-cam"}, 3 * 3_600_000_000
+    page.goto(address)
+    newest = "document.querySelector('.range').textContent.split('–')[0].includes(' 20:32:')"
+    until(page, newest)
+    page.get_by_role("button", name="Show everything").click()
+    until(page, "/ 17:(38|39|40|41|42):.*–/.test(document.querySelector('.range').textContent)")
+    page.get_by_role("button", name="Live", exact=True).click()
+    until(page, newest)
+
+
 def test_a_picture_follows_the_pointer(page: Any, address: str) -> None:
     opened(page, address)
     lanes = page.locator(".lanes")

@@ -57,7 +57,7 @@ class Timeline {
     this.range = el("span", { class: "range" });
     this.note = el("span", { class: "timeline-note", role: "status" });
     const head = el("div", { class: "timeline-head" }, el("h2", {}, "Timeline"), this.range, this.note, el("span", { class: "spring" }),
-      iconButton("minus", "Zoom out", () => this.zoom(2)), iconButton("plus", "Zoom in", () => this.zoom(0.5)), iconButton("fit", "Show everything", () => this.fit()));
+      iconButton("minus", "Zoom out", () => this.zoom(2)), iconButton("plus", "Zoom in", () => this.zoom(0.5)), iconButton("fit", "Show everything", () => this.everything()));
     this.picture = el("img", { class: "tip-picture", alt: "", hidden: true });
     // One that was asked for before may come when the pointer is where there is none.
     this.picture.addEventListener("load", () => { this.picture.hidden = !this.previewed; });
@@ -121,6 +121,13 @@ class Timeline {
     this.follow(limits, currentStream());
     this.draw();
     this.load();
+  }
+
+  /** All of a camera's time is not followed: that begins anew where its newest picture is shown. */
+  everything() {
+    const limits = this.limits();
+    if (limits && currentStream().kind === "live") this.show(limits.from, limits.to);
+    else this.fit();
   }
 
   /** Shows [from, to], kept within what there is. */
@@ -293,7 +300,7 @@ class Timeline {
     const act = {
       ArrowLeft: () => go(here - step), ArrowRight: () => go(here + step), Home: () => go(limits.from), End: () => go(limits.to),
       PageUp: () => go(here - 60_000), PageDown: () => go(here + 60_000), "+": () => this.zoom(0.5), "=": () => this.zoom(0.5),
-      "-": () => this.zoom(2), 0: () => this.fit(), n: () => this.nextMark(here, 1), p: () => this.nextMark(here, -1),
+      "-": () => this.zoom(2), 0: () => this.everything(), n: () => this.nextMark(here, 1), p: () => this.nextMark(here, -1),
     }[event.key];
     if (!act) return;
     event.preventDefault();
