@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from ingest.records import Pixels
-from ingest.sampling import Grey, shrink
+from ingest.sampling import HEIGHT, WIDTH, Grey, shrink
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -33,6 +33,12 @@ def grey(frame: VideoFrame) -> Grey:
     plane = frame.planes[0]
     luma = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: frame.height, : frame.width]
     return shrink(luma)
+
+
+def tints(frame: VideoFrame) -> tuple[Grey, Grey]:
+    """Of the picture's colours, blue and red less its brightness, the same."""
+    _, blue, red = frame.reformat(WIDTH, HEIGHT, "yuv444p", interpolation="AREA").to_ndarray().astype(np.float32)
+    return blue, red
 
 
 def pixel_of(video: VideoStream) -> Fraction:

@@ -335,15 +335,15 @@ class Reader:
             self._sound(*self._early.popleft())
         if self._sampler.wants(stamp.pts, floor=self._frugal is not None and self._frugal.load.step > 0):
             grey = pictures.grey(frame)
-            self._look(stamp, grey)
+            self._look(stamp, grey, frame)
             reason = self._sampler.judge(stamp.pts, grey)
             if reason is not None and self._due(stamp):
                 rgb = pictures.pixels(frame, self._task.sampling.max_side, self._pixel)
                 self._emit(Frame(self._stream, stamp.epoch, stamp.pts, stamp.moment, rgb, reason))
         self._beat(stamp)
 
-    def _look(self, stamp: Stamp, grey: Grey) -> None:
-        look = self._sight.judge(stamp.moment, grey) if self._sight is not None else None
+    def _look(self, stamp: Stamp, grey: Grey, frame: VideoFrame) -> None:
+        look = None if self._sight is None else self._sight.judge(stamp.moment, grey, lambda: pictures.tints(frame))
         if look is not None:
             self._beat_at = 0.0
             self._beat(stamp)

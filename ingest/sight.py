@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -45,12 +46,12 @@ class Sight:
         self._same_since: Moment | None = None
         self._flat_since: Moment | None = None
 
-    def judge(self, moment: Moment, grey: Grey) -> Look | None:
-        """The look that is known with this picture, None when it is as before. `grey` as `sampling.shrink` makes it."""
+    def judge(self, moment: Moment, grey: Grey, tints: Callable[[], Sequence[Grey]] = tuple) -> Look | None:
+        """The look that is known with this picture, None when it is as before. `grey` as `sampling.shrink` makes it;
+        `tints` makes the same of its colours, and is asked where all of it is equally bright."""
         if self._before is None or _differs(self._before, grey):
             self._before, self._same_since = grey, moment
-        low, high = _outermost(grey)
-        if high - low >= FLAT:
+        if not (_flat(grey) and all(map(_flat, tints()))):
             self._flat_since = None
         elif self._flat_since is None:
             self._flat_since = moment
@@ -74,9 +75,9 @@ def _differs(before: Grey, grey: Grey) -> bool:
     return before.shape != grey.shape or float(np.abs(grey - before).max()) > SAME
 
 
-def _outermost(grey: Grey) -> tuple[float, float]:
-    """The levels that a fiftieth of the cells lies below and above."""
-    last = grey.size - 1
+def _flat(plane: Grey) -> bool:
+    """Whether there is nothing to be seen between the levels that a fiftieth of the cells lies below and above."""
+    last = plane.size - 1
     ranks = round(0.02 * last), round(0.98 * last)
-    low, high = np.partition(grey, ranks, axis=None)[list(ranks)]
-    return float(low), float(high)
+    low, high = np.partition(plane, ranks, axis=None)[list(ranks)]
+    return bool(high - low < FLAT)

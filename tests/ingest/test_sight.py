@@ -64,6 +64,22 @@ def test_a_picture_without_anything_in_it_is_dark(level: float, said: str) -> No
     assert said in looks[0].detail
 
 
+def test_colours_that_are_equally_bright_are_something_to_be_seen() -> None:
+    """A red door in a grey wall: of its luma nothing is left to see. A covered lens has one colour."""
+    planes = np.full((3, 180, 320), 128, np.uint8)
+    planes[0] = 110
+    looks = {}
+    for name, red in (("door", 190), ("covered", 128)):
+        planes[2, 40:140, 120:200] = red
+        picture = av.VideoFrame.from_ndarray(planes, "yuv444p").reformat(format="yuv420p")
+        sight, grey = Sight(LIMITS), pictures.grey(picture)
+        judged = [
+            sight.judge(Moment(seconds(n)), grey, lambda picture=picture: pictures.tints(picture)) for n in range(20)
+        ]
+        looks[name] = [look.blind for look in judged if look is not None]
+    assert looks == {"door": [], "covered": ["dark"]}
+
+
 @given(st.lists(st.sampled_from(["alive", "same", "dark"]), max_size=120))
 def test_looks_alternate_and_never_begin_in_the_future(kinds: list[str]) -> None:
     still = scene()
