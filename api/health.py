@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import shutil
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from importlib.metadata import version
 from typing import Final
 
@@ -12,6 +13,7 @@ from api.profile import Models
 from api.schemas import CheckOut, HealthOut, StreamOut
 from api.settings import Settings
 from api.workers import Workers
+from ingest.clock import synchronised
 from ingest.errors import HindsightError
 from ingest.load import Shedding
 from ingest.questions import Query, Scope
@@ -54,6 +56,7 @@ class Health:
             check("listening", self._listening),
             check("webhooks", self._webhooks),
             check("disk", self._disk),
+            *([check("clock", partial(_clock, kept))] if (kept := synchronised()) is not None else []),
             *([check("recordings", self._recordings)] if self._memory.recordings.elsewhere else []),
         ]
         return HealthOut(
@@ -130,6 +133,13 @@ class Health:
         if free < RESERVE:
             raise HindsightError(f"Only {free / 1e6:.0f} MB are free.", advice="Free some space, or keep less.")
         return f"{free / 1e9:.1f} GB are free."
+
+
+def _clock(kept: bool) -> str:
+    """A clock that nobody keeps right is told and no fault: it may be right all the same."""
+    if kept:
+        return "This machine's clock is kept right."
+    return "Nothing keeps this machine's clock right, and pictures have its times: set up NTP."
 
 
 def check(name: str, work: Callable[[], str]) -> CheckOut:

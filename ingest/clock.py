@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import ClassVar, Final, Protocol
 
 from ingest.records import MICROSECONDS, Moment
+
+_UNSYNCHRONISED: Final = 0x40
+"""STA_UNSYNC, of the status that adjtimex(2) gives."""
+_TOO_FAR: Final = 16_000_000
+"""Microseconds by which the clock may be wrong, as the kernel itself reckons when nobody keeps it right."""
 
 
 class Clock(Protocol):
@@ -55,6 +62,32 @@ class FakeClock:
     def jump(self, seconds: float) -> None:
         """Move the wall clock alone, as NTP or an operator does."""
         self._now += round(seconds * 1_000_000)
+
+
+class _Timex(ctypes.Structure):
+    """The beginning of adjtimex's `struct timex`, and room for the rest."""
+
+    _fields_: ClassVar = [
+        ("modes", ctypes.c_uint),
+        ("offset", ctypes.c_long),
+        ("freq", ctypes.c_long),
+        ("maxerror", ctypes.c_long),
+        ("esterror", ctypes.c_long),
+        ("status", ctypes.c_int),
+        ("rest", ctypes.c_char * 256),
+    ]
+
+
+def synchronised() -> bool | None:
+    """Whether something, such as NTP, keeps this machine's clock right, as the kernel says; None where it does not say.
+
+    Nothing is set: `modes` is 0. Some daemons tell the kernel by how much the clock may be wrong, and no more.
+    """
+    asked = _Timex()
+    with suppress(OSError, AttributeError):  # no such call in this libc
+        if ctypes.CDLL(None).adjtimex(ctypes.byref(asked)) >= 0:
+            return not asked.status & _UNSYNCHRONISED or asked.maxerror < _TOO_FAR
+    return None
 
 
 def moment_of(text: str) -> Moment | None:

@@ -256,6 +256,17 @@ def test_health_names_the_streams_of_which_more_comes_than_can_be_looked_at(
         assert checks["streams"] == {"name": "streams", "ok": True, "detail": told}
 
 
+def test_health_tells_of_a_clock_that_nobody_keeps_right(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As advice, and nothing where the system does not say."""
+    with running(settings) as (_, http):
+        for kept, told in ((True, "is kept right"), (False, "set up NTP"), (None, "")):
+            monkeypatch.setattr("api.health.synchronised", lambda kept=kept: kept)
+            health = http.get("/v1/health").json()
+            clock = [check for check in health["checks"] if check["name"] == "clock"]
+            assert [told in check["detail"] and check["ok"] for check in clock] == ([True] if told else [])
+            assert health["ok"]
+
+
 def test_blind_streams_are_named_in_health_and_in_metrics(settings: Settings, films: Path) -> None:
     with running(settings) as (service, http):
         stream = add(http, "door", films / "plain.mp4")
