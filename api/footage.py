@@ -25,6 +25,8 @@ from memory.store import StreamRow
 from memory.store.timeline import without
 
 LONGEST_CLIP = seconds(30 * 60)
+IN_USE_S = 60
+"""So long before it was last played no clip leaves the cache: whoever was given it is still to read it."""
 LATEST = seconds(90)
 """What is asked for and is no later than this behind what is recorded is still being recorded."""
 NEWS_US = seconds(10)
@@ -164,12 +166,13 @@ class Footage:
         return gone
 
     def trim(self) -> None:
-        """Keeps the cache within its bound."""
-        held = sorted(self._folder.glob("*/*.mp4"), key=lambda path: path.stat().st_mtime, reverse=True)
+        """Keeps the cache within its bound, but for what is being asked for."""
+        found = ((path, path.stat()) for path in self._folder.glob("*/*.mp4"))
+        held = sorted(found, key=lambda pair: pair[1].st_mtime, reverse=True)
         total = 0
-        for path in held:
-            total += path.stat().st_size
-            if total > self._most:
+        for path, about in held:
+            total += about.st_size
+            if total > self._most and about.st_mtime < held[0][1].st_mtime - IN_USE_S:
                 path.unlink(missing_ok=True)
 
     def _newest(self, row: StreamRow) -> Moment:

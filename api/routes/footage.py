@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import quote, urlencode
 
@@ -10,6 +11,7 @@ from fastapi.responses import FileResponse, RedirectResponse, Response
 
 from api.examples import PLAYLIST, TRACK
 from api.playlist import ADVICE, iso, media
+from api.ranges import Ranged
 from api.routes.parts import At, From, Parts, To
 from api.scope import extent
 from api.sprite import MOST, track
@@ -30,6 +32,7 @@ _MP4: Answers = {
         "percent-encoded, `Hindsight-Gaps` what is missing within it and why.",
     },
     206: {"content": {"video/mp4": {}}, "description": "The bytes asked for."},
+    416: {"description": "It has none of the bytes asked for; `Content-Range` says how many it has."},
 }
 Count = Annotated[int, Query(ge=1, le=MOST, description="How many pictures.")]
 Columns = Annotated[int, Query(ge=1, le=20)]
@@ -70,7 +73,7 @@ def clip(
     end: To = None,
     exact: bool = False,
     download: Annotated[bool, Query(description="To be saved under a name, instead of played.")] = False,
-) -> FileResponse:
+) -> Ranged:
     """A stretch as MP4, with range requests. It starts at a key frame unless `exact`. Of what is missing within it
     (erased, or never seen) the time passes, with the last picture before it."""
     row = parts.store.streams.get(stream)
@@ -82,13 +85,9 @@ def clip(
         "Hindsight-Label": _label(found.span, row, parts),
         **({"Hindsight-Gaps": ", ".join(missing)} if missing else {}),
     }
-    return FileResponse(
-        found.path,
-        media_type="video/mp4",
-        headers=headers | (_KEPT if found.awaited is None else {"Cache-Control": "no-store"}),
-        filename=f"{slug(row.name)}-{utc(found.span.start):%Y%m%dT%H%M%SZ}.mp4",
-        content_disposition_type="attachment" if download else "inline",
-    )
+    headers |= _KEPT if found.awaited is None else {"Cache-Control": "no-store"}
+    name = f"{slug(row.name)}-{utc(found.span.start):%Y%m%dT%H%M%SZ}.mp4"
+    return Ranged(found.path, headers, name=name, saved=download)
 
 
 @router.head("/sprite.jpg", include_in_schema=False)
@@ -141,10 +140,10 @@ def playlist(stream: str, parts: Parts, start: From = None, end: To = None) -> R
 
 @router.head("/segments/{epoch}-{moment}.mp4", include_in_schema=False)
 @router.get("/segments/{epoch}-{moment}.mp4", response_class=FileResponse, responses=_MP4)
-def segment(stream: str, epoch: int, moment: int, parts: Parts) -> FileResponse:
+def segment(stream: str, epoch: int, moment: int, parts: Parts) -> Ranged:
     """A recorded segment as it is stored, with range requests. Playlists name them."""
     found = parts.playlists.segment(parts.store.streams.get(stream), epoch, Moment(moment))
-    return FileResponse(found.path, media_type="video/mp4", headers=_KEPT)
+    return Ranged(Path(found.path), _KEPT)
 
 
 @router.head("/segments/{epoch}-{moment}.m4s", include_in_schema=False)
@@ -157,11 +156,11 @@ def part(stream: str, epoch: int, moment: int, parts: Parts) -> Response:
 
 @router.head("/fragments.mp4", include_in_schema=False)
 @router.get("/fragments.mp4", response_class=FileResponse, responses=_MP4)
-def fragments(stream: str, parts: Parts, start: From = None, end: To = None) -> FileResponse:
+def fragments(stream: str, parts: Parts, start: From = None, end: To = None) -> Ranged:
     """A stretch of a file as fragmented MP4, with range requests. Playlists name it."""
     row = parts.store.streams.get(stream)
     path = parts.footage.clip(row, _asked(row, start, end, parts), fragmented=True).path
-    return FileResponse(path, media_type="video/mp4", headers=_KEPT)
+    return Ranged(path, _KEPT)
 
 
 def _asked(row: StreamRow, start: str | None, end: str | None, parts: Parts) -> Span:
