@@ -270,7 +270,10 @@ class Place:
     def _serve(self) -> None:
         while True:
             visitor, _ = self._listening.accept()
-            threading.Thread(target=self._attend, args=(visitor, self._talk), daemon=True).start()
+            try:
+                threading.Thread(target=self._attend, args=(visitor, self._talk), daemon=True).start()
+            except RuntimeError:  # no memory: it is bounded like the decoder; the next case is served
+                visitor.close()
 
     def _attend(self, visitor: socket.socket, talk: Talk) -> None:
         visitor.settimeout(10)
