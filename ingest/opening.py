@@ -14,7 +14,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from ingest.clock import SystemClock
+from ingest.clock import Clock, SystemClock
 from ingest.errors import BrokenVideo, DeadlineExceeded, HindsightError, NotVideo, TooLarge
 from ingest.fetch import Call, Credentials, RemoteFile
 from ingest.guard import Guard
@@ -22,9 +22,10 @@ from ingest.hls import NEVER, HlsStream
 from ingest.libav_errors import camera_failure, failures, translate
 from ingest.limits import Limits
 from ingest.packets import bounded
-from ingest.records import Moment
+from ingest.records import MICROSECONDS, Moment, seconds
 from ingest.relay import Relay
 from ingest.srt import SrtStream
+from ingest.timeline import Arrival
 
 if TYPE_CHECKING:
     from av import Packet
@@ -76,8 +77,29 @@ class Opened:
 
     @property
     def filmed(self) -> Moment | None:
-        """About when the first picture was, where pictures come long after they were made."""
+        """About when the first picture was, where pictures come long after they were made: a segment of them later."""
         return self.remote.filmed if isinstance(self.remote, HlsStream) else None
+
+    def arrival(self, clock: Clock) -> Arrival:
+        """When what was read last came; where it comes segment by segment, when its segment was there."""
+        listed = self.remote.arrival if isinstance(self.remote, HlsStream) else None
+        return listed or Arrival(clock.now(), seconds(clock.monotonic()))
+
+    def passed(self, pts: int) -> None:
+        """How far the pictures that were read reach by the source's own clock, microseconds, unwrapped."""
+        if isinstance(self.remote, HlsStream):
+            self.remote.passed(pts)
+
+    def missing(self, reached: int) -> int:
+        """Microseconds that the header promises beyond what was `reached`, and the file does not hold."""
+        track, container = self.video or self.audio, self.container
+        if not self.bounded or not self.one_timeline or track is None:
+            return 0
+        if track.duration and track.time_base:
+            end = round(((track.start_time or 0) + track.duration) * track.time_base * MICROSECONDS)
+        else:
+            end = (container.start_time or 0) + (container.duration or 0)
+        return int(max(0, end - reached))
 
     @property
     def one_timeline(self) -> bool:

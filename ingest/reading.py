@@ -34,7 +34,6 @@ from ingest.sight import Sight
 from ingest.timeline import (
     FORWARD,
     MPEGTS_WRAP,
-    Arrival,
     Stamp,
     Ticks,
     Timeline,
@@ -66,6 +65,8 @@ def job(details: Mapping[str, Any], limits: Limits, emit: Emit) -> dict[str, Any
     source, seen = details["source"], Moment(task.starts_at - task.ahead if task.live else 0)
     with open_source(source, limits, seen) as opened:
         film = Path(source["location"]).resolve() if source["scheme"] == "file" else None
+        if opened.burst_s:  # when it was filmed is not known before a segment more has come
+            emit(("open", asdict(describe(opened))))
         reader = Reader(opened, task, emit, Sight(limits) if task.live else None, film)
         return reader.run()
 
@@ -135,6 +136,8 @@ class Reader:
 
     def _take(self, packet: Packet) -> None:
         opened = self._opened
+        if packet.stream is opened.video and opened.burst_s:
+            self._pass(packet)
         if packet.stream in self._written:
             self._caption(packet)
         elif packet.stream is opened.audio and self._audio is None:
@@ -148,6 +151,12 @@ class Reader:
             self._listen()
         if self._recorder is not None and not self._known(packet):
             self._record(self._recorder.add(packet, self._line))
+
+    def _pass(self, packet: Packet) -> None:
+        """Say how far the pictures reach, decoded or not."""
+        ticks = self._tracks.get(0)
+        if ticks is not None and packet.dts is not None:
+            self._opened.passed(ticks.at(packet.dts + (packet.duration or 0)))
 
     def _heed(self) -> bool:
         """Take in what the parent says; whether it asks for the end."""
@@ -310,7 +319,7 @@ class Reader:
 
     def _lead(self, pts: int | None) -> Stamp | None:
         """Move the timeline on by the leading track."""
-        arrival = Arrival(self._clock.now(), seconds(self._clock.monotonic())) if self._task.live else None
+        arrival = self._opened.arrival(self._clock) if self._task.live else None
         came = 0 if arrival is None else arrival.moment + self._task.ahead
         first = Moment(max(came, self._task.starts_at))
         line, stamp = advance(self._line, pts, first=first, arrival=arrival)
@@ -477,7 +486,7 @@ class Reader:
         newest = self._newest
         if newest is None:
             raise BrokenVideo("Not one picture of it could be decoded.", advice="Check that it plays elsewhere.")
-        missing = self._missing(newest.pts)
+        missing = self._opened.missing(newest.pts)
         return {
             "ends": self._opened.ends,
             "missing_us": missing if missing > _SHORT else 0,
@@ -486,14 +495,3 @@ class Reader:
             "epoch": newest.epoch,
             "interval_us": self._line.interval,
         }
-
-    def _missing(self, reached: int) -> int:
-        """Microseconds that the header promises and the file does not hold."""
-        track, container = self._opened.video or self._opened.audio, self._opened.container
-        if not self._opened.bounded or not self._opened.one_timeline or track is None:
-            return 0
-        if track.duration and track.time_base:
-            end = round(((track.start_time or 0) + track.duration) * track.time_base * MICROSECONDS)
-        else:
-            end = (container.start_time or 0) + (container.duration or 0)
-        return int(max(0, end - reached))

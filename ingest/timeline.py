@@ -36,10 +36,16 @@ HARDEST: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """When a picture came: by the wall clock, and in microseconds of the monotonic one, which alone tells durations."""
+    """When a picture came: by the wall clock, and in microseconds of the monotonic one, which alone tells durations.
+
+    Of one that came with others, in a segment, when that was there; `held`: for how long the first of them waited for
+    it, microseconds; `offset`: moment minus pts by the segments that were read, if they tell it.
+    """
 
     moment: Moment
     ticks: int
+    held: int = 0
+    offset: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +137,7 @@ def advance(
     step = pts - line.last
     if line.jumps and (step < -BACKWARD or step > FORWARD + _elapsed(line, arrival)):
         before = Moment(line.last + line.offset + line.interval)
-        moment = before if arrival is None else max(arrival.moment, before)
+        moment = before if arrival is None else max(arrival.moment - arrival.held, before)
         return _place(_anew(line, moment - pts), pts, arrival)
     if step <= 0:
         return line, None
@@ -163,7 +169,7 @@ def _led(line: Timeline, pts: int, step: int, arrival: Arrival) -> Timeline:
     assert line.offset is not None
     most = step // HARDEST
     offset = line.offset + max(-most, min(most, line.due * min(step, SETTLE) // SETTLE))  # never past what is due
-    late = arrival.moment - pts - offset
+    late = _late(arrival, pts, offset)
     least: int | None = late if line.least is None or late < line.least else line.least
     looked, due = line.looked or arrival.ticks, line.due
     if arrival.ticks - looked >= LOOK:
@@ -171,6 +177,13 @@ def _led(line: Timeline, pts: int, step: int, arrival: Arrival) -> Timeline:
     return Timeline(
         line.epoch, offset, line.last, line.interval, line.jumps, line.floor, line.arrived, least, looked, due
     )
+
+
+def _late(arrival: Arrival, pts: int, offset: int) -> int:
+    """How late a picture came; of one that waited for others, how late their segment was, as it would not tell."""
+    if not arrival.held:
+        return arrival.moment - pts - offset
+    return 0 if arrival.offset is None else arrival.offset - offset
 
 
 def _place(line: Timeline, pts: int, arrival: Arrival | None) -> tuple[Timeline, Stamp]:
