@@ -1,7 +1,7 @@
 """SRT through the ffmpeg program, where it is installed: PyAV's own libav is built without it.
 
-The program dials the one checked address and hands on MPEG-TS as it comes, unopened: decoding stays here. What it is to
-open it reads from a pipe, so that no passphrase stands on a command line for everyone to see.
+The program dials the one checked address, takes MPEG-TS and nothing else, and hands it on undecoded: decoding stays
+here. What it is to open it reads from a pipe, so that no passphrase stands on a command line for everyone to see.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, urlsplit
 
-from ingest.errors import DeadlineExceeded, Invalid, SourceRefused, SourceUnavailable
+from ingest.errors import DeadlineExceeded, HindsightError, Invalid, NotVideo, SourceRefused, SourceUnavailable
 
 if TYPE_CHECKING:
     from ingest.guard import PinnedUrl
@@ -81,9 +81,11 @@ class SrtStream(io.RawIOBase):
         self._begun = True
         return data
 
-    def _failure(self) -> SourceRefused | SourceUnavailable:
+    def _failure(self) -> HindsightError:
         self._listener.join(self._timeout)  # its words end with its pictures
         told = self._told.decode("utf-8", "replace")
+        if "Format not on whitelist" in told:
+            return NotVideo("What comes over SRT is not MPEG-TS.", advice="Have it sent so (ffmpeg: -f mpegts).")
         if "Protocol not found" in told or "not on whitelist" in told:
             return SourceRefused("The installed ffmpeg was built without SRT.", advice="Use RTSP or RTMP.")
         if "unknown keyword" in told:
@@ -101,7 +103,7 @@ class SrtStream(io.RawIOBase):
 
 
 def order(pinned: PinnedUrl, timeout_s: float) -> str:
-    """What ffmpeg is to open: the checked address, and of the query only what is known.
+    """What ffmpeg is to open: the checked address, for MPEG-TS alone, and of the query only what is known.
 
     Apart from the address, because ffmpeg takes a stream id and a passphrase in a URL as they stand, `%` and all.
     """
@@ -114,7 +116,8 @@ def order(pinned: PinnedUrl, timeout_s: float) -> str:
     address = f"[{pinned.address}]" if ":" in pinned.address else pinned.address
     ours = f"mode=caller&connect_timeout={round(timeout_s * 1000)}"
     options = "".join(f"option {name} {_quoted(value)}\n" for name, value in chosen)
-    return f"ffconcat version 1.0\nfile {_quoted(f'srt://{address}:{pinned.port}?{ours}')}\n{options}"
+    file = _quoted(f"srt://{address}:{pinned.port}?{ours}")
+    return f"ffconcat version 1.0\nfile {file}\noption format_whitelist mpegts\n{options}"
 
 
 def _quoted(text: str) -> str:

@@ -22,7 +22,7 @@ import pytest
 
 from ingest.capture import CapturePlan, Recording
 from ingest.clock import SystemClock
-from ingest.errors import HindsightError, Invalid, SourceRefused, SourceUnavailable
+from ingest.errors import HindsightError, Invalid, NotVideo, SourceRefused, SourceUnavailable
 from ingest.guard import Guard, PinnedUrl
 from ingest.limits import Limits
 from ingest.probe import probe
@@ -149,6 +149,17 @@ def test_srt_that_nobody_serves_and_questions_it_has_no_answer_to() -> None:
             probe(parse(f"srt://127.0.0.1:9?{query}"), GUARD)
 
 
+@needs_ffmpeg
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs util-linux")
+def test_srt_that_is_not_mpegts_is_said_so() -> None:
+    """Of all the formats that the program knows, some that name other files, it opens the one that SRT carries."""
+    port = free_port(socket.SOCK_DGRAM)
+    with ffmpeg("-f", "matroska", f"srt://127.0.0.1:{port}?mode=listener"), pytest.raises(NotVideo) as caught:
+        probe(parse(f"srt://127.0.0.1:{port}"), GUARD, timeout_s=20)  # a caller asks until someone listens
+    assert "MPEG-TS" in str(caught.value)
+    assert "-f mpegts" in caught.value.advice
+
+
 def test_a_program_that_complains_without_end_is_heard_and_does_not_stop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,6 +180,7 @@ def test_what_srt_is_told_stands_as_it_was_meant() -> None:
     assert order(pinned, 2.0).splitlines() == [
         "ffconcat version 1.0",
         "file 'srt://[2001:db8::1]:7?mode=caller&connect_timeout=2000'",
+        "option format_whitelist mpegts",
         "option streamid '#!::r=live/cam,m=request'",
         "option latency '20000'",
     ]
