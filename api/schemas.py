@@ -108,7 +108,11 @@ class StreamPatch(Handling):
     it at once, and is opened anew for another source, login or sampling alone."""
 
     name: str | None = Field(None, min_length=1, max_length=80)
-    source: str | None = Field(None, max_length=4096, description="Where the same camera is to be found now.")
+    source: str | None = Field(
+        None,
+        max_length=4096,
+        description="Where the same camera is to be found now. Its login stays where scheme, host and port do.",
+    )
     username: str | None = Field(None, max_length=200)
     password: SecretStr | None = Field(None, max_length=200, description="Never shown again.")
     starts_at: str | None = Field(None, description="Refused, but for what it is: what is remembered does not move.")

@@ -168,10 +168,18 @@ class Streams:
         if row.kind != "live":
             raise Invalid("A file stays what it is.", advice="Add the other file as a stream of its own.")
         if patch.source is not None:
-            return _with_login(parse(patch.source), patch)
+            return _with_login(self._known_there(row, parse(patch.source), patch), patch)
         if patch.username is not None and patch.password is not None and MASK not in row.source:
             return _with_login(_kept(row), patch)  # also where the old login can no longer be read
         return _with_login(self._source(row), patch)
+
+    def _known_there(self, row: StreamRow, source: SourceSpec, patch: StreamPatch) -> SourceSpec:
+        """A new source with the login of before where none is given and it is of the same place: no other is told it."""
+        given = patch.username is not None and patch.password is not None
+        if given or source.username or source.password or source.place != _kept(row).place:
+            return source
+        before = self._source(row)
+        return replace(source, username=before.username, password=before.password)
 
     def pause(self, id_or_name: str) -> StreamOut:
         row = self._store.streams.get(id_or_name)

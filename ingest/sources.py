@@ -11,7 +11,7 @@ from typing import Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit, urlunsplit
 
 from ingest.errors import Invalid, SourceRefused
-from ingest.guard import unreadable
+from ingest.guard import PORTS, unreadable
 from ingest.records import StreamKind
 
 MASK: Final = "•••"
@@ -93,6 +93,12 @@ class SourceSpec:
     @property
     def remote(self) -> bool:
         return self.scheme in SCHEMES
+
+    @property
+    def place(self) -> tuple[str, str, int]:
+        """Of an address, whom it asks and how: scheme, host and port."""
+        parts = urlsplit(self.location if self.remote else "")
+        return self.scheme, parts.hostname or "", parts.port or PORTS.get(self.scheme, 0)
 
     @property
     def bare(self) -> str:

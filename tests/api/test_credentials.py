@@ -26,7 +26,7 @@ from api.vault import CredentialsLost, Vault
 from api.webhooks import shown
 from ingest.errors import Invalid
 from ingest.records import Moment, StreamId
-from ingest.sources import parse
+from ingest.sources import SourceSpec, parse
 from memory import migrations
 from memory.store import Database, StreamRow
 from tests.api.conftest import add, running, wait_for
@@ -166,7 +166,33 @@ def test_a_lost_key_is_a_state_and_the_login_can_be_given_again(settings: Settin
         assert "credentials again" in answer.json()["advice"]
         given = {"username": "admin", "password": "new"}
         assert http.patch("/v1/streams/door", json=given).status_code == 424, "the camera is asked with the new login"
+        given["source"] = "rtsp://127.0.0.1:1/y"
+        assert http.patch("/v1/streams/door", json=given).status_code == 424
         assert http.get("/v1/health").json()["ok"]
+
+
+@pytest.mark.parametrize(
+    ("source", "login"),
+    [
+        ("rtsp://127.0.0.1:1/y", ("admin", "old-clear-word")),
+        ("rtsp://127.0.0.1:1/x?channel=2#transport=udp", ("admin", "old-clear-word")),
+        ("rtsp://viewer@127.0.0.1:1/y", ("viewer", "")),
+        ("rtsp://127.0.0.1:2/x", ("", "")),
+        ("rtsp://127.0.0.2:1/x", ("", "")),
+        ("http://127.0.0.1:1/x", ("", "")),
+    ],
+)
+def test_a_login_stays_with_the_place_it_was_given_for(
+    source: str, login: tuple[str, str], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another path of the same camera is asked with it; another host, port or way is told nothing."""
+    asked: list[SourceSpec] = []
+    with running(settings):
+        leave_in_the_clear(settings, "rtsp://127.0.0.1:1/x")
+    with running(settings) as (service, http):
+        monkeypatch.setattr(service.streams, "_probe", asked.append)
+        assert http.patch("/v1/streams/door", json={"source": source}).status_code == 200
+        assert [(one.username, one.password.reveal()) for one in asked] == [login]
 
 
 def leave_in_the_clear(settings: Settings, source: str) -> None:
