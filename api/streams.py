@@ -174,7 +174,7 @@ class Streams:
         return _with_login(self._source(row), patch)
 
     def _known_there(self, row: StreamRow, source: SourceSpec, patch: StreamPatch) -> SourceSpec:
-        """A new source with the login of before where none is given and it is of the same place: no other is told it."""
+        """A new source with the login of before, where none is given and its place is the same: no other is told it."""
         given = patch.username is not None and patch.password is not None
         if given or source.username or source.password or source.place != _kept(row).place:
             return source

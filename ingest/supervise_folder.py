@@ -57,6 +57,8 @@ class FolderSupervisor(FileSupervisor):
         """Nothing of the next file may lie before this."""
         self._there: Moment = self._clock.now()
         """When the folder was last there."""
+        self._disk: int | None = None
+        """The one that it lay on then."""
         self._gone: Gap | None = None
         """Since when it is not, as far as that was told."""
 
@@ -72,6 +74,7 @@ class FolderSupervisor(FileSupervisor):
     def _look(self) -> None:
         try:
             folder = self._around.guard.folder(self._folder)
+            self._refuse_empty_mount(folder)
             ready = self._ready(self._tree.changed(folder))
         except (HindsightError, OSError) as error:
             self._say("offline", str(error))
@@ -83,6 +86,13 @@ class FolderSupervisor(FileSupervisor):
         self._there = self._clock.now()
         refused = f" {len(self._refused)} could not be read." if self._refused else ""
         self._say("live", f"Files read: {len(self._taken)}; waiting for more.{refused}")
+
+    def _refuse_empty_mount(self, folder: Path) -> None:
+        """Where a disk was unmounted its folder is there, and empty."""
+        disk = _disk(folder)
+        if self._taken and self._disk not in (None, disk) and not any(folder.iterdir()):
+            raise NotFound(f"The disk of {folder} is not there.", advice="Check that it is mounted.")
+        self._disk = disk
 
     def _missed(self, why: str) -> None:
         """The folder is not there: nobody knows what is put into it, and the gap grows from when it last was."""
@@ -171,6 +181,10 @@ class FolderSupervisor(FileSupervisor):
 
     def _opened(self, info: Any) -> None:
         self._info = info
+
+
+def _disk(folder: Path) -> int:
+    return folder.stat().st_dev
 
 
 def _looks(path: Path) -> Looks:

@@ -248,6 +248,30 @@ def test_a_year_of_files_is_not_listed_again_and_again(folder: Path, monkeypatch
         tree.changed(folder)
 
 
+def test_a_disk_that_was_unmounted_is_offline_though_its_empty_folder_is_there(
+    clips: Path, folder: Path, harvest: Callable[..., Harvest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = [7]
+    monkeypatch.setattr("ingest.supervise_folder._disk", lambda _: disk[0])
+    made = harvest(QUICK)
+    path = put(clips / "ten.mp4", folder, "a.mp4", 20)
+    made.fleet.start(plan(folder))
+    read(made, 1)
+    path.rename(folder.parent / "a.mp4")
+    disk[0] = 1
+    made.wait(lambda: made.states()[-1] == "offline")
+    assert "mounted" in made.of(StateChange)[-1].detail
+    disk[0] = 7
+    (folder.parent / "a.mp4").rename(path)
+    read(made, 1)
+    path.unlink()  # by whoever tidies up
+    put(clips / "ten.ts", folder, "b.ts", 0)
+    read(made, 2)
+    made.halt()
+    assert made.states().count("offline") == 1
+    assert {gap.reason for gap in made.of(Gap)} == {"offline"}
+
+
 def test_a_folder_that_is_gone_is_offline_until_it_is_back(
     clips: Path, folder: Path, harvest: Callable[..., Harvest]
 ) -> None:
