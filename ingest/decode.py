@@ -6,6 +6,7 @@ It bounds itself before it touches a byte of the source, and it ends with its pa
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import resource
 import signal
@@ -41,7 +42,9 @@ def main() -> None:
         _allow_cpu(limits.cpu_s)
 
     try:
-        result = _jobs()[order["job"]](order["details"], limits, emit)
+        job = _jobs()[order["job"]]
+        gc.freeze()  # what is loaded stays: it is not searched again and again for what might go
+        result = job(order["details"], limits, emit)
         emit(("done", result))
     except BrokenPipeError:
         os._exit(1)

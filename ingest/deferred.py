@@ -50,7 +50,7 @@ class Deferred:
             self._ordered = False
         self._newest = packet.pts
         if not wanted and self._ordered and self._may_wait(packet):
-            self._waiting.append(copied(packet))
+            self._waiting.append(copied(packet, self._base))
             return []
         ready, self._waiting = [*self._waiting, packet], []
         return ready
@@ -92,12 +92,12 @@ def _units(data: memoryview, head: bytes | None) -> Iterator[int]:
         at += wide + int.from_bytes(data[at : at + wide])
 
 
-def copied(packet: Packet) -> Packet:
-    """The same, untouched by what a recorder makes of the original."""
+def copied(packet: Packet, base: Fraction) -> Packet:
+    """The same, untouched by what a recorder makes of the original. `base`: its ticks in seconds."""
     import av
 
     other = av.Packet(packet.size)  # made of bytes, it would lack the zeros that decoders read behind its end
     other.update(packet)
     other.pts, other.dts, other.duration = packet.pts, packet.dts, packet.duration
-    other.time_base, other.is_keyframe = packet.time_base, packet.is_keyframe
+    other.time_base, other.is_keyframe = base, packet.is_keyframe
     return other

@@ -83,7 +83,7 @@ class Frugal:
 
     def _put_off(self, packet: Packet) -> list[Packet]:
         self._sized(packet)
-        self._group.append(copied(packet))
+        self._group.append(copied(packet, self._base))
         if len(self._group) < MOST and not self._carries_more():
             return []
         self.resting, since = False, self._group[1:]
@@ -93,7 +93,7 @@ class Frugal:
         """The key frame of a group."""
         if not self._rests:
             return self.deferred.take(packet, wanted=wanted)
-        self._group = [copied(packet)]
+        self._group = [copied(packet, self._base)]
         return self.deferred.take(packet, wanted=True)
 
     def _sized(self, packet: Packet) -> Packet:

@@ -48,23 +48,27 @@ class Interleaving:
 
     def ready(self) -> Iterator[Timed]:
         """Those before which nothing can come any more."""
-        while True:
-            there = [track for track in self._waiting if track]
-            if not there:
-                return
-            first = min(there, key=lambda track: track[0].dts)
-            alone = len(there) < len(self._waiting)
+        while (first := self._first()) is not None:
+            alone = not all(self._waiting)
             if alone and first[-1].dts - first[0].dts < LATE and len(first) < _MOST:
                 return
             yield first.popleft()
-            for track in there:
+            for track in self._waiting:
                 if len(track) > _MOST:
                     track.popleft()
 
     def rest(self) -> Iterator[Timed]:
         """All that wait."""
-        while there := [track for track in self._waiting if track]:
-            yield min(there, key=lambda track: track[0].dts).popleft()
+        while (first := self._first()) is not None:
+            yield first.popleft()
+
+    def _first(self) -> deque[Timed] | None:
+        """The track whose first packet comes before the others'."""
+        first: deque[Timed] | None = None
+        for track in self._waiting:
+            if track and (first is None or track[0].dts < first[0].dts):
+                first = track
+        return first
 
     def clear(self) -> None:
         for track in self._waiting:

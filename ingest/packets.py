@@ -27,9 +27,9 @@ def bounded(packets: Iterable[Packet], limits: Limits, *, clock: Clock | None, m
 
     `clock` is for what is live: time is what passes. Without it, it is what the packets say of themselves.
     """
-    cover = _Cover(clock)
+    cover, heaviest = _Cover(clock), limits.packet_bytes
     for number, packet in enumerate(packets, 1):
-        if packet.size > limits.packet_bytes:
+        if packet.size > heaviest:
             raise TooLarge(
                 f"A packet of it has {packet.size / 1e6:.0f} MB; at most {limits.packet_bytes / 1e6:.0f} are allowed.",
                 advice=_CONVERT,

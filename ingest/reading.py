@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
 from fractions import Fraction
-from itertools import chain, groupby
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
 from ingest import pictures, sounds
-from ingest.audio import SoundCutter
-from ingest.beginning import MOST_EARLY, Task, publish_from, read_early, seek_to
+from ingest.beginning import Task, publish_from, read_early, seek_to
 from ingest.captions import Captions, beside
 from ingest.captions import tracks as captions_of
 from ingest.clock import SystemClock
-from ingest.deferred import copied
 from ingest.errors import BrokenVideo
 from ingest.frugal import Frugal
+from ingest.hearing import Hearing
 from ingest.libav_errors import noting, translate
 from ingest.limits import Limits
 from ingest.opening import Opened, open_source, unfiltered
 from ingest.orders import Orders
 from ingest.probe import describe
 from ingest.recording import Recorder
-from ingest.records import MICROSECONDS, SAMPLE_RATE, Frame, Moment, Segment, Sound, StreamId, Utterance, seconds
+from ingest.records import Frame, Moment, Segment, StreamId, seconds
 from ingest.sampling import Grey, Sampler, Sampling
 from ingest.sight import Sight
 from ingest.timeline import (
@@ -38,7 +34,6 @@ from ingest.timeline import (
     Ticks,
     Timeline,
     advance,
-    follow,
     microseconds,
     resumed,
 )
@@ -51,8 +46,10 @@ if TYPE_CHECKING:
     from ingest.decode import Emit
 
 _BEAT_S: Final = 0.5
-_TURN: Final = 16
-"""Packets of sound that are decoded at once: less than a second."""
+_TURN: Final = 64
+"""Packets of sound that are decoded at once."""
+_LATE_S: Final = 1.0
+"""So long sound waits at most for more of it."""
 _PATIENCE: Final = 200
 """Broken packets in a row after which a source counts as broken."""
 _SHORT: Final = seconds(2)
@@ -94,12 +91,12 @@ class Reader:
         self._floor = publish_from(task)
         self._tracks: dict[int, Ticks] = {}
         self._sampler = Sampler(task.sampling)
-        self._cutter = SoundCutter(from_start=self._seek is None)
+        self._hearing = Hearing(task, self._captions, emit, from_start=self._seek is None)
         self._resampler = sounds.mono_resampler()
-        self._early: deque[tuple[int, Any]] = deque(maxlen=MOST_EARLY)
-        self._recorder = None if task.folder is None else Recorder(opened, task.folder, self._stream, task.segment_s)
+        self._recorder = self._make_recorder()
         self._waiting: list[Packet] = []
         """Sound that is to be decoded."""
+        self._waits_since = 0.0
         self._heard: list[tuple[int, AudioFrame]] = []
         """Sound that was decoded, and its time in microseconds."""
         self._broken = 0
@@ -213,6 +210,12 @@ class Reader:
             opened.container.seek(target, backward=task.skip is None)
 
     # --- packets -----------------------------------------------------------------------------------------------
+
+    def _make_recorder(self) -> Recorder | None:
+        task = self._task
+        if task.folder is None:
+            return None
+        return Recorder(self._opened, task.folder, self._stream, task.segment_s, before_writing=self._catch_up)
 
     def _make_frugal(self) -> Frugal | None:
         """Only what is live may be late or left out. A decoder that holds pictures back could not be woken in order."""
@@ -340,8 +343,6 @@ class Reader:
         stamp = None if self._known(frame) else self._lead(pts)
         if stamp is None:
             return
-        while self._early:
-            self._sound(*self._early.popleft())
         if self._sampler.wants(stamp.pts, floor=self._frugal is not None and self._frugal.load.step > 0):
             grey = pictures.grey(frame)
             self._look(stamp, grey, frame)
@@ -370,7 +371,7 @@ class Reader:
             self._beat_at = self._clock.monotonic()
             self._emit(("beat", stamp.epoch, stamp.pts, stamp.moment))
             if self._audio is None:
-                self._emit_captions(stamp.pts)
+                self._hearing.show(self._line, stamp.pts)
             self._tell_frugal()
 
     def _tell_frugal(self) -> None:
@@ -382,15 +383,19 @@ class Reader:
     # --- sound -------------------------------------------------------------------------------------------------
 
     def _put_off(self, packet: Packet) -> bool:
-        """Sound is decoded some packets at a time: each turn from pictures to sound and back empties the caches."""
+        """Sound is decoded some packets at a time, before a recorder changes them: each turn from pictures to sound and
+        back empties the caches."""
         if self._opened.video is None or (self._recorder is not None and self._recorder.encodes_sound):
             return False
-        self._waiting.append(copied(packet))
-        if len(self._waiting) >= _TURN:
+        if not self._waiting:
+            self._waits_since = self._clock.monotonic()
+        self._waiting.append(packet)
+        if len(self._waiting) >= _TURN or self._clock.monotonic() - self._waits_since > _LATE_S:
             self._catch_up()
         return True
 
     def _catch_up(self) -> None:
+        """Decode the sound that waits."""
         waiting, self._waiting = self._waiting, []
         for packet in waiting:
             self._decode(packet, self._opened.audio)
@@ -414,22 +419,11 @@ class Reader:
             return
         heard, self._heard = self._heard, []
         for pts, frame in sounds.joined(heard):
-            samples = sounds.samples(self._resampler, frame)
-            if self._line.offset is None:
-                self._early.append((pts, samples))
-            else:
-                self._sound(pts, samples)
-
-    def _sound(self, pts: int, sound: Any) -> None:
-        if follow(self._line, pts) is not None:
-            for start, samples in self._cutter.add(pts, sound):
-                self._emit_sound(start, samples)
+            self._hearing.add(self._line, pts, sounds.samples(self._resampler, frame))
 
     def _flush_sound(self) -> None:
         self._catch_up()
-        for start, samples in self._cutter.flush():
-            self._emit_sound(start, samples)
-        self._emit_captions()
+        self._hearing.flush(self._line)
 
     def _caption(self, packet: Packet) -> None:
         import av.error
@@ -440,33 +434,7 @@ class Reader:
         with suppress(av.error.FFmpegError, UnicodeDecodeError):  # subtitles that are broken are none
             self._captions.add(packet, pts)
         if self._audio is None:
-            self._emit_captions(pts + 1)
-
-    def _emit_captions(self, until: int | None = None) -> None:
-        """Those that no sound goes with, in sounds without samples: what is said at once, in languages, is in one."""
-        if self._line.offset is None:
-            return
-        found = self._take_captions(self._line.offset, until)
-        for _, at_once in groupby(found, lambda one: (one.epoch, one.pts)):
-            said = tuple(at_once)
-            one, count, nothing = said[0], len(said), np.zeros(0, np.float32)
-            self._emit(Sound(self._stream, one.epoch, one.pts + count, Moment(one.span.start + count), nothing, said))
-
-    def _take_captions(self, offset: int, until: int | None = None) -> tuple[Utterance, ...]:
-        """Those that begin before `until` and behind what was heard before."""
-        heard = self._task.heard
-        found = self._captions.take(self._stream, self._line.epoch, offset, until)
-        return tuple(one for one in found if heard is None or (one.epoch, one.pts) > (heard.epoch, heard.pts))
-
-    def _emit_sound(self, pts: int, samples: Any) -> None:
-        offset, skip, heard = self._line.offset, self._task.skip, self._task.heard
-        if offset is None or (skip is not None and pts <= skip):
-            return
-        epoch = self._line.epoch
-        captions = self._take_captions(offset, pts + len(samples) * MICROSECONDS // SAMPLE_RATE)
-        sound = Sound(self._stream, epoch, pts, Moment(pts + offset), samples, captions)
-        if heard is None or (sound.epoch, sound.last.pts) > (heard.epoch, heard.pts):
-            self._emit(sound)
+            self._hearing.show(self._line, pts + 1)
 
     # --- recording and the end ---------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -43,7 +43,7 @@ MUXING: Final = {
 _WRITING: Final = {**MUXING, "frag_duration": str(seconds(5))}
 _MICRO: Final = Fraction(1, MICROSECONDS)
 _NAME = re.compile(r"(\d+)-(\d+)-(\d+)\.mp4\.part")
-_TURN: Final = 16
+_TURN: Final = 64
 """Packets that are written at once: each turn from decoding to writing and back empties the processor's caches."""
 _LONGEST: Final = seconds(3600)
 """A segment ends when it is so long, even without a key frame to begin the next one: what never ends can never go."""
@@ -63,6 +63,7 @@ class _Open:
     """The segment being written. `base`: source time that is zero in it. `end`: source time behind its last picture."""
 
     container: OutputContainer
+    tracks: tuple[Any, ...]
     path: Path
     epoch: int
     base: int
@@ -76,7 +77,17 @@ class _Open:
 class Recorder:
     """Packets of one connection -> segments."""
 
-    def __init__(self, opened: Opened, folder: str, stream: StreamId, segment_s: float) -> None:
+    def __init__(
+        self,
+        opened: Opened,
+        folder: str,
+        stream: StreamId,
+        segment_s: float,
+        *,
+        before_writing: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`before_writing`: called before the packets that were added are changed: who decodes them does so by then."""
+        self._before_writing = before_writing
         self._opened, self._folder, self._stream = opened, Path(folder), stream
         self._length = seconds(segment_s)
         self._ticks: dict[int, Ticks] = {}
@@ -114,8 +125,7 @@ class Recorder:
         return f"Its pictures are {video.codec_context.name}, which is not recorded." if self._video is None else ""
 
     def add(self, packet: Packet, line: Timeline) -> Iterator[Segment | str]:
-        """Take a packet that has been decoded already; yields the segments that it completed, and in words why what
-        follows is not recorded.
+        """Take a packet; yields the segments that it completed, and in words why what follows is not recorded.
 
         Packets are written some at a time, a key frame as soon as it can be: it is key frames that close fragments,
         so nothing comes to the disk later for it.
@@ -142,7 +152,8 @@ class Recorder:
         assert packet.dts is not None
         track = 0 if packet.stream is self._video else 1
         dts, base = self._read(track, packet)
-        later, duration = microseconds(packet.pts - packet.dts, base), microseconds(packet.duration or 0, base)
+        later = microseconds(packet.pts - packet.dts, base) if packet.pts != packet.dts else 0
+        duration = microseconds(packet.duration or 0, base)
         return Timed(packet, track, dts + later, dts, duration, line)
 
     def add_sound(self, frame: AudioFrame, pts: int) -> None:
@@ -164,6 +175,7 @@ class Recorder:
 
     def _write_all(self, ready: Iterator[Timed]) -> Iterator[Segment | str]:
         self._turn_of = 0
+        self._before_writing()
         for one in ready:
             if one.track == 0:
                 self._key_waits &= not one.packet.is_keyframe
@@ -236,15 +248,18 @@ class Recorder:
                 copied_track(container, track)
         if self.encodes_sound:
             container.add_stream("aac", rate=SAMPLE_RATE, layout="mono")
-        reached = [-1 << 62] * len(container.streams)
-        return _Open(container, path, line.epoch, base=dts, first=pts, end=pts, offset=line.offset, reached=reached)
+        tracks = tuple(container.streams)
+        reached = [-1 << 62] * len(tracks)
+        return _Open(
+            container, tracks, path, line.epoch, base=dts, first=pts, end=pts, offset=line.offset, reached=reached
+        )
 
     def _write(self, one: Timed, held: _Open) -> None:
         held.reached[one.track] = one.dts
         if one.track == 0:
             held.end = max(held.end, one.pts + (one.duration or 40_000))
         stamped(one.packet, one.pts - held.base, one.dts - held.base, one.duration)
-        one.packet.stream = held.container.streams[one.track]
+        one.packet.stream = held.tracks[one.track]
         held.container.mux(one.packet)
 
 

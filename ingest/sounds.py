@@ -36,7 +36,7 @@ def joined(heard: Iterable[tuple[int, AudioFrame]]) -> Iterator[tuple[int, Audio
 
     fifo, start, end, kind = av.AudioFifo(), 0, 0, None
     for pts, frame in heard:
-        its_kind = frame.format.name, frame.layout.name, frame.sample_rate
+        its_kind = frame.format.name, frame.layout.nb_channels, frame.sample_rate
         if its_kind != kind or abs(pts - end) > _MEET:
             if (whole := fifo.read()) is not None:
                 yield start, whole

@@ -67,6 +67,8 @@ class Ticks:
 
     def read(self, raw: int) -> tuple[Ticks, int]:
         """Unwrap `raw` to the value nearest to the last one, and give it in microseconds."""
+        if not self.wrap:
+            return self, microseconds(raw, self.base)
         ticks = unwrap(raw, self.last, self.wrap)
         return Ticks(self.base, self.wrap, ticks), microseconds(ticks, self.base)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,7 @@ def test_a_copy_of_a_packet_decodes_as_the_packet_does(tmp_path: Path) -> None:
     with av.open(str(path)) as one, av.open(str(path)) as other:
         for packet, same in zip(one.demux(video=0), other.demux(video=0), strict=True):
             if packet.size:
-                [whole], [again] = packet.decode(), other.streams.video[0].codec_context.decode(deferred.copied(same))
+                copy = deferred.copied(same, Fraction(same.time_base))
+                [whole], [again] = packet.decode(), other.streams.video[0].codec_context.decode(copy)
                 assert np.array_equal(whole.to_ndarray(), again.to_ndarray())
                 assert (whole.pts, whole.key_frame) == (again.pts, again.key_frame)
