@@ -21,6 +21,7 @@ from api.profile import Models
 from api.server import listen
 from api.settings import Settings
 from models.fake import FakeEncoder, FakeSystem
+from tests.conserved import assert_conserved
 
 COLOURS = {"red": (230, 10, 10), "blue": (10, 10, 230), "green": (10, 230, 10)}
 FILMED = "2026-07-14T10:00:00Z"
@@ -95,15 +96,7 @@ def running(settings: Settings, models: Models | None = None) -> Iterator[tuple[
         thread.join(10)
         service.close()
         listening.close()
-        assert_conserved(service)
-
-
-def assert_conserved(service: Service) -> None:
-    """captured = stored + dropped + parked, and nothing under way any more: for each stream and each epoch of it."""
-    ledger = service.ledger
-    for stream in ledger.streams():
-        flying = {epoch: counts.in_flight for epoch, counts in ledger.epochs(stream).items() if counts.in_flight}
-        assert (flying, ledger.counts(stream).in_flight) == ({}, 0), stream
+        assert_conserved(service.ledger)
 
 
 @pytest.fixture

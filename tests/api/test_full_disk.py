@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -36,8 +35,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def hindsight(tmp_path: Path, small_disk: Path) -> Iterator[Hindsight]:
     found = Hindsight(tmp_path)
     yield found
-    if found.process is not None and found.process.poll() is None:
-        found.end(signal.SIGKILL)
+    found.close()
 
 
 def fill(path: Path) -> None:

@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 
 from tests.api.conftest import FILMED, wait_for
+from tests.conserved import assert_left_conserved
 
 pytestmark = [pytest.mark.service, pytest.mark.slow]
 
@@ -122,15 +123,21 @@ class Hindsight:
     def end(self, sig: signal.Signals = signal.SIGTERM) -> int:
         assert self.process is not None
         self.process.send_signal(sig)
-        return self.process.wait(30)
+        code = self.process.wait(30)
+        assert_left_conserved(self.folder / "data", amid=True)
+        return code
+
+    def close(self) -> None:
+        """However the test went, nothing of it stays."""
+        if self.process is not None and self.process.poll() is None:
+            self.end(signal.SIGKILL)
 
 
 @pytest.fixture
 def hindsight(tmp_path: Path) -> Iterator[Hindsight]:
     found = Hindsight(tmp_path)
     yield found
-    if found.process is not None and found.process.poll() is None:
-        found.end(signal.SIGKILL)
+    found.close()
 
 
 def test_from_the_first_start_to_the_last(hindsight: Hindsight) -> None:
@@ -197,6 +204,7 @@ def test_from_the_first_start_to_the_last(hindsight: Hindsight) -> None:
     assert film.exists()
     assert "server" not in hindsight.get("/").headers
     assert hindsight.end() == 0
+    assert_left_conserved(hindsight.folder / "data")
     assert "Traceback" not in hindsight.log
     assert hindsight.run("doctor").returncode == 0  # with the service stopped
 
@@ -241,10 +249,11 @@ def test_killed_in_the_middle_of_a_file_nothing_is_lost_or_doubled(tmp_path: Pat
             killed.start()
         wait_for(lambda: killed.get("/v1/streams/long").json()["state"] == "finished", within_s=90)
         assert killed.end() == 0
-    finally:
         for one in (whole, killed):
-            if one.process is not None and one.process.poll() is None:
-                one.end(signal.SIGKILL)
+            assert_left_conserved(one.folder / "data")
+    finally:
+        whole.close()
+        killed.close()
     expected, found = kept_frames(whole.folder / "data"), kept_frames(killed.folder / "data")
     assert len(found) == len(set(found))
     assert sum(len(part) < len(expected) for part in acknowledged) >= 2  # it was really in the middle
@@ -345,5 +354,4 @@ def test_a_full_disk_is_told_and_survived(tmp_path: Path) -> None:
         assert hindsight.json("streams") == []
         assert hindsight.run("health").returncode == 0
     finally:
-        if hindsight.process is not None and hindsight.process.poll() is None:
-            hindsight.end(signal.SIGKILL)
+        hindsight.close()

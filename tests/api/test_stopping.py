@@ -15,6 +15,7 @@ from api.compose import STOP_S
 from api.settings import Settings
 from tests.api.conftest import FILMED, add, running, wait_for
 from tests.api.test_service import Hindsight, write_crossing
+from tests.conserved import assert_left_conserved
 
 
 @pytest.fixture
@@ -52,12 +53,12 @@ def test_stopping_has_a_deadline_whoever_is_at_work(tmp_path: Path, silent: int)
         assert hindsight.process is not None
         hindsight.process.send_signal(signal.SIGTERM)
         assert hindsight.process.wait(STOP_S + 1) == 0
+        assert_left_conserved(tmp_path / "data", amid=True)
         for thread in threads:
             thread.join(10)
         assert "Traceback" not in hindsight.log
     finally:
-        if hindsight.process is not None and hindsight.process.poll() is None:
-            hindsight.end(signal.SIGKILL)
+        hindsight.close()
 
 
 def test_what_is_read_again_is_no_loss(settings: Settings, films: Path) -> None:

@@ -30,6 +30,7 @@ from models.systems.minigpt4_video import MiniGpt4VideoConfig
 from models.systems.opening import SIZES, SYSTEMS, open_system
 from models.systems.video_llama import VideoLlamaConfig
 from tests.api.conftest import add, ask, running, wait_for
+from tests.conserved import assert_left_conserved
 from tests.models.systems.conftest import MAKERS
 from tests.models.test_blip_family import (
     MA_LMM,
@@ -175,6 +176,7 @@ def test_models_serve_is_the_service_with_that_system(name: str, film: Path, tmp
         with httpx.Client(base_url=line.split()[5], timeout=60, trust_env=False) as http:
             add(http, "door", film)
             answer = ask(http, "What happened?")
+    assert_left_conserved(tmp_path / "data")
     assert answer["model"] == name
     assert answer["found"], answer
     assert answer["text"].strip()

@@ -24,6 +24,7 @@ from ingest.guard import Guard
 from ingest.ledger import Ledger
 from ingest.limits import Limits
 from ingest.records import Ended, Frame, Record, Sound, StateChange, StreamId
+from tests.conserved import assert_conserved
 from tests.media import Clip, make, make_sound
 
 T = TypeVar("T", bound=Record)
@@ -118,11 +119,7 @@ def harvest(clips: Path, tmp_path: Path) -> Iterator[Callable[..., Harvest]]:
         whole.stop.set()
         thread.join()
         whole.bus.close()
-        for stream in {record.stream for record in whole.records}:
-            assert whole.ledger.counts(stream).in_flight == 0
-            assert {
-                epoch: counts.in_flight for epoch, counts in whole.ledger.epochs(stream).items() if counts.in_flight
-            } == {}
+        assert_conserved(whole.ledger)
         assert children() == []
 
 

@@ -79,6 +79,16 @@ def test_protocols_have_few_verbs() -> None:
     assert fat == {}
 
 
+def test_whoever_captures_in_a_test_checks_the_account_of_every_frame() -> None:
+    """Whoever starts a fleet or a service, here or in a process of its own; in two tests none of them gets as far."""
+    begins = re.compile(r"\b(Fleet|Service)\(|\"serve\"\]|\"models\", \"serve\"")
+    checked = re.compile(r"assert_(left_)?conserved\(|assert counts.in_flight == 0|\bpaused\(")
+    tests = [path for path in (ROOT / "tests").rglob("*.py") if path != Path(__file__)]
+    begun = {path.relative_to(ROOT / "tests").as_posix(): path.read_text() for path in tests}
+    unchecked = {name for name, text in begun.items() if begins.search(text) and not checked.search(text)}
+    assert unchecked == {"api/test_postgres.py", "api/test_profile.py"}
+
+
 def test_broad_excepts_stay_at_borders() -> None:
     """Tidying up and raising again swallows nothing, so it does not count."""
     broad = [

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from ingest.scene import Truth
+from tests.conserved import assert_left_conserved
 
 pytestmark = [pytest.mark.service, pytest.mark.slow]
 
@@ -42,6 +43,7 @@ def address(tmp_path: Path, film: tuple[Path, Truth]) -> Iterator[str]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+    assert_left_conserved(tmp_path / "data")
 
 
 def _announced(process: subprocess.Popen[bytes], log: Path) -> str:
