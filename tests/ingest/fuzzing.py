@@ -20,9 +20,10 @@ import time
 from collections import Counter
 from multiprocessing.connection import Connection
 from pathlib import Path
+from unittest.mock import patch
 
 from ingest import decode
-from ingest.child import source_details
+from ingest.child import _ENVIRONMENT, source_details
 from ingest.limits import Limits
 from ingest.sources import SourceSpec
 from tests.ingest.corpus import FEEDS, MISSING, Place, read_source, seeds
@@ -99,7 +100,8 @@ def fuzz(count: int, seed: int | None, folder: Path) -> Counter[str]:
     while at < count:
         ours, theirs = context.Pipe(duplex=False)
         child = context.Process(target=work, args=(theirs, range(at, min(count, at + PER_CHILD)), seed, folder))
-        child.start()
+        with patch.dict(os.environ, _ENVIRONMENT):  # or each thread takes address space of its own until there is none
+            child.start()
         theirs.close()
         first, at = at, min(count, at + PER_CHILD)
         done = first - 1
