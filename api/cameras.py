@@ -17,7 +17,7 @@ class Cameras:
         self._guard = guard
 
     def discover(self, wait_s: float) -> list[CameraOut]:
-        return [CameraOut(**asdict(found)) for found in discover(wait_s)]
+        return [CameraOut(**asdict(found)) for found in discover(self._guard, wait_s)]
 
     def streams(self, request: CameraIn) -> list[CameraStreamOut]:
         login = Login(request.username, Secret(request.password.get_secret_value()))

@@ -6,16 +6,17 @@ like everything else, and nothing but the descriptions on this disk is loaded.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.util import find_spec
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from ingest.errors import DeadlineExceeded, Invalid, SourceRefused, SourceUnavailable, Unauthorised
+from ingest.errors import DeadlineExceeded, HindsightError, Invalid, SourceRefused, SourceUnavailable, Unauthorised
 from ingest.fetch import Call, Credentials, exchange
 from ingest.guard import Guard
 from ingest.sources import Secret
@@ -24,6 +25,9 @@ _MOST: Final = 1 << 20
 """Bytes of an answer at most."""
 _MOST_PROFILES: Final = 64
 """Each costs a question, and a camera may name as many as fit in an answer."""
+_MOST_ANSWERING: Final = 256
+_LONGEST: Final = 200
+"""Characters of an address at most, and of a name."""
 _DEVICE: Final = "/onvif/device_service"
 _NAMES: Final = "http://www.onvif.org/ver10"
 _VIDEO: Final = ("http://www.onvif.org/ver10/network/wsdl", "NetworkVideoTransmitter")
@@ -58,24 +62,50 @@ class Login:
     password: Secret = field(default_factory=Secret)
 
 
-def discover(timeout_s: float = 3.0) -> list[Answering]:
-    """Every camera that answers WS-Discovery within `timeout_s`, by address."""
+def discover(guard: Guard, timeout_s: float = 3.0) -> list[Answering]:
+    """Every camera that answers WS-Discovery within `timeout_s`, by address; a few hundred at most.
+
+    Anyone on this network may answer, with anything: see `answering`. Nothing is sent to who answers.
+    """
     _extra("wsdiscovery")
     from wsdiscovery import QName
     from wsdiscovery.discovery import ThreadedWSDiscovery
 
-    search = ThreadedWSDiscovery()
+    found: dict[str, Answering] = {}
+
+    class Search(ThreadedWSDiscovery):  # type: ignore[misc]  # wsdiscovery has no types
+        """Hears answers alone: greetings, farewells and proxies would have it ask elsewhere, or forget."""
+
+        def envReceived(self, env: Any, addr: tuple[str, int]) -> None:  # noqa: N802  # its name for it
+            for match in env.getProbeResolveMatches():
+                if _VIDEO in [(kind.getNamespace(), kind.getLocalname()) for kind in match.getTypes()]:
+                    scopes = [str(scope.getValue()) for scope in match.getScopes()]
+                    one = answering(guard, addr[0], match.getXAddrs(), scopes)
+                    if one is not None and len(found) < _MOST_ANSWERING:
+                        found.setdefault(one.address, one)
+
+    search = Search()
     search.start()
     try:
-        found = search.searchServices(types=[QName(*_VIDEO)], timeout=timeout_s)
+        search.searchServices(types=[QName(*_VIDEO)], timeout=timeout_s)
     finally:
         search.stop()
-    answering = {}
-    for service in found:
-        scopes = [str(scope.getValue()) for scope in service.getScopes()]
-        for address in service.getXAddrs()[:1]:
-            answering[address] = Answering(address, _scope(scopes, "name"), _scope(scopes, "hardware"))
-    return [answering[address] for address in sorted(answering)]
+    return [found[address] for address in sorted(found)]
+
+
+def answering(guard: Guard, source: str, told: Iterable[str], scopes: Sequence[str]) -> Answering | None:
+    """Who answered from the address `source`: at the first address that it `told` that is just that and may be reached.
+
+    None, where there is none: a neighbour who names someone else is not listed, and no login is asked for in that name.
+    """
+    for address in told:
+        with suppress(ValueError, HindsightError):
+            parts = urlsplit(address)
+            own = ip_address(parts.hostname or "") == ip_address(source)
+            if own and parts.scheme in ("http", "https") and "@" not in parts.netloc and len(address) <= _LONGEST:
+                guard.url(address)
+                return Answering(address, _scope(scopes, "name"), _scope(scopes, "hardware"))
+    return None
 
 
 def streams(address: str, login: Login, guard: Guard, *, timeout_s: float = 10.0) -> list[CameraStream]:
@@ -192,9 +222,10 @@ def _camera_time(told: Any) -> datetime | None:
     return datetime(date.Year, date.Month, date.Day, time.Hour, time.Minute, time.Second, tzinfo=UTC)
 
 
-def _scope(scopes: list[str], name: str) -> str:
+def _scope(scopes: Sequence[str], name: str) -> str:
     mark = f"/{name}/"
-    return next((unquote(scope.partition(mark)[2]) for scope in scopes if mark in scope), "")
+    told = next((unquote(scope.partition(mark)[2]) for scope in scopes if mark in scope), "")
+    return "".join(letter for letter in told if letter.isprintable())[:_LONGEST]
 
 
 def _descriptions() -> Path:

@@ -13,7 +13,7 @@ import pytest
 
 from ingest.errors import DeadlineExceeded, SourceRefused, SourceUnavailable, Unauthorised
 from ingest.guard import Guard
-from ingest.onvif import Answering, CameraStream, Login, discover, streams
+from ingest.onvif import Answering, CameraStream, Login, answering, discover, streams
 from ingest.sources import Secret
 from tests.ingest.conftest import LOOPBACK, Trap, answer
 from tests.onvif_camera import ENVELOPE, TIME, onvif_camera
@@ -83,19 +83,43 @@ def test_an_address_that_is_not_granted_is_not_reached() -> None:
 
 PROBED = """<?xml version="1.0"?><e:Envelope xmlns:e="http://www.w3.org/2003/05/soap-envelope"
  xmlns:w="http://schemas.xmlsoap.org/ws/2004/08/addressing" xmlns:d="http://schemas.xmlsoap.org/ws/2005/04/discovery"
- xmlns:dn="http://www.onvif.org/ver10/network/wsdl"><e:Header><w:MessageID>uuid:1</w:MessageID>
+ xmlns:dn="http://www.onvif.org/ver10/network/wsdl"><e:Header><w:MessageID>uuid:{number}</w:MessageID>
 <w:RelatesTo>{asked}</w:RelatesTo><w:To>http://schemas.xmlsoap.org/ws/2004/08/addressing/role/anonymous</w:To>
 <w:Action>http://schemas.xmlsoap.org/ws/2005/04/discovery/ProbeMatches</w:Action>
 <d:AppSequence InstanceId="1" MessageNumber="1"/></e:Header><e:Body><d:ProbeMatches><d:ProbeMatch>
 <w:EndpointReference><w:Address>urn:uuid:cam-1</w:Address></w:EndpointReference>
 <d:Types>dn:NetworkVideoTransmitter</d:Types>
 <d:Scopes>onvif://www.onvif.org/name/Front%20door onvif://www.onvif.org/hardware/IPC-1</d:Scopes>
-<d:XAddrs>http://127.0.0.1:8000/onvif/device_service</d:XAddrs><d:MetadataVersion>1</d:MetadataVersion>
+{told}<d:MetadataVersion>1</d:MetadataVersion>
 </d:ProbeMatch></d:ProbeMatches></e:Body></e:Envelope>"""
 
 
+@pytest.mark.parametrize(
+    "told",
+    ["http://10.0.0.9/onvif", "http://camera.example/onvif", "http://10.0.0.8@10.0.0.9/", "http://a:b@10.0.0.8/",
+     "rtsp://10.0.0.8/", "file://10.0.0.8/etc/passwd", "http://[::1/", "http://10.0.0.8:99999/", "", "http://",
+     "http://10.0.0.8/" + "x" * 300],
+)  # fmt: skip
+def test_who_answers_is_listed_where_it_answered_from_and_nowhere_else(told: str) -> None:
+    """What a neighbour may say to have someone else be asked, and told a login."""
+    scopes = ["onvif://www.onvif.org/name/Front%20%1b%5b2Jdoor" + "x" * 500]
+    assert answering(Guard([]), "10.0.0.8", [told], scopes) is None
+    own = answering(Guard([]), "10.0.0.8", [told, "http://10.0.0.8:80/onvif/device_service"], scopes)
+    assert own is not None
+    assert own.address == "http://10.0.0.8:80/onvif/device_service"
+    assert own.name.startswith("Front [2Jdoorxxx")
+    assert len(own.name) <= 200
+
+
+@pytest.mark.parametrize("source", ["127.0.0.1", "169.254.169.254", "::1", "fe80::1%eth0"])
+def test_who_answers_from_where_nothing_may_be_reached_is_not_listed(source: str) -> None:
+    host = f"[{source}]" if ":" in source else source
+    assert answering(Guard([]), source, [f"http://{host}/onvif/device_service"], []) is None
+
+
 def test_a_camera_on_this_network_answers() -> None:
-    """A stand-in in the discovery group of every interface of this machine answers whoever asks for cameras."""
+    """A stand-in in the discovery group of every interface of this machine answers whoever asks for cameras; and a
+    neighbour, who names others, nobody, and more than anyone has, bids farewell for it and is nonsense besides."""
     pytest.importorskip("wsdiscovery", reason="needs the extra onvif")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as camera:
         camera.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -115,10 +139,25 @@ def test_a_camera_on_this_network_answers() -> None:
                     if "Probe" in text and "NetworkVideoTransmitter" in text and "MessageID" in text:
                         heard.set()
                         asked = text.partition("MessageID>")[2].partition("<")[0]
-                        camera.sendto(PROBED.format(asked=asked).encode(), asker)
+                        for told in ("10.9.9.9", "camera.example", *(f"10.1.{n}.1" for n in range(50))):
+                            xaddrs = f"<d:XAddrs>http://{told}/onvif/device_service</d:XAddrs>"
+                            camera.sendto(PROBED.format(asked=asked, number=told, told=xaddrs).encode(), asker)
+                        camera.sendto(PROBED.format(asked=asked, number="nobody", told="").encode(), asker)
+                        own = f"<d:XAddrs>http://10.9.9.9/x http://{asker[0]}:8000/onvif/device_service</d:XAddrs>"
+                        whole = PROBED.format(asked=asked, number="cam", told=own)
+                        camera.sendto(whole.encode(), asker)
+                        for action in ("Bye", "Hello", "Resolve", "x"):
+                            farewell = whole.replace("uuid:cam", f"uuid:{action}").replace(
+                                "/ProbeMatches<", f"/{action}<"
+                            )
+                            camera.sendto(farewell.encode(), asker)
+                        camera.sendto(b"<", asker)
 
         threading.Thread(target=respond, daemon=True).start()
-        found = discover(timeout_s=2)
+        found = discover(Guard([], ["0.0.0.0/0"]), timeout_s=2)
         if not heard.is_set():
             pytest.skip("no multicast on this machine")
-    assert found == [Answering("http://127.0.0.1:8000/onvif/device_service", "Front door", "IPC-1")]
+    assert found
+    for one in found:  # from each network of this machine
+        assert one == Answering(one.address, "Front door", "IPC-1")
+        assert one.address.endswith(":8000/onvif/device_service")
