@@ -103,7 +103,7 @@ class Service:
         self.playlists = Playlists(self.memory.recordings, self.footage, self.scopes, clock)
         self.sprites = Sprites(store, self.footage)
         self.eraser = Eraser(self.memory, self.streams, self.footage, self.uploads, self.scopes, views)
-        self.holds = Holding(store, self.scopes, views, clock)
+        self.holds = Holding(self.memory, self.scopes, views)
         refiner = Refiner(self.models.system, clock)
         self.finder = Finder(self.memory, self.models.encoder, refiner, self.scopes, views, settings)
         memories = Memories(self.memory, self.finder, self.scopes, views)

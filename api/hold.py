@@ -6,9 +6,8 @@ from api.schemas import HoldIn, HoldOut
 from api.scope import Scopes
 from api.times import utc
 from api.views import Views
-from ingest.clock import Clock
 from ingest.errors import Invalid
-from memory.store import Store
+from memory.memory import Memory
 from memory.store.holds import ALWAYS
 from memory.store.rows import Hold
 
@@ -16,11 +15,10 @@ from memory.store.rows import Hold
 class Holding:
     """Holds in the terms of the HTTP interface."""
 
-    def __init__(self, store: Store, scopes: Scopes, views: Views, clock: Clock) -> None:
-        self._store = store
+    def __init__(self, memory: Memory, scopes: Scopes, views: Views) -> None:
+        self._memory, self._store = memory, memory.store
         self._scopes = scopes
         self._views = views
-        self._clock = clock
 
     def place(self, request: HoldIn) -> HoldOut:
         """From now on; what is gone already is not brought back."""
@@ -28,7 +26,7 @@ class Holding:
         span = self._scopes.span(request.start, request.end, row) or ALWAYS
         if not span.duration:
             raise Invalid("Nothing would be held.", advice="Give an end after the start.")
-        return self._shown(self._store.holds.place(row.id, span, request.reason.strip(), self._clock.now()))
+        return self._shown(self._memory.hold(row.id, span, request.reason.strip()))
 
     def all(self) -> list[HoldOut]:
         return [self._shown(hold) for hold in self._store.holds.all()]

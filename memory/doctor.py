@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import delete, update
 
 from ingest.errors import StoreCorrupt
+from ingest.questions import Scope
 from memory import durable
 from memory.blobs import BlobsUnavailable
 from memory.chapter_files import ChapterFiles
@@ -94,10 +95,11 @@ class Doctor:
             missing = self._all.audit(rows)
         except BlobsUnavailable as error:
             return Finding("recordings", False, str(error))
+        held = [one for one in missing if self._store.holds.all(Scope((one.stream,), one.span))]
         if repair:
             with self._store.database.write() as connection:
                 for segment in missing:
-                    if segment.owned:
+                    if segment.owned and segment not in held:
                         table = schema.segments
                         connection.execute(delete(table).where(table.c.key == segment.key))
         if not missing:
@@ -105,10 +107,12 @@ class Doctor:
         users = sum(not segment.owned for segment in missing)
         one = len(missing) == 1
         text = f"{len(missing)} {'recording is' if one else 'recordings are'} missing"
-        text += ", now forgotten." if repair else "."
+        text += ", now forgotten." if repair and not held else "."
+        if held:
+            text += f" Held as evidence, and not forgotten: {len(held)}. Is the disk there? Put them back."
         if users:
             text += f" Files of your own: {users}. Put them back, or remove their streams."
-        return Finding("recordings", repair and not users, text)
+        return Finding("recordings", repair and not users and not held, text)
 
     def _index(self, repair: bool) -> Finding:
         lacking, extra = self._indexing.missing()

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from pathlib import Path
 from threading import RLock
 
@@ -29,6 +30,7 @@ from memory.recollections import Recollections
 from memory.recordings import Recordings
 from memory.store import schema
 from memory.store.facts import Erasure
+from memory.store.holds import ALWAYS
 from memory.store.rows import ChapterRow
 from memory.store.store import Store
 from memory.store.timeline import within
@@ -115,6 +117,22 @@ class Eraser:
         with self._lock:
             for erasure in self._store.erasures.unfinished():
                 self._fulfil(erasure)
+
+    def reach(self, stream: StreamId, span: Span) -> Span:
+        """From the first to the last moment of which something would go with `span`: recordings go whole, also the one
+        that is being written, however long it gets, and so does what was merged."""
+        written = self._all.unfinished(stream)
+        going = [one.span for one in self._store.timeline.segments(stream, span) if one.owned]
+        if written is not None and span.end > written.span.start:
+            going.append(Span(written.span.start, ALWAYS.end))
+        rows = self._store.chapters.all(Scope((stream,), span))
+        merged = [row.id for row in rows if row.level != "chapter" or not row.path]
+        for _, slots in self._store.chapters.slots(merged):
+            touched = slots.where(_inside(slots.starts, slots.ends, span))
+            times = zip(touched.starts.tolist(), touched.ends.tolist(), strict=True)
+            going += [Span(Moment(start), Moment(end)) for start, end in times]
+        going += self._recollections.spans(stream, span)
+        return reduce(Span.hull, going, span)
 
     def _fulfil(self, erasure: Erasure) -> Receipt:
         probe = self._store.database.probe
@@ -219,7 +237,7 @@ class Eraser:
         written = self._all.unfinished(erasure.stream)
         touched = written is not None and (erasure.span is None or erasure.span.end > written.span.start)
         left["recordings"] = self._all.left(recorded) + touched  # it goes when it is finished
-        left["recollections"] = self._recollections.count(erasure.stream, erasure.span)
+        left["recollections"] = len(self._recollections.spans(erasure.stream, erasure.span))
         left["chapter files"] = len(self._files.names() - set(self._store.chapters.paths()))
         return tuple(sorted(name for name, count in left.items() if not count))
 

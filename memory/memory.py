@@ -34,6 +34,7 @@ from memory.store import Database, Store, no_probe
 from memory.store.chapters import Chapters
 from memory.store.database import Probe
 from memory.store.features import Features
+from memory.store.rows import Hold
 
 if TYPE_CHECKING:
     from ingest.ledger import Ledger
@@ -167,9 +168,10 @@ class Memory:
         Raises `Conflict` where something of it is held as evidence, unless it is forced. A store of recordings that is
         down is told later: the receipt does not say then that they are gone from it.
         """
-        if not force:
-            self.refuse_held(stream, span)
-        receipt = self._eraser.erase(stream, span, self._clock)
+        with self._lock:
+            if not force:
+                self.refuse_held(stream, span)
+            receipt = self._eraser.erase(stream, span, self._clock)
         return receipt if not self.recordings.elsewhere else self._with_store(receipt, stream)
 
     def _with_store(self, receipt: Receipt, stream: StreamId) -> Receipt:
@@ -182,13 +184,22 @@ class Memory:
         return replace(receipt, removed=removed, verified_gone=(*receipt.verified_gone, "stored recordings"))
 
     def refuse_held(self, stream: StreamId, span: Span | None) -> None:
-        """Raises `Conflict` where something of a span, or of all of a stream, is held as evidence."""
-        held = self.store.holds.all(Scope((stream,), span))
-        if held:
+        """Raises `Conflict` where something of a span, or of all of a stream, is held as evidence, or of what would go
+        with it."""
+        reach = None if span is None else self._eraser.reach(stream, span)
+        for hold in self.store.holds.all(Scope((stream,), reach)):
+            release = f"Release it first (`hindsight release {hold.id}`), or force it."
+            if span is None or hold.span.overlaps(span):
+                raise Conflict(f"It is held as evidence ({hold.reason}).", advice=release)
             raise Conflict(
-                f"It is held as evidence ({held[0].reason}).",
-                advice=f"Release it first (`hindsight release {held[0].id}`), or force it.",
+                f"Recordings go whole, and with one of these would go what is held as evidence ({hold.reason}).",
+                advice=f"Leave more time beside it. {release}",
             )
+
+    def hold(self, stream: StreamId, span: Span, reason: str) -> Hold:
+        """Nothing of `span` goes from now on but by force. What is gone already is not brought back."""
+        with self._lock:  # not between what retention or an erasure looked up and what it removes
+            return self.store.holds.place(stream, span, reason, self._clock.now())
 
     def enforce(self) -> bool:
         """Keep every stream within its age and its budget; called periodically. Whether the wall clock can be trusted

@@ -103,10 +103,10 @@ class Recollections:
                 durable.delete_folder(self._of(stream))
             return gone
 
-    def count(self, stream: StreamId, span: Span | None) -> int:
-        """How many saw any of `span`."""
+    def spans(self, stream: StreamId, span: Span | None) -> list[Span]:
+        """What those saw that saw any of `span`."""
         with self._lock:
-            return len(self._within(stream, span))
+            return [one.span for one in self._within(stream, span)]
 
     def _within(self, stream: StreamId, span: Span | None) -> list[_Kept]:
         return [one for one in self._all(stream) if span is None or one.span.overlaps(span)]
