@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -161,7 +161,7 @@ class RememberStage:
             return
         stored: dict[tuple[StreamId, int], int] = defaultdict(int)
         dropped: dict[tuple[StreamId, int, str], int] = defaultdict(int)
-        unwanted: list[Path] = []
+        unwanted: list[Segment] = []
         self._store.database.probe("before rows")
         with self._store.database.write() as connection:
             known: dict[StreamId, list[Span] | None] = {}
@@ -174,7 +174,7 @@ class RememberStage:
                 erased = known[record.stream]
                 reason = _unwanted(record, erased)
                 if reason and isinstance(record, Segment) and record.owned:
-                    unwanted.append(Path(record.path))
+                    unwanted.append(record)
                 if not reason and isinstance(record, Feature):
                     features[record.stream, record.origin, record.epoch].append(_within(record, ends[record.stream]))
                 elif not reason:
@@ -191,8 +191,7 @@ class RememberStage:
                 if isinstance(record, Heard) and known[record.stream] is not None:
                     self._store.features.hear(connection, record)
             self._note(connection, stored, dropped)
-        for path in unwanted:
-            durable.delete(path)
+        _discard(unwanted, known)
         self._count(stored, dropped)
 
     def _forgotten(self, connection: Connection, stream: StreamId) -> list[Span] | None:
@@ -246,6 +245,15 @@ def _within(feature: Feature, end: Moment | None) -> Feature:
 
     observations = tuple(replace(seen, span=cut(seen.span)) for seen in feature.observations)
     return replace(feature, span=cut(feature.span), observations=observations)
+
+
+def _discard(late: Sequence[Segment], known: Mapping[StreamId, list[Span] | None]) -> None:
+    """What came after it was erased, and the folders of streams that are gone."""
+    for segment in late:
+        path = Path(segment.path)
+        durable.delete(path)
+        if known[segment.stream] is None:
+            durable.delete_folder(path.parent)
 
 
 def _unwanted(record: Record, erased: list[Span] | None) -> str:

@@ -186,6 +186,10 @@ def test_of_a_stream_that_is_removed_no_folder_is_left(memory: Memory) -> None:
     assert path.parent.is_dir(), "it is recorded on"
     memory.erase(DOOR)
     assert list(memory.folder.glob(f"*/{DOOR}")) == []
+    path.parent.mkdir()
+    path.write_bytes(b"film")
+    memory.remember.handle([Segment(DOOR, 0, span(60, 120), str(path), 4)])
+    assert not path.parent.exists(), "nor where its last recording came late"
     assert (memory.folder / "recordings" / "yard").is_dir()
 
 
