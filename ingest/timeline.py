@@ -124,13 +124,15 @@ def advance(
 ) -> tuple[Timeline, Stamp | None]:
     """Place the leading track's next picture, given in presentation order.
 
-    `pts`: microseconds, unwrapped, None when the source gave none. `first`: the moment of the very first picture.
-    `arrival`: when it came, for a live source; None for a file, whose pace is its own. No stamp: leave it out.
+    `pts`: microseconds, unwrapped; without one a picture that came alone was when it came, others follow.
+    `first`: the moment of the very first picture. `arrival`: when it came, for a live source; None for a file, whose
+    pace is its own. No stamp: leave it out.
     """
     if pts is None:
         if line.last is None:
             return line, None
-        pts = line.last + line.interval
+        alone = arrival is not None and not arrival.held
+        pts = line.last + (max(1, _elapsed(line, arrival)) if alone else line.interval)
     if line.offset is None:
         return _place(replace(line, offset=first - pts), pts, arrival)
     if line.last is None:

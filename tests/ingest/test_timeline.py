@@ -31,6 +31,8 @@ from ingest.timeline import (
 START = Moment(1_700_000_000_000_000)
 STEP = 40_000
 TICK = Fraction(1, 90_000)
+TURN = 1 << 33
+"""Ticks after which the clock of an MPEG stream starts again, by the standard; from there and not from the code."""
 
 
 def run(values: list[int | None], line: Timeline | None = None) -> list[Stamp | None]:
@@ -42,17 +44,20 @@ def run(values: list[int | None], line: Timeline | None = None) -> list[Stamp | 
 
 
 @given(
-    start=st.integers(0, MPEGTS_WRAP - 1),
+    start=st.integers(0, TURN - 1),
     steps=st.lists(st.integers(900, 90_000 * 9), min_size=1, max_size=400),
     stretch=st.integers(1, 3000),
 )
 def test_wraps_are_undone(start: int, steps: list[int], stretch: int) -> None:
-    """Any number of 26.5 h turns: microseconds follow the true ticks to half a microsecond."""
+    """Any number of 26.5 h turns: microseconds follow the true ticks to half a microsecond, also of what is looked at
+    before its turn."""
     ticks, true = Ticks(TICK, MPEGTS_WRAP), start
     for step in steps:
-        ticks, value = ticks.read(true % MPEGTS_WRAP)
+        ahead = ticks.at(true % TURN)
+        ticks, value = ticks.read(true % TURN)
+        assert ahead == value
         assert abs(value - true * Fraction(100, 9)) <= Fraction(1, 2)
-        true += step * stretch % (MPEGTS_WRAP // 2 - 1) + 1
+        true += step * stretch % (TURN // 2 - 1) + 1
 
 
 @given(last=st.integers(-(1 << 40), 1 << 40), raw=st.integers(0, MPEGTS_WRAP - 1))
@@ -135,25 +140,30 @@ def watch(
     camera: Callable[[float], float],
     wall: Callable[[float], float],
     delay: Random,
+    *,
+    late_s: float = 0.2,
+    untold: float = 0.0,
 ) -> list[tuple[float, Stamp]]:
     """(true time, stamp) of every picture of a camera whose clock says `camera(t)` at the true time t, on a machine
-    whose wall clock is `wall(t)` off; one picture in ten comes at once, the others up to 0.2 s late."""
-    line, seen = Timeline(offset=round(START - MICROSECONDS * camera(0.0))), []
+    whose wall clock is `wall(t)` off; one picture in ten comes at once, the others up to `late_s` late, in order. Of
+    a share `untold` of them it is not said when they were made."""
+    line, seen, at = Timeline(offset=round(START - MICROSECONDS * camera(0.0))), [], 0.0
     for n in range(round(length_s * fps)):
         true = n / fps
-        late = 0.0 if n % 10 == 0 else delay.uniform(0, 0.2)
-        line, stamp = advance(
-            line, round(camera(true) * MICROSECONDS), first=START, arrival=came(true + late, wall(true + late))
-        )
+        at = max(at, true + (0.0 if n % 10 == 0 else delay.uniform(0, late_s)))
+        told = None if n and delay.random() < untold else round(camera(true) * MICROSECONDS)
+        line, stamp = advance(line, told, first=START, arrival=came(at, wall(at)))
         if stamp is not None:
             seen.append((true, stamp))
     return seen
 
 
 def follows(seen: list[tuple[float, Stamp]]) -> None:
-    """Time grows within an epoch, and epochs do not overlap."""
+    """Time grows within an epoch, with no distance wrong by more than half a hundredth, and epochs do not overlap."""
     for (_, before), (_, after) in itertools.pairwise(seen):
         assert before.moment < after.moment
+        apart = after.pts - before.pts
+        assert before.epoch < after.epoch or abs(after.moment - before.moment - apart) <= apart / 200
         assert (before.epoch, before.pts) < (after.epoch, after.pts) or after.epoch > before.epoch
 
 
@@ -171,6 +181,36 @@ def test_a_camera_whose_clock_drifts_is_right_to_half_a_second(
     follows(seen)
     assert {stamp.epoch for _, stamp in seen} == {0}
     assert max(abs(wrong_by(stamp, true)) for true, stamp in seen) < 0.5
+
+
+@settings(max_examples=20, deadline=None)
+@given(drift=st.floats(-1e-4, 1e-4), fps=st.floats(0.6, 0.9), seed=st.integers(0, 99))
+def test_a_slow_network_is_not_taken_for_a_slow_clock(drift: float, fps: float, seed: int) -> None:
+    """Most pictures come seconds late, the least late of many tells the time: a network only delays."""
+    seen = watch(900, fps, lambda t: t * (1 + drift), lambda _: 0.0, Random(seed), late_s=2.0)
+    follows(seen)
+    assert max(abs(wrong_by(stamp, true)) for true, stamp in seen) < 0.5
+
+
+@settings(max_examples=30, deadline=None)
+@given(fps=st.floats(0.3, 30), untold=st.floats(0, 0.9), seed=st.integers(0, 99))
+def test_a_picture_of_a_camera_that_does_not_say_when_was_when_it_came(fps: float, untold: float, seed: int) -> None:
+    seen = watch(300, fps, lambda t: t, lambda _: 0.0, Random(seed), untold=untold)
+    follows(seen)
+    assert {stamp.epoch for _, stamp in seen} == {0}
+    assert max(abs(wrong_by(stamp, true)) for true, stamp in seen) < 0.5
+
+
+@given(far=st.integers(1, 10**12), back=st.booleans(), put=st.floats(-1e6, 1e6), pause_s=st.integers(1, 100))
+def test_a_camera_that_begins_anew_goes_on_in_time_whatever_the_wall_clock_says(
+    far: int, back: bool, put: float, pause_s: int
+) -> None:
+    """It is switched on again while this machine's clock is set: where it came, and never before what was seen."""
+    jump = -BACKWARD - far if back else FORWARD + pause_s * MICROSECONDS + far
+    line, before = advance(Timeline(offset=START), 0, first=START, arrival=came(0))
+    _, after = advance(line, jump, first=START, arrival=came(pause_s, put))
+    assert before is not None
+    assert after == Stamp(1, jump, max(came(pause_s, put).moment, Moment(before.moment + STEP)))
 
 
 @settings(max_examples=40, deadline=None)
