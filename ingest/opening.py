@@ -43,6 +43,8 @@ _DATAGRAMS: Final = 1 << 20
 _TIMED: Final = ("video/mp2t", "video/mp4", "video/x-flv", "video/flv", "video/x-matroska", "video/webm")
 _TIMED_NAMES: Final = (".ts", ".m2ts", ".mp4", ".flv", ".mkv", ".webm")
 """Of what has no end over HTTP, what tells its own times. Motion JPEG tells none: a picture is of when it comes."""
+_UNTIMED: Final = ("h264", "hevc")
+"""Bare streams: as files they have no times at all; from a camera, a picture is of when it comes."""
 _ONE_TIMELINE: Final = ("mov", "matroska")
 """Containers that can seek and whose timestamps cannot jump."""
 
@@ -290,6 +292,11 @@ def _finish(
         raise NotVideo("There is no decoder for this video.", advice="Convert it to MP4 with H.264.")
     if video is None and audio is None:
         raise NotVideo("There is neither picture nor sound in it.", advice="Check that it plays elsewhere.")
+    if bounded and container.format.name in _UNTIMED:
+        raise NotVideo(
+            "No picture in it says when it is shown: it is a bare stream of pictures, without a container.",
+            advice="Put it into one, such as with `ffmpeg -i FILE -c copy film.mp4`.",
+        )
     if video is not None:
         bound_pixels(video, limits)
     return Opened(container, video, audio, bounded, limits, remote)

@@ -16,7 +16,10 @@ from pathlib import Path
 import pytest
 
 from ingest.capture import CapturePlan
+from ingest.errors import NotVideo
+from ingest.guard import Guard
 from ingest.limits import Limits
+from ingest.probe import probe
 from ingest.records import (
     MICROSECONDS,
     SAMPLE_RATE,
@@ -237,6 +240,16 @@ def test_what_is_no_video_fails_with_its_reason(
     assert words in made.of(StateChange)[-1].detail
     assert not made.of(Frame)
     assert not made.of(Ended)
+
+
+@pytest.mark.parametrize("name", ["h264", "hevc"])
+def test_pictures_without_a_container_have_no_times_and_are_told_so(name: str, tmp_path: Path) -> None:
+    """As recorders export them: it was said that none of them could be decoded."""
+    codec = {"h264": "libx264", "hevc": "libx265"}[name]
+    path = make(tmp_path / f"film.{name}", Clip(seconds=1, codec=codec, sound="", container=name))
+    with pytest.raises(NotVideo, match="without a container") as refused:
+        probe(parse(str(path)), Guard([tmp_path]))
+    assert "-c copy" in refused.value.advice
 
 
 def test_a_child_killed_again_and_again_loses_nothing(clips: Path, harvest: Callable[..., Harvest]) -> None:

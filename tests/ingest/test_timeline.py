@@ -8,7 +8,7 @@ from fractions import Fraction
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ingest.records import MICROSECONDS, Mark, Moment
@@ -43,6 +43,7 @@ def run(values: list[int | None], line: Timeline | None = None) -> list[Stamp | 
     return stamps
 
 
+@example(start=5, steps=[810_000] * 9, stretch=3000)
 @given(
     start=st.integers(0, TURN - 1),
     steps=st.lists(st.integers(900, 90_000 * 9), min_size=1, max_size=400),
