@@ -6,6 +6,7 @@ Each trick was seen in the field or follows from what libavformat's readers do. 
 
 from __future__ import annotations
 
+import base64
 import ctypes
 import os
 import struct
@@ -87,7 +88,7 @@ def alias(path: str) -> bytes:
     """A Macintosh alias record in a data reference, as QuickTime files have for media that lie elsewhere."""
     name = path.encode()
     folder, _, file = name.rpartition(b"/")
-    record = bytes(6) + struct.pack(">HH", 150 + 4 + len(name) + 8, 2) + b"\0\0" + b"\x04root" + bytes(23)
+    record = bytes(4) + struct.pack(">HH", 150 + 4 + len(name) + 8, 2) + b"\0\0" + b"\x04root" + bytes(23)
     record += bytes(12) + bytes([min(len(file), 63)]) + file[:63].ljust(63, b"\0") + bytes(16) + b"\0\1\0\1" + bytes(16)
     record += struct.pack(">hh", 2, len(name)) + name + (b"\0" if len(name) % 2 else b"")
     record += struct.pack(">hh", 0, len(folder)) + folder + struct.pack(">hh", -1, 0)
@@ -136,6 +137,14 @@ FILES: Final[dict[str, Trick]] = {
     ),
     "concat-stream.mp4": text("ffconcat version 1.0\nstream\nexact_stream_id 1\nfile '{lure}'\ninpoint 0\n"),
     "concat.ffconcat": text("file '{lure}'\n"),
+    "concat-subfile.mp4": text("ffconcat version 1.0\nfile 'subfile,,start,0,end,64,,:{lure}'\n"),
+    "concat-concat.mp4": text("ffconcat version 1.0\nfile 'concat:{lure}|{lure}'\n"),
+    "concat-async.mp4": text("ffconcat version 1.0\nfile 'async:file:{lure}'\n"),
+    "concat-cache.mp4": text("ffconcat version 1.0\nfile 'cache:file:{lure}'\n"),
+    "concat-crypto.mp4": text(
+        "ffconcat version 1.0\nfile 'crypto:file:{lure}'\noption decryption_key 00000000000000000000000000000000\n"
+        "option decryption_iv 00000000000000000000000000000000\n"
+    ),
     "hls-path.m3u8": hls(SEGMENT + "{lure}"),
     "hls-name.mp4": hls(SEGMENT + "{name}"),
     "hls-url.ts": hls(SEGMENT + "{url}/a.ts"),
@@ -152,7 +161,10 @@ FILES: Final[dict[str, Trick]] = {
     "hls-map.m3u8": hls('#EXT-X-MAP:URI="{lure}"', SEGMENT + "{url}/a.m4s"),
     "hls-variant.mp4": hls("#EXT-X-STREAM-INF:BANDWIDTH=1", "{url}/b.m3u8"),
     "hls-variant-file.mp4": hls("#EXT-X-STREAM-INF:BANDWIDTH=1", "file://{lure}"),
-    "hls-nested-data.mp4": hls("#EXT-X-STREAM-INF:BANDWIDTH=1", "data:application/x-mpegurl,#EXTM3U%0A{lure}"),
+    "hls-nested-data.mp4": lambda lure, url: hls(
+        "#EXT-X-STREAM-INF:BANDWIDTH=1",
+        "data:application/x-mpegurl;base64," + base64.b64encode(hls(SEGMENT + "file://{lure}")(lure, url)).decode(),
+    )(lure, url),
     "hls-audio.mp4": hls(
         '#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",NAME="a",URI="{url}/a.m3u8"', SEGMENT + "{name}"
     ),
@@ -212,6 +224,30 @@ FILES: Final[dict[str, Trick]] = {
         box(b"rmra", box(b"rmda", full(b"rdrf", b"alis" + struct.pack(">I", len(lure)) + lure.encode())))
     ),
 }  # fmt: skip
+BESIDE: Final = ("subtitles.sub", "picture000.jpg")
+"""Names that some of the files lead to without naming them."""
+BELIEVED: Final = {"hls": "hls", "concat": "concat"}
+"""What a file whose name begins so is believed to be, whatever its bytes and its ending are."""
+_NONE: Final = "libav has no reader for it"
+_BUILT: Final = "the libav that PyAV brings is built without a reader for it"
+_HLS: Final = "the reader of HLS opens files, HTTP and data alone; others are led to by concat-*"
+_HEAD: Final = "the reader wants its own words at the very beginning"
+_FLAT: Final = "it is read, and what it names is taken for text"
+_REFERENCE: Final = "of references, libav follows a Macintosh alias alone"
+SHUT: Final = {
+    "hls-localhost.ts": "libav knows no host in the address of a file", "hls-exfiltrates.avi": _HLS,
+    "hls-subfile.ts": _HLS, "hls-crypto.ts": _HLS, "hls-async.ts": _HLS, "hls-data.ts": "what is in it leads nowhere",
+    "hls-part.mp4": "libav knows no parts of segments", "hls-behind-a-box.mp4": _HEAD, "hls-behind-mpegts.ts": _HEAD,
+    "hls-in-subtitles.avi": "of subtitles in AVI, libav reads SubRip and ASS alone", "hls-in-id3.mp3": _HEAD,
+    "dash-url.mpd": _BUILT, "dash-file.mp4": _BUILT, "dash-entity.mpd": _BUILT, "imf.xml": _BUILT,
+    "script.avs": _BUILT, "script.vpy": _BUILT, "drawing.svg": _BUILT, "smooth.ism": _NONE, "smooth.ismc": _NONE,
+    "session.sdp": "it has the reader listen, and visit nobody", "session.mp4": "as session.sdp", "list.pls": _NONE,
+    "list.asx": _NONE, "list.asf": _NONE, "list.xspf": _NONE, "list.ram": _NONE, "list.smil": _NONE,
+    "rtsptext.mov": _NONE, "graph.mp4": "a graph is read from an address, and not from a file", "metadata.mp4": _FLAT,
+    "subtitles.ass": _FLAT, "reference-url.mov": _REFERENCE, "reference-file.mov": _REFERENCE,
+    "reference-name.mov": _REFERENCE, "reference-movie.mov": _REFERENCE, "reference-movie-alias.mov": _REFERENCE,
+}  # fmt: skip
+"""Which of the files do not lead even a reader astray that trusts everything, and why. Kept for libavs to come."""
 
 
 def nested() -> bytes:
