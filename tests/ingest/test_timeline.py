@@ -202,6 +202,14 @@ def test_a_picture_of_a_camera_that_does_not_say_when_was_when_it_came(fps: floa
     assert max(abs(wrong_by(stamp, true)) for true, stamp in seen) < 0.5
 
 
+@given(put=st.floats(-1e6, 1e6), pause=st.floats(1e-5, 600))
+def test_no_wall_clock_says_how_far_behind_the_last_a_picture_is(put: float, pause: float) -> None:
+    line, _ = advance(Timeline(offset=START), 7, first=START, arrival=came(0))
+    _, stamp = advance(line, None, first=START, arrival=came(pause, put))
+    assert stamp is not None
+    assert stamp.pts == 7 + round(pause * MICROSECONDS)
+
+
 @given(far=st.integers(1, 10**12), back=st.booleans(), put=st.floats(-1e6, 1e6), pause_s=st.integers(1, 100))
 def test_a_camera_that_begins_anew_goes_on_in_time_whatever_the_wall_clock_says(
     far: int, back: bool, put: float, pause_s: int

@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 
 from ingest.clock import FakeClock
+from ingest.ledger import Counts, Ledger
 from ingest.records import MICROSECONDS, Coverage, Feature, Gap, Moment, Record, Segment, Span, seconds
 from ingest.timeline import MPEGTS_WRAP, Arrival, Stamp, Ticks, Timeline, advance
 from memory.memory import Memory
+from tests.conserved import assert_conserved
 from tests.memory.conftest import DIM, DOOR, START, OpenMemory, frames_of
 
 DAYS = 400
@@ -77,7 +79,9 @@ def journal(camera: Camera, number: int, folder: Path, moments: list[Moment]) ->
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_four_hundred_days_of_one_camera(swift_path: Path, open_memory: OpenMemory, clock: FakeClock) -> None:
+def test_four_hundred_days_of_one_camera(
+    swift_path: Path, open_memory: OpenMemory, clock: FakeClock, ledger: Ledger
+) -> None:
     lengths = {"chapter_s": 6 * 3600.0, "hour_slots": 8, "day_slots": 16, "bank_length": 8}
     budget = 1_000_000
     memory = open_memory(
@@ -95,11 +99,14 @@ def test_four_hundred_days_of_one_camera(swift_path: Path, open_memory: OpenMemo
             before = stamp.moment
             worst = max(worst, abs(stamp.moment - true))
             moments.append(stamp.moment)
+            ledger.captured(DOOR, epoch=stamp.epoch)
             vector = rng.normal(size=DIM).astype(np.float32)
             vector /= np.linalg.norm(vector)
             at = Span(stamp.moment, stamp.moment)
             batch.append(Feature(DOOR, stamp.epoch, stamp.pts, at, vector, thumbnail=bytes(SIZE)))
         memory.remember.handle([*journal(camera, number, recorded, moments), *batch])
+        assert_conserved(ledger)
+        assert ledger.counts(DOOR) == Counts(captured=(number + 1) * PER_DAY, stored=(number + 1) * PER_DAY)
         clock.advance(DAY)
         memory.enforce()
         assert memory.budget(DOOR).memory <= budget
