@@ -222,9 +222,13 @@ class Recordings:
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f"{target.name}.{threading.get_ident()}{durable.TEMPORARY}")
         try:
-            blobs.get(name_of(segment), part)
-            if part.stat().st_size != segment.size:
-                raise NotFound(f"{name_of(segment)} is not whole any more.", advice="Run `hindsight doctor`.")
+            name = name_of(segment)
+            blobs.get(name, part)
+            came = part.stat().st_size
+            if came != segment.size and blobs.size(name) == segment.size:
+                raise BlobsUnavailable(f"Of {name} came {came} bytes of {segment.size}.", advice="Ask for it again.")
+            if came != segment.size:
+                raise NotFound(f"{name} is not whole any more.", advice="Run `hindsight doctor`.")
             part.replace(target)
         finally:
             durable.delete(part)
