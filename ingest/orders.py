@@ -33,6 +33,8 @@ class Orders:
         self.audio, self.record = audio, record
         self.filled = 0.0
         """How full the queue of its pictures is, 0..1."""
+        self.over = False
+        """Whether the parent has asked for the end."""
 
     def end(self) -> bool:
         """Take in what the parent has said; whether it has closed the pipe, and so asks for the end."""
@@ -43,6 +45,7 @@ class Orders:
         while select.select([self._handle], [], [], 0)[0]:
             said = os.read(self._handle, _MOST)
             if not said:
+                self.over = True
                 return True
             for word in said:
                 if word & _WAYS:

@@ -128,7 +128,7 @@ class Reader:
             raise
         self._flush_sound()
         if self._recorder is not None:
-            self._record(self._recorder.close())
+            self._record(self._recorder.close(torn=not (self._orders.over or opened.ends)))
         return self._outcome()
 
     def _take(self, packet: Packet) -> None:

@@ -93,8 +93,8 @@ class Recorder:
         self._ticks: dict[int, Ticks] = {}
         self._open: _Open | None = None
         self._last = 0
-        self._added: Timed | None = None
-        """The last picture that was."""
+        self._newest: Timed | None = None
+        """The picture that came last: until the next has come it may be torn."""
         self._turn_of = 0
         self._key_waits = False
         video, audio = opened.video, opened.audio
@@ -138,10 +138,13 @@ class Recorder:
         if one.track == 1 and not self._audible:
             return
         if one.track == 0:
-            if self._added is not None and _is_apart(self._added, one):
+            if self._newest is not None and _is_apart(self._newest, one):
                 yield from self._write_all(self._rest())
-            self._added = one
-            self._key_waits |= packet.is_keyframe
+            before, self._newest = self._newest, one
+            if before is None:
+                return
+            one = before
+            self._key_waits |= one.packet.is_keyframe
         self._waiting.add(one)
         self._turn_of += 1
         if self._key_waits or self._turn_of >= _TURN:
@@ -162,12 +165,18 @@ class Recorder:
             for one in self._encoder.add(frame, pts):
                 self._waiting.add(one)
 
-    def close(self) -> Iterator[Segment | str]:
-        """Write what waits, and end the open segment, if any."""
+    def close(self, *, torn: bool = False) -> Iterator[Segment | str]:
+        """Write what waits, and end the open segment, if any. `torn`: the connection ended, amid a picture as likely as
+        not, and what there is of it libav hands out as if it were whole."""
+        if torn:
+            self._newest = None
         yield from self._write_all(self._rest())
         yield from self._end()
 
     def _rest(self) -> Iterator[Timed]:
+        if self._newest is not None:
+            self._waiting.add(self._newest)
+            self._newest = None
         if self._encoder is not None:
             for one in self._encoder.finish():
                 self._waiting.add(one)
@@ -201,6 +210,7 @@ class Recorder:
     def abandon(self) -> None:
         """Leave the open segment as it is (the disk is full, say) and begin anew at the next key frame."""
         self._waiting.clear()
+        self._newest = None
         held, self._open = self._open, None
         if held is not None:
             held.path.unlink(missing_ok=True)

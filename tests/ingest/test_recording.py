@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+import av
+import numpy as np
 import pytest
 
-from ingest import recording
+from ingest import reading, recording
+from ingest.child import source_details
 from ingest.limits import Limits
-from ingest.opening import open_source
+from ingest.opening import Opened, open_source
+from ingest.orders import Orders
 from ingest.recording import Recorder
 from ingest.records import Segment, seconds
+from ingest.sampling import Sampling
+from ingest.sources import parse
 from ingest.timeline import Timeline
 from tests.ingest.conftest import STREAM
 from tests.media import Clip, make
@@ -30,3 +38,38 @@ def test_without_a_key_frame_for_too_long_a_recording_ends_and_says_so(
     spans = [(one.span.start, one.span.end) for one in said if isinstance(one, Segment)]
     assert [type(one) for one in said] == [Segment, str, Segment]
     assert spans == [(0, seconds(3)), (seconds(5), seconds(7))]
+
+
+def pictures(path: Path) -> list[np.ndarray]:
+    with av.open(str(path)) as film:
+        return [frame.to_ndarray() for frame in film.decode(video=0)]
+
+
+def torn(film: Path, path: Path) -> Path:
+    """An MPEG transport stream up to the first packet of its last picture."""
+    data = film.read_bytes()
+    begins = [at for at in range(0, len(data), 188) if data[at + 1] == 0x41 and data[at + 2] == 0]
+    assert len(data) - begins[-1] > 188
+    path.write_bytes(data[: begins[-1] + 188])
+    return path
+
+
+@pytest.mark.parametrize("asked_for", [False, True])
+def test_a_picture_that_the_end_of_the_connection_tore_is_not_recorded(
+    asked_for: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Libav hands out what there is of it; a decoder shows the rest of it grey, or takes none of it."""
+    whole = make(tmp_path / "whole.ts", Clip(seconds=2, gop=25, b_frames=0, sound=""))
+    film = whole if asked_for else torn(whole, tmp_path / "torn.ts")
+    monkeypatch.setattr(Opened, "ends", False)  # as of a camera's connection
+    monkeypatch.setattr(Orders, "end", lambda orders: setattr(orders, "over", asked_for))
+    task: dict[str, Any] = {
+        "stream": "cam", "live": True, "epoch": 0, "starts_at": 0, "sampling": asdict(Sampling()), "audio": True,
+        "resume": None, "heard": None, "skip": None, "folder": str(tmp_path / "recorded"), "segment_s": 10.0,
+    }  # fmt: skip
+    said: list[Any] = []
+    reading.job({"source": source_details(parse(str(film)), ()), "task": task}, Limits(), said.append)
+    recorded = [picture for one in said if isinstance(one, Segment) for picture in pictures(Path(one.path))]
+    expected = pictures(whole)[: None if asked_for else -1]
+    assert len(recorded) == len(expected) > 40
+    assert all(np.array_equal(one, other) for one, other in zip(recorded, expected, strict=True))
