@@ -29,7 +29,7 @@ from ingest.sampling import Sampling
 from ingest.sources import parse
 from tests.ingest.conftest import LOOPBACK, STREAM, Harvest, RtspServer, Trap, decoders
 
-QUICK = Limits(read_s=2.0, open_s=4.0, stall_s=1.5, backoff_first_s=0.3, backoff_most_s=1.0)
+QUICK = Limits(read_s=2.0, open_s=10.0, stall_s=1.5, backoff_first_s=0.3, backoff_most_s=1.0)
 SAMPLED = Sampling(floor_hz=4, ceiling_hz=4)
 
 pytestmark = pytest.mark.service
