@@ -91,7 +91,7 @@ class Asker:
             return
         found = self._memories.finder.look(wanted or request.question, place, limit=EXHIBITS)
         timings.done("recall")
-        evidence = self._evidence(found, place)
+        evidence = replace(self._evidence(found, place), wanted=wanted)
         timings.done("evidence")
         if found.hits and take_apart(request.question).aim == "when":
             evidence = self._refiner.evidence(found.query.text, evidence)

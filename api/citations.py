@@ -21,9 +21,11 @@ _SENTENCE = re.compile(
 """What is quoted is one piece, whatever stands in it; it ends the sentence when another begins behind it."""
 _NO_CLAIM = re.compile(
     r"\b(?:no|not|nothing|nobody|none|never|cannot|can't|couldn't|isn't|doesn't|didn't|unknown|unclear|unable|"
-    r"searched|looked for|sorry)\b",
+    r"searched|looked for|sorry|picture was (?:frozen|dark)|"
+    r"only part(?:ly|ially)? (?:could be |was |were )?looked at)\b",
     re.IGNORECASE,
 )
+"""What was missing, or what is said of the search and not of the footage."""
 _SHORT = 3
 """Words: "Yes." or "In summary:" claims nothing by itself."""
 

@@ -108,6 +108,8 @@ class Evidence:
     """Moment zero of each file stream, so that times can be told as offsets into the file."""
     names: tuple[tuple[StreamId, str], ...] = ()
     """What people call each stream."""
+    wanted: str = ""
+    """The question without the times and the streams that it names; empty where nothing is left, or nothing known."""
     recollection: Recollection | None = None
     """What the system that is asked remembers of the best exhibit's time, where that can be watched no more."""
 

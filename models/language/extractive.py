@@ -42,7 +42,7 @@ class ExtractiveSystem:
         self._zone = zone
 
     def answer(self, question: str, evidence: Evidence) -> Iterator[str]:
-        asked, teller = take_apart(question), Teller(evidence, self._zone)
+        asked, teller = take_apart(evidence.wanted or question), Teller(evidence, self._zone)
         said = False
         for sentence in _sentences(asked, evidence, teller):
             yield f" {sentence}" if said else sentence

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import itertools
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from api.citations import _SENTENCE, Checked, cited, supported
+from ingest.questions import Evidence, Exhibit, Hit
+from ingest.reasons import GapReason
+from ingest.records import Gap, Moment, Observation, Span, StreamId
+from models.language.extractive import ExtractiveSystem
 
 
 def checked(text: str, numbers: set[int], cuts: list[int] | None = None) -> tuple[str, int]:
@@ -84,6 +89,28 @@ def test_what_is_quoted_does_not_end_the_sentence_it_is_quoted_in(text: str, kep
 @given(st.text(st.sampled_from('“”".! \nab[1]('), max_size=60))
 def test_sentences_are_the_whole_text(text: str) -> None:
     assert "".join(match.group() for match in _SENTENCE.finditer(text)) == text
+
+
+def test_when_nobody_watched_looked_or_listened_is_told_though_no_exhibit_shows_it() -> None:
+    cam = StreamId("cam")
+    gaps = [
+        Gap(cam, Span(Moment(at * 60_000_000), Moment(at * 60_000_000 + 30_000_000)), reason)
+        for at, reason in enumerate(get_args(GapReason), 1)
+    ]
+    red = Observation(cam, 0, "1", "thing", "car", Span(Moment(0), Moment(9_000_000)), 0.9, "red")
+    exhibit = Exhibit(1, Hit(cam, red.span, 0.9, red.span.start))
+    evidence = Evidence((exhibit,), (red,), ((cam, Span(Moment(0), Moment(3_600_000_000))),), tuple(gaps))
+    told = "".join(ExtractiveSystem().answer("What happened?", evidence))
+    assert [reason for reason in ("frozen", "dark", "overload", "unheard", "offline") if reason not in told] == []
+    assert (supported(told).text, supported(told).removed) == (told, 0)
+
+
+@pytest.mark.parametrize(
+    "claim",
+    ["A dark car came in.", "The man looked at the door.", "The picture was on the wall.", "He saw part of it."],
+)
+def test_what_only_sounds_like_it_is_a_claim(claim: str) -> None:
+    assert supported(f"{claim} It rained [1].").text == "It rained [1]."
 
 
 def test_nothing_left() -> None:

@@ -44,6 +44,14 @@ def answer(
     return "".join(ExtractiveSystem().answer(question, Evidence(exhibits, observations=seen, **given)))  # type: ignore[arg-type] # by name
 
 
+def test_a_time_in_the_question_is_nothing_to_be_recognised() -> None:
+    """Nor is the name of a stream: what denotes the place was taken out of what is wanted."""
+    question = "What happened in the yard on Wednesday between 18:00 and 04:30?"
+    assert "recognise" in answer(question)
+    assert "recognise" not in answer(question, wanted="What happened?")
+    assert answer(question, wanted="How many things moved?").startswith("3 different things moved")
+
+
 def test_counts_distinct_things() -> None:
     assert answer("How many things moved?").startswith("3 different things moved: something white moves up")
     assert answer("How many red things moved?").startswith("1 different red thing moved")
