@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -150,6 +150,36 @@ def test_a_beep_and_its_flash_stay_within_a_frame(film: Film, tmp_path: Path, mo
         moments = [(covered.start - start) / MICROSECONDS + at - float(first.pts * first.time_base) for at in flashes]
         late = [(moment + EVERY / 2) % EVERY - EVERY / 2 for moment in moments]
         assert max(map(abs, late)) <= frame_s + 0.002, (exact, fragmented, late)
+
+
+@pytest.mark.parametrize("gap_s", [0.0, 1.37], ids=["at once", "after a gap"])
+def test_they_stay_together_over_the_border_of_two_connections(
+    gap_s: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And over those of segments on either side, within one clip: less than 40 ms apart."""
+    film = made(tmp_path, FILMS[0])
+    first = recorded(film, tmp_path / "0", monkeypatch)
+    border = Moment(first[-1].span.end + seconds(gap_s))
+    told = recorded(film, tmp_path / "1", monkeypatch)
+    shift = border - told[0].span.start
+    spans = [Span(Moment(one.span.start + shift), Moment(one.span.end + shift)) for one in told]
+    again = [replace(one, epoch=1, span=span) for one, span in zip(told, spans, strict=True)]
+    asked = Span(Moment(border - seconds(9.3)), Moment(border + seconds(9.3)))
+    assert sum(one.span.overlaps(asked) for one in [*first, *again]) >= 4
+    for exact in (False, True):
+        out = tmp_path / f"{exact}.mp4"
+        covered = cut([*first, *again], [asked], out, exact=exact)
+        flashes, beeps = onsets(out)
+        assert len(flashes) == len(beeps) >= 6, exact
+        apart = [beep - flash for flash, beep in zip(flashes, beeps, strict=True)]
+        assert max(map(abs, apart)) < 0.04, (exact, apart)
+        with av.open(str(out)) as container:
+            frame = next(container.decode(video=0))
+        zero = covered.start - float(frame.pts * frame.time_base) * MICROSECONDS
+        for at in flashes:
+            moment = zero + at * MICROSECONDS
+            filmed = (moment - (border if moment > border - 1000 else first[0].span.start)) / MICROSECONDS
+            assert abs((filmed + EVERY / 2) % EVERY - EVERY / 2) <= 0.042, (exact, filmed)
 
 
 def test_sound_that_comes_late_is_in_the_segment_it_belongs_to(tmp_path: Path) -> None:
