@@ -106,6 +106,26 @@ def test_without_a_look_at_the_key_frame_pictures_would_be_broken(
     assert not all(np.array_equal(one.pixels, other.pixels) for one, other in zip(careless, eager, strict=True))
 
 
+def test_nothing_waits_in_a_group_once_its_pictures_come_in_another_order_than_they_are_shown(tmp_path: Path) -> None:
+    """Of a picture that comes before those that are shown before it, nobody knows yet whether it is wanted."""
+    path = make(tmp_path / "f.mp4", Clip(seconds=4, b_frames=2, gop=40))
+    groups, newest, ordered = 0, -1, True
+    with av.open(str(path)) as container:
+        wait = Deferred(Fraction(container.streams.video[0].time_base or 0))
+        for packet in container.demux(video=0):
+            if packet.pts is None:
+                continue
+            if packet.is_keyframe:
+                groups, ordered = groups + 1, True
+            elif packet.pts < newest:
+                ordered = False
+            newest = packet.pts
+            ready = wait.take(packet, wanted=False)
+            assert ordered or packet in ready
+    assert groups > 1
+    assert not ordered
+
+
 def test_what_waits_is_decoded_before_it_is_too_much_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make(tmp_path / "f.mkv", CLIPS["key frames that are far apart"])
     monkeypatch.setattr(Deferred, "took", lambda self, _spent, _packets: setattr(self, "_each", 0.1))
