@@ -73,3 +73,20 @@ def test_a_picture_that_the_end_of_the_connection_tore_is_not_recorded(
     expected = pictures(whole)[: None if asked_for else -1]
     assert len(recorded) == len(expected) > 40
     assert all(np.array_equal(one, other) for one, other in zip(recorded, expected, strict=True))
+
+
+@pytest.mark.parametrize("b_frames", [0, 3])
+def test_what_a_killed_process_leaves_begins_when_its_first_picture_is_shown(b_frames: int, tmp_path: Path) -> None:
+    """With B-frames that is later than when it is decoded, and where clips are cut."""
+    film, folder = make(tmp_path / "film.mkv", Clip(seconds=5, b_frames=b_frames, sound="")), tmp_path / "recorded"
+    with open_source({"scheme": "file", "location": str(film), "networks": []}, Limits()) as opened:
+        recorder = Recorder(opened, str(folder), STREAM, 60.0)
+        for packet in opened.packets(opened.video):
+            assert not [*recorder.add(packet, Timeline(offset=0))]
+        said: list[Any] = []
+        assert recording.rescue_job({"folder": str(folder), "stream": STREAM}, Limits(), said.append) == 1
+    (segment,) = said
+    with av.open(segment.path) as left:
+        times = [frame.pts * frame.time_base * 1_000_000 for frame in left.decode(video=0)]
+    assert segment.first_pts == pytest.approx(float(times[0]), abs=1)
+    assert segment.span.duration == pytest.approx(float(times[-1] - times[0]), abs=100_000)
