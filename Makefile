@@ -13,7 +13,7 @@ demo: $(VENV)/run    ## start the service on a demonstration stream, or VIDEO=/p
 	$(BIN)/hindsight demo --port $(PORT) $(if $(VIDEO),--video "$$VIDEO")
 
 test: $(VENV)/dev check   ## set up and run every check and every test
-	$(BIN)/pytest -n 2 --dist loadfile $(PYTEST)
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 check: $(VENV)/dev   ## format, lint, types, import direction
 	$(BIN)/ruff format --check .
