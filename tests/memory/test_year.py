@@ -22,15 +22,16 @@ from tests.memory.conftest import DIM, DOOR, START, OpenMemory, frames_of
 
 DAYS = 400
 DAY = 86_400
-STEP = 1200
+STEP = 600
 """Seconds between two frames."""
-OUTAGE = 600
-"""Seconds for which the camera is gone, once a day."""
+OUTAGE = 20 * 3600
+"""Seconds for which the camera is gone, once a day: what a day costs is its hours of film."""
+FILMED = DAY - OUTAGE
 KEPT_DAYS = 30
 DRIFT = Fraction(50, 1_000_000)
-"""The camera's clock runs fast by so much: more than four seconds a day."""
+"""The camera's clock runs fast by so much: 0.7 seconds from one reboot to the next."""
 SIZE = 100
-PER_DAY = (DAY - OUTAGE) // STEP
+PER_DAY = FILMED // STEP
 
 
 @dataclass
@@ -43,8 +44,8 @@ class Camera:
     seen: Moment = field(default_factory=lambda: Moment(START))
 
     def day(self, number: int) -> Iterator[tuple[Moment, Stamp]]:
-        """From its reboot to the next: its own clock begins anywhere, and it wraps where that is far enough."""
-        raw = int(self.rng.integers(0, MPEGTS_WRAP))
+        """From its reboot to the next: its own clock begins where it nearly always wraps before the day is over."""
+        raw = int(self.rng.integers(MPEGTS_WRAP - FILMED * 90_000, MPEGTS_WRAP))
         ticks, last = Ticks(Fraction(1, 90_000), MPEGTS_WRAP), raw
         self.epoch += 1
         line = Timeline(self.epoch, floor=self.seen)
@@ -82,8 +83,8 @@ def journal(camera: Camera, number: int, folder: Path, moments: list[Moment]) ->
 def test_four_hundred_days_of_one_camera(
     swift_path: Path, open_memory: OpenMemory, clock: FakeClock, ledger: Ledger
 ) -> None:
-    lengths = {"chapter_s": 6 * 3600.0, "hour_slots": 8, "day_slots": 16, "bank_length": 8}
-    budget = 1_000_000
+    lengths = {"chapter_s": 6 * 3600.0, "hour_slots": 4, "day_slots": 8, "bank_length": 8}
+    budget = 450_000
     memory = open_memory(
         **lengths, budget_bytes=budget, keep_recordings_s=float(KEPT_DAYS * DAY), folder=swift_path / "data"
     )
@@ -114,6 +115,7 @@ def test_four_hundred_days_of_one_camera(
             check(memory, recorded, number + 1)
     assert camera.wraps > 0.8 * DAYS
     assert worst < seconds(0.5)
+    assert "day" in {row.level for row in memory.store.chapters.all()}, "the budget was felt"
     assert all(finding.ok for finding in memory.examine())
 
 
