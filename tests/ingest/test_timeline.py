@@ -317,6 +317,9 @@ def test_sound_follows_the_pictures_of_its_own_epoch() -> None:
     line, _ = advance(Timeline(epoch=3), 1000, first=START, arrival=None)
     assert follow(line, 900) == Stamp(3, 900, Moment(START - 100))
     assert follow(line, 1000 + FORWARD + 1) is None
+    assert follow(line, 1000 - FORWARD - 1) is None
+    line, _ = advance(Timeline(jumps=False), 1000, first=START, arrival=None)
+    assert follow(line, 1000 + 3 * FORWARD) == Stamp(0, 1000 + 3 * FORWARD, Moment(START + 3 * FORWARD))
     assert follow(Timeline(), 5) is None
 
 
