@@ -87,7 +87,7 @@ def running(settings: Settings, models: Models | None = None) -> Iterator[tuple[
     thread.start()
     try:
         address = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        with httpx.Client(base_url=address, timeout=30, trust_env=False) as client:
+        with httpx.Client(base_url=address, timeout=60, trust_env=False) as client:
             wait_for(lambda: server.started)
             yield service, client
     finally:
@@ -105,7 +105,7 @@ def http(settings: Settings) -> Iterator[httpx.Client]:
         yield client
 
 
-def wait_for(condition: Callable[[], Any], *, within_s: float = 30) -> Any:
+def wait_for(condition: Callable[[], Any], *, within_s: float = 60) -> Any:
     end = time.monotonic() + within_s
     while time.monotonic() < end:
         if found := condition():

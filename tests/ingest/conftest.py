@@ -62,7 +62,7 @@ class Harvest:
     def states(self) -> list[str]:
         return [change.state for change in self.of(StateChange)]
 
-    def wait(self, true: Callable[[], Any], seconds: float = 20) -> None:
+    def wait(self, true: Callable[[], Any], seconds: float = 60) -> None:
         end = time.monotonic() + seconds
         while not true():
             assert time.monotonic() < end, (
@@ -74,16 +74,16 @@ class Harvest:
         """Whether the end of the pictures has come, and that of the sound."""
         return len(self.of(Ended)) == 2
 
-    def finish(self, plan: CapturePlan, seconds: float = 30) -> None:
+    def finish(self, plan: CapturePlan, seconds: float = 60) -> None:
         """Capture a file to its end."""
         self.fleet.start(plan)
         self.wait(lambda: "failed" in self.states() or self.ended(), seconds)
-        self.wait(lambda: not any(self.bus.depth().values()), 5)
+        self.wait(lambda: not any(self.bus.depth().values()))
 
     def halt(self) -> None:
         """Stop the stream and take in everything that it had to say."""
         self.fleet.stop(STREAM)
-        self.wait(lambda: not any(self.bus.depth().values()), 5)
+        self.wait(lambda: not any(self.bus.depth().values()))
 
     def collect(self) -> None:
         while not self.stop.is_set():
@@ -115,7 +115,7 @@ def harvest(clips: Path, tmp_path: Path) -> Iterator[Callable[..., Harvest]]:
     yield build
     for whole, thread in made:
         whole.fleet.close()
-        whole.wait(lambda whole=whole: not any(whole.bus.depth().values()), 5)
+        whole.wait(lambda whole=whole: not any(whole.bus.depth().values()))
         whole.stop.set()
         thread.join()
         whole.bus.close()
@@ -125,7 +125,7 @@ def harvest(clips: Path, tmp_path: Path) -> Iterator[Callable[..., Harvest]]:
 
 def children() -> list[int]:
     """Decoder children of this process that are still there."""
-    end = time.monotonic() + 3
+    end = time.monotonic() + 15
     while time.monotonic() < end:
         found = decoders()
         if not found:

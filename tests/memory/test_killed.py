@@ -11,7 +11,7 @@ import pytest
 
 from tests.memory.killing import POINTS
 
-KILLS = 20
+KILLS = 10
 """Times that every point is hit, at different moments of the film."""
 
 

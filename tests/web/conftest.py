@@ -119,7 +119,7 @@ WATCH = """addEventListener("securitypolicyviolation",
 def page(chromium: Any, accepted: list[str], address: str) -> Iterator[Any]:
     """A page that fails its test when the console shows an error or the content-security policy was violated."""
     context = chromium.new_context(viewport={"width": 1440, "height": 900}, reduced_motion="reduce", locale="en-GB")
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(45_000)
     page = context.new_page()
     wrong: list[str] = []
     page.on("console", lambda message: wrong.append(told(message)) if message.type in ("error", "warning") else None)

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.service
 
 def until(page: Any, expression: str) -> None:
     """Waits until `expression` is true. Playwright's own way needs eval, which the page's policy forbids."""
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 45
     while not page.evaluate(expression):
         assert time.monotonic() < deadline, f"never true: {expression}"
         page.wait_for_timeout(50)
@@ -82,7 +82,7 @@ def test_a_jump_while_the_clip_still_loads_leads_there(page: Any, address: str, 
 
     page.route("**/clip?*", hold)
     page.goto(address)
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 45
     while not held:
         assert time.monotonic() < deadline, "the video was not asked for"
         page.wait_for_timeout(20)

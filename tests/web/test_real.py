@@ -57,7 +57,7 @@ def _announced(process: subprocess.Popen[bytes], log: Path) -> str:
     raise AssertionError(f"the service did not start: {log.read_text()}")
 
 
-def until(page: Any, expression: str, *, within_s: float = 30) -> None:
+def until(page: Any, expression: str, *, within_s: float = 60) -> None:
     deadline = time.monotonic() + within_s
     while not page.evaluate(expression):
         assert time.monotonic() < deadline, f"never true: {expression}"
@@ -67,7 +67,7 @@ def until(page: Any, expression: str, *, within_s: float = 30) -> None:
 def test_a_first_visit(page: Any, address: str, film: tuple[Path, Truth]) -> None:
     path, truth = film
     red = next(event for event in truth.events if event.text == "a red car").spans[0]
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(60_000)
     page.goto(address)
     page.get_by_text("No streams yet").wait_for()
     _make_rule(page)
