@@ -12,8 +12,9 @@ help:                ## list the targets
 demo: $(VENV)/run    ## start the service on a demonstration stream, or VIDEO=/path/file.mp4, rtsp://…, /dev/video0
 	$(BIN)/hindsight demo --port $(PORT) $(if $(VIDEO),--video "$$VIDEO")
 
+# tests of servers and cameras mostly wait: three at a time keep two processors busy
 test: $(VENV)/dev check   ## set up and run every check and every test
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 check: $(VENV)/dev   ## format, lint, types, import direction
 	$(BIN)/ruff format --check .

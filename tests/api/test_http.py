@@ -222,6 +222,7 @@ def test_health_budget_doctor_and_metrics(http: httpx.Client, films: Path) -> No
     health = http.get("/v1/health")
     assert health.status_code == 200, health.text
     names = {check["name"] for check in health.json()["checks"]}
+    names -= {"clock"}  # told where nothing keeps this machine's right
     assert names == {"query", "store", "recall", "stages", "streams", "listening", "webhooks", "disk"}
     [budget] = http.get("/v1/budget").json()
     assert budget["used_bytes"] + budget["recordings_bytes"] == sum(budget["detail"].values()) > 0

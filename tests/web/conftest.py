@@ -89,8 +89,9 @@ class serving:  # noqa: N801  # reads as a verb: `with serving(app) as url`
         self._thread.join(timeout=15)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
+    """Ended with its file: while Playwright is there, an event loop runs in this thread, and no other may."""
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed (Debian: chromium)")
     from playwright.sync_api import sync_playwright
