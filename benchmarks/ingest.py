@@ -288,7 +288,7 @@ def profile(film: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=int, default=24, help=f"of the film that are measured, at most {LENGTH}")
+    parser.add_argument("--seconds", type=int, default=LENGTH, help=f"of the film that are measured, at most {LENGTH}")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--material", type=Path, help="folder where the films are kept between runs")
     parser.add_argument("--only", action="append", help=f"one of {', '.join(KINDS)}")
