@@ -189,6 +189,8 @@ class Joiner:
                 self._things[-self._parted] = self._things.pop(visit.number)
                 thing = Thing(f"{birth}-n{visit.number}.{self._parted}", visit, _no_colours(), parted=motion.moment)
                 self._things[visit.number] = thing
+            if thing is None and visit.span.end < motion.moment:
+                continue  # what was lost from sight in it goes on in another visit
             if thing is None:
                 thing = self._again(visit, motion) or Thing(f"{birth}-n{visit.number}", visit, _no_colours())
                 self._things[visit.number] = thing
@@ -196,7 +198,7 @@ class Joiner:
             if seen.fresh and visit.span.end == motion.moment:
                 _look(thing, pixels)
         self._forget(motion.moment)
-        present = [self._things[visit.number] for visit in seen.things]
+        present = [self._things[visit.number] for visit in seen.things if visit.number in self._things]
         self._tie(present, motion)
         self._glimpse(seen, motion)
         self._drive(present, motion, birth)

@@ -132,6 +132,14 @@ def test_a_look_that_misses_does_not_break_a_visit() -> None:
     assert len(seen.spans("a car")) == 1
 
 
+def test_what_darts_about_is_lost_and_found_without_breaking_anything() -> None:
+    ways = [(0.15, 0.85), (0.85, 0.15)] * 2
+    darts = [Mover("red", 1.5 * n, 1.5 * n + 1.5, (a, 0.5), (b, 0.5), (0.1, 0.15)) for n, (a, b) in enumerate(ways)]
+    seen = watch(darts, ByColour({"red": ("car", 0.95)}), 6.0)
+    assert len(seen.features) == len(every(0.25, 6.0))
+    assert {one.label for one in seen.observations("thing")} == {"car"}
+
+
 def test_a_fleeting_guess_is_not_told() -> None:
     flicker = ByColour({"blue": ("cat", 0.6)}, misses={n for n in range(1, 60) if n % 5})
     seen = watch([PERSON, CAR], flicker)
