@@ -15,7 +15,8 @@ from memory.memory import Memory
 from memory.store import StreamRow
 
 _WRITTEN = (
-    "The last seconds are in a recording that is still being written. Nobody is shown them; they go when it is whole."
+    "The last seconds are in a recording that is still being written. Nobody is shown them; they go when it is whole, "
+    "unless it is held as evidence by then."
 )
 
 

@@ -146,7 +146,10 @@ class Footage:
         if not segments:
             return self.thumbnail(row, moment)
         with self._recordings.at_hand(segments[-1:]) as here:
-            return still(here, moment, max_side=max_side)
+            picture = still(here, moment, max_side=max_side)
+        if self.erased(row.id, Span(picture.moment, Moment(picture.moment + 1))):
+            raise NotFound(f"What {row.name} showed then was erased.", advice="Ask for a later time.")
+        return picture
 
     def thumbnail(self, row: StreamRow, moment: Moment | None) -> Picture:
         """The remembered picture nearest to `moment`: memory outlives footage."""
@@ -202,6 +205,7 @@ class Footage:
         self, stream: StreamId, key: str, segments: Sequence[Segment], left: Sequence[Span], how: tuple[bool, bool]
     ) -> Clip:
         exact, fragmented = how
+        segments = [replace(one, owned=one.owned and not self.erased(stream, one.span)) for one in segments]
         folder = self._folder / stream
         folder.mkdir(parents=True, exist_ok=True)
         unfinished = folder / f"{key}.part.mp4"

@@ -269,8 +269,8 @@ class _EncodedVideo(_Encoded):
             if frame.pts is None:
                 continue
             moment = moment_of(segment, frame.pts, frame.time_base or time_base)
-            if segment.owned and moment < self._span.start:  # of a file of the user's it may have been erased
-                self._standing = frame
+            if moment < self._span.start:
+                self._standing = frame if segment.owned else None  # of another's file it may have been erased
                 continue
             if moment < self._span.end:
                 self._show_standing(moment)

@@ -14,6 +14,7 @@ from ingest.records import MICROSECONDS
 
 _DEPENDS: Final = 0x10000
 """Of a sample's flags, the one that says that it is made from others."""
+_HEADER: Final = {b"ftyp", b"moov"}
 _LARGEST_INDEX: Final = 8_000_000
 """Bytes of a box of type `moov` or `moof` that are read."""
 
@@ -59,6 +60,13 @@ def layout(path: Path) -> Layout:
                     end = last.end if ticks is None else (ticks + _lasts(moof)) * MICROSECONDS // timescale
                     found.append(replace(last, size=at + size - last.offset, end=end))
     return Layout(header, tuple(found))
+
+
+def is_empty(path: Path) -> bool:
+    """Whether nothing but a header was written, if that."""
+    with path.open("rb") as file:
+        boxes = list(_outermost(file))
+        return file.seek(0, 2) == sum(size for _, _, size in boxes) and {kind for kind, _, _ in boxes} <= _HEADER
 
 
 def shifted(path: Path, by: int) -> bytes:

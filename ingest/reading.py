@@ -447,7 +447,9 @@ class Reader:
             for one in found:
                 self._emit(one if isinstance(one, Segment) else ("unrecorded", one))
         except (OSError, av.error.FFmpegError) as error:
-            self._recorder.abandon()
+            with suppress(OSError):  # it is rescued later
+                for left in self._recorder.abandon():
+                    self._emit(left)
             self._emit(("unrecorded", str(translate(error))))
 
     def _outcome(self) -> dict[str, Any]:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.fragments import Fragment, layout
+from ingest.fragments import Fragment, is_empty, layout
 from ingest.interleaving import Interleaving, SoundEncoder, Timed
 from ingest.pictures import pixel_of
 from ingest.records import MICROSECONDS, SAMPLE_RATE, Moment, Segment, Span, StreamId, seconds
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from ingest.opening import Opened
 
 PART: Final = ".part"
+_UNREADABLE: Final = ".unreadable"
 _COPIED_VIDEO: Final = ("h264", "hevc", "av1", "vp9", "mpeg4", "mjpeg", "mpeg2video")
 _COPIED_AUDIO: Final = ("aac", "mp3", "opus", "flac", "ac3")
 MUXING: Final = {
@@ -42,7 +44,7 @@ MUXING: Final = {
 """Times are written as they are: left to itself libav moves the first packet of a track to zero, where it is not."""
 _WRITING: Final = {**MUXING, "frag_duration": str(seconds(5))}
 _MICRO: Final = Fraction(1, MICROSECONDS)
-_NAME = re.compile(r"(\d+)-(\d+)-(\d+)\.mp4\.part")
+_NAME = re.compile(r"(\d+)-(\d+)-(\d+)\.mp4\.\w+")
 _TURN: Final = 64
 """Packets that are written at once: each turn from decoding to writing and back empties the processor's caches."""
 _LONGEST: Final = seconds(3600)
@@ -207,12 +209,21 @@ class Recorder:
         size = final.stat().st_size
         yield Segment(self._stream, held.epoch, span, str(final), size, first_pts=held.first - held.base)
 
-    def abandon(self) -> None:
-        """Leave the open segment as it is (the disk is full, say) and begin anew at the next key frame."""
+    def abandon(self) -> Iterator[Segment]:
+        """End the open segment with what of it is on the disk, which is full, say; the next key frame begins anew."""
+        import av.error
+
         self._waiting.clear()
         self._newest = None
         held, self._open = self._open, None
-        if held is not None:
+        if held is None:
+            return
+        with suppress(OSError, av.error.FFmpegError):  # it has no more room for its last words than for the others
+            held.container.close()
+        written = _as_far(held.path, self._stream)
+        if written is not None and written.size:
+            yield _settled(written)
+        elif is_empty(held.path):
             held.path.unlink(missing_ok=True)
 
     def _read(self, track: int, packet: Packet) -> tuple[int, Fraction]:
@@ -319,18 +330,22 @@ def being_written(folder: Path, stream: StreamId) -> Segment | None:
     """The newest segment of `folder` that is not finished, and of it what can be played: its whole fragments are its
     first `size` bytes. Its span is empty while there is none."""
     for part in sorted(folder.glob(f"*{PART}"), reverse=True):
-        name = _NAME.fullmatch(part.name)
-        try:
-            found = layout(part).fragments
-        except FileNotFoundError:  # it was finished just now
-            continue
-        if name is None:
-            continue
-        epoch, start, first_pts = (int(number) for number in name.groups())
-        last = found[-1] if found else Fragment(0, 0, 0, 0)
-        span = Span(Moment(start), Moment(start + last.end))
-        return Segment(stream, epoch, span, str(part), last.offset + last.size, first_pts=first_pts)
+        with suppress(FileNotFoundError):  # it was finished just now
+            written = _as_far(part, stream)
+            if written is not None:
+                return written
     return None
+
+
+def _as_far(part: Path, stream: StreamId) -> Segment | None:
+    """What is whole of an unfinished segment; None of a file that is called otherwise."""
+    name, found = _NAME.fullmatch(part.name), layout(part).fragments
+    if name is None:
+        return None
+    epoch, start, first_pts = (int(number) for number in name.groups())
+    last = found[-1] if found else Fragment(0, 0, 0, 0)
+    span = Span(Moment(start), Moment(start + last.end))
+    return Segment(stream, epoch, span, str(part), last.offset + last.size, first_pts=first_pts)
 
 
 def finished(part: Path) -> Path:
@@ -339,16 +354,34 @@ def finished(part: Path) -> Path:
 
 
 def rescue_job(details: Mapping[str, Any], limits: Limits, emit: Emit) -> int:
-    """The child's side of sweeping `folder` after a crash: unfinished segments become segments or go."""
+    """The child's side of sweeping `folder` after a crash: unfinished segments become segments, those that cannot be
+    read are set aside, for it is not known here whether anyone needs their bytes, and those with nothing in them go."""
     rescued = 0
     for part in sorted(Path(details["folder"]).glob(f"*{PART}")):
         segment = _rescued(part, StreamId(details["stream"]), limits)
-        if segment is None:
-            part.unlink(missing_ok=True)
-        else:
+        if segment is not None:
             emit(segment)
             rescued += 1
+        elif is_empty(part):
+            part.unlink(missing_ok=True)
+        else:
+            part.rename(part.with_suffix(_UNREADABLE))
     return rescued
+
+
+def unreadable(folder: Path) -> list[tuple[Path, Span]]:
+    """What was set aside in `folder`, and within which time each was recorded."""
+    found = [(path, _NAME.fullmatch(path.name)) for path in sorted(folder.glob(f"*{_UNREADABLE}"))]
+    starts = [(path, int(name[2]) if name is not None else 0) for path, name in found]
+    return [(path, Span(Moment(start), Moment(start + _LONGEST))) for path, start in starts]
+
+
+def _settled(written: Segment) -> Segment:
+    """It gets its name, with what there is of it."""
+    part = Path(written.path)
+    final = finished(part)
+    settle(part, final)
+    return replace(written, path=str(final), size=final.stat().st_size)
 
 
 def _rescued(part: Path, stream: StreamId, limits: Limits) -> Segment | None:
@@ -372,7 +405,5 @@ def _rescued(part: Path, stream: StreamId, limits: Limits) -> Segment | None:
     if first is None or end is None or end <= first:
         return None
     epoch, start, first_pts = (int(number) for number in name.groups())
-    final = finished(part)
-    settle(part, final)
     span = Span(Moment(start), Moment(start + end - first_pts))
-    return Segment(stream, epoch, span, str(final), final.stat().st_size, first_pts=first_pts)
+    return _settled(Segment(stream, epoch, span, str(part), 0, first_pts=first_pts))

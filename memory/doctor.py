@@ -102,8 +102,10 @@ class Doctor:
                     if segment.owned and segment not in held:
                         table = schema.segments
                         connection.execute(delete(table).where(table.c.key == segment.key))
+        unread = [path for stream in self._store.streams.all() for path, _ in self._all.unreadable(stream.id)]
+        noted = f" Nothing can be made of {len(unread)}, kept while held: {unread[0].parent}." if unread else ""
         if not missing:
-            return Finding("recordings", True, "Every recording is where it should be.")
+            return Finding("recordings", True, f"Every recording is where it should be.{noted}")
         users = sum(not segment.owned for segment in missing)
         one = len(missing) == 1
         text = f"{len(missing)} {'recording is' if one else 'recordings are'} missing"
@@ -112,7 +114,7 @@ class Doctor:
             text += f" Held as evidence, and not forgotten: {len(held)}. Is the disk there? Put them back."
         if users:
             text += f" Files of your own: {users}. Put them back, or remove their streams."
-        return Finding("recordings", repair and not users and not held, text)
+        return Finding("recordings", repair and not users and not held, text + noted)
 
     def _index(self, repair: bool) -> Finding:
         lacking, extra = self._indexing.missing()

@@ -7,6 +7,7 @@ overlap are dropped whole, because what was averaged into them cannot be taken o
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -35,6 +36,8 @@ from memory.store.rows import ChapterRow
 from memory.store.store import Store
 from memory.store.timeline import within
 from memory.tables import SlotTable
+
+logger = logging.getLogger(__name__)
 
 _TIMED = {"observations": schema.observations, "alerts": schema.alerts}
 
@@ -118,6 +121,20 @@ class Eraser:
             for erasure in self._store.erasures.unfinished():
                 self._fulfil(erasure)
 
+    def catch_up(self, stream: StreamId) -> None:
+        """What was to be erased, and stayed because it was held, goes when it is held no more; so do the bytes of which
+        no recording can be made."""
+        holds, timeline = self._store.holds, self._store.timeline
+        for span in timeline.erased(stream, None):
+            late = [segment for segment in timeline.segments(stream, span) if segment.owned]
+            with self._store.database.read() as connection:
+                going = [one for one in late if not holds.saves(connection, stream, one.span)]
+            self._all.remove(going)
+        for path, hour in self._all.unreadable(stream):
+            if not holds.all(Scope((stream,), hour)):
+                logger.warning("%s is of no use, and goes: nothing of it can be read.", path)
+                durable.delete(path)
+
     def reach(self, stream: StreamId, span: Span) -> Span:
         """From the first to the last moment of which something would go with `span`: recordings go whole, also the one
         that is being written, however long it gets, and so does what was merged."""
@@ -125,6 +142,7 @@ class Eraser:
         going = [one.span for one in self._store.timeline.segments(stream, span) if one.owned]
         if written is not None and span.end > written.span.start:
             going.append(Span(written.span.start, ALWAYS.end))
+        going += [hour for _, hour in self._all.unreadable(stream, span)]
         rows = self._store.chapters.all(Scope((stream,), span))
         merged = [row.id for row in rows if row.level != "chapter" or not row.path]
         for _, slots in self._store.chapters.slots(merged):
@@ -177,6 +195,8 @@ class Eraser:
     def _recordings(self, erasure: Erasure, removed: Counter[str]) -> None:
         """Those that overlap it go; of a stream that goes, users' files too are known no more."""
         removed["recordings"] += self._all.remove(self._store.timeline.segments(erasure.stream, erasure.span))
+        for path, _ in self._all.unreadable(erasure.stream, erasure.span):
+            removed["recordings"] += durable.delete(path)
         if erasure.span is None:
             while (written := self._all.unfinished(erasure.stream)) is not None:  # nobody writes it any more
                 durable.delete(Path(written.path))
@@ -236,7 +256,8 @@ class Eraser:
         )
         written = self._all.unfinished(erasure.stream)
         touched = written is not None and (erasure.span is None or erasure.span.end > written.span.start)
-        left["recordings"] = self._all.left(recorded) + touched  # it goes when it is finished
+        unread = len(self._all.unreadable(erasure.stream, erasure.span))
+        left["recordings"] = self._all.left(recorded) + unread + touched  # it goes when it is finished
         left["recollections"] = len(self._recollections.spans(erasure.stream, erasure.span))
         left["chapter files"] = len(self._files.names() - set(self._store.chapters.paths()))
         return tuple(sorted(name for name, count in left.items() if not count))

@@ -207,6 +207,7 @@ class Memory:
         with self._lock:
             trusted = self._retention.trusted()
             for stream in self.store.streams.all():
+                self._eraser.catch_up(stream.id)
                 if trusted:
                     self._retention.expire(stream.id)
                 if self._retention.fit(stream.id):

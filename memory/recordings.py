@@ -22,8 +22,8 @@ from ingest.backoff import Backoff
 from ingest.clock import Clock
 from ingest.errors import NotFound
 from ingest.limits import Limits
-from ingest.recording import being_written
-from ingest.records import Moment, Segment, StreamId, seconds
+from ingest.recording import being_written, unreadable
+from ingest.records import Moment, Segment, Span, StreamId, seconds
 from memory import durable
 from memory.blobs import Blobs, BlobsUnavailable
 from memory.store import schema
@@ -115,6 +115,12 @@ class Recordings:
                     if self._blobs is not None:
                         self.store.database.upsert(connection, schema.removals, [{"name": name_of(segment)}], update=())
         return len(ours)
+
+    def unreadable(self, stream: StreamId, span: Span | None = None) -> list[tuple[Path, Span]]:
+        """Files of which no recording could be made, and the hour in which each was written, as far as it may be of
+        `span`."""
+        found = unreadable(self._written / stream)
+        return [(path, hour) for path, hour in found if span is None or hour.overlaps(span)]
 
     def leave(self, stream: StreamId) -> None:
         """The stream is gone, and so are the folders that its recordings lay in."""

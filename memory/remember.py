@@ -173,8 +173,10 @@ class RememberStage:
                     ends[record.stream] = read_end(connection, record.stream)
                 erased = known[record.stream]
                 reason = _unwanted(record, erased)
-                if reason and isinstance(record, Segment) and record.owned:
-                    unwanted.append(record)
+                if reason and isinstance(record, Segment):
+                    saved = erased is not None and self._store.holds.saves(connection, record.stream, record.span)
+                    reason = "" if saved else reason
+                    unwanted += [record] if reason and record.owned else []
                 if not reason and isinstance(record, Feature):
                     features[record.stream, record.origin, record.epoch].append(_within(record, ends[record.stream]))
                 elif not reason:

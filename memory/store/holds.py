@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import delete, select
+from sqlalchemy import Connection, delete, func, select
 
 from ingest.errors import NotFound
 from ingest.questions import Scope
@@ -43,6 +43,16 @@ class Holds:
         """Those of `rows` of which nothing is held."""
         held = [hold.span for hold in self.all(Scope((stream,)))]
         return [row for row in rows if not any(span.overlaps(row.span) for span in held)]
+
+    def saves(self, connection: Connection, stream: StreamId, span: Span) -> bool:
+        """Whether what is to be erased of `span` stays: it is held since after that was asked for, so nobody who asked
+        knew of it."""
+        over = Scope((stream,), span)
+        held, asked = (
+            connection.scalar(select(func.max(since)).where(*within(since.table, over)))
+            for since in (schema.holds.c.placed, schema.erasures.c.asked)
+        )
+        return held is not None and (asked is None or held >= asked)
 
     def release(self, identity: int) -> None:
         """Raises `NotFound`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from ingest.limits import Limits
 from ingest.opening import Opened, open_source
 from ingest.orders import Orders
 from ingest.recording import Recorder
-from ingest.records import Segment, seconds
+from ingest.records import Moment, Segment, Span, seconds
 from ingest.sampling import Sampling
 from ingest.sources import parse
 from ingest.timeline import Timeline
@@ -45,6 +46,11 @@ def pictures(path: Path) -> list[np.ndarray]:
         return [frame.to_ndarray() for frame in film.decode(video=0)]
 
 
+def whole_pictures(path: Path) -> int:
+    with av.open(str(path)) as film:
+        return sum(packet.size > 0 and not packet.is_corrupt for packet in film.demux(video=0))
+
+
 def torn(film: Path, path: Path) -> Path:
     """An MPEG transport stream up to the first packet of its last picture."""
     data = film.read_bytes()
@@ -54,6 +60,23 @@ def torn(film: Path, path: Path) -> Path:
     return path
 
 
+def connected(monkeypatch: pytest.MonkeyPatch, *, asked_for: bool) -> None:
+    """What is read comes as of a camera, whose connection ends, `asked_for` or not."""
+    monkeypatch.setattr(Opened, "ends", False)
+    monkeypatch.setattr(Orders, "end", lambda orders: setattr(orders, "over", asked_for))
+
+
+def read(film: Path, folder: Path) -> list[Any]:
+    """What a child says of a film that it takes for a camera, and records."""
+    task: dict[str, Any] = {
+        "stream": "cam", "live": True, "epoch": 0, "starts_at": 0, "sampling": asdict(Sampling()), "audio": True,
+        "resume": None, "heard": None, "skip": None, "folder": str(folder), "segment_s": 1e6,
+    }  # fmt: skip
+    said: list[Any] = []
+    reading.job({"source": source_details(parse(str(film)), ()), "task": task}, Limits(), said.append)
+    return said
+
+
 @pytest.mark.parametrize("asked_for", [False, True])
 def test_a_picture_that_the_end_of_the_connection_tore_is_not_recorded(
     asked_for: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -61,14 +84,8 @@ def test_a_picture_that_the_end_of_the_connection_tore_is_not_recorded(
     """Libav hands out what there is of it; a decoder shows the rest of it grey, or takes none of it."""
     whole = make(tmp_path / "whole.ts", Clip(seconds=2, gop=25, b_frames=0, sound=""))
     film = whole if asked_for else torn(whole, tmp_path / "torn.ts")
-    monkeypatch.setattr(Opened, "ends", False)  # as of a camera's connection
-    monkeypatch.setattr(Orders, "end", lambda orders: setattr(orders, "over", asked_for))
-    task: dict[str, Any] = {
-        "stream": "cam", "live": True, "epoch": 0, "starts_at": 0, "sampling": asdict(Sampling()), "audio": True,
-        "resume": None, "heard": None, "skip": None, "folder": str(tmp_path / "recorded"), "segment_s": 10.0,
-    }  # fmt: skip
-    said: list[Any] = []
-    reading.job({"source": source_details(parse(str(film)), ()), "task": task}, Limits(), said.append)
+    connected(monkeypatch, asked_for=asked_for)
+    said = read(film, tmp_path / "recorded")
     recorded = [picture for one in said if isinstance(one, Segment) for picture in pictures(Path(one.path))]
     expected = pictures(whole)[: None if asked_for else -1]
     assert len(recorded) == len(expected) > 40
@@ -90,3 +107,32 @@ def test_what_a_killed_process_leaves_begins_when_its_first_picture_is_shown(b_f
         times = [frame.pts * frame.time_base * 1_000_000 for frame in left.decode(video=0)]
     assert segment.first_pts == pytest.approx(float(times[0]), abs=1)
     assert segment.span.duration == pytest.approx(float(times[-1] - times[0]), abs=100_000)
+
+
+def test_where_there_is_no_more_room_what_was_written_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told of at once, and nobody who holds it as evidence has to fear for it."""
+    film, folder = make(tmp_path / "film.mkv", Clip(seconds=8, gop=25, b_frames=0, sound="")), tmp_path / "recorded"
+    connected(monkeypatch, asked_for=True)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (film.stat().st_size // 2, before[1]))
+    try:
+        said = read(film, folder)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    segments = [one for one in said if isinstance(one, Segment)]
+    assert [one[1] for one in said if isinstance(one, tuple) and one[0] == "unrecorded"]
+    assert sorted(map(str, folder.iterdir())) == sorted(one.path for one in segments)
+    shown = [whole_pictures(Path(one.path)) for one in segments]
+    assert shown[0] >= 50
+    assert sum(shown) > 120, "it goes on with the next key frame"
+
+
+def test_what_nothing_can_be_made_of_is_set_aside_and_what_is_empty_goes(tmp_path: Path) -> None:
+    damaged, header = (tmp_path / f"00001-{at}-0.mp4.part" for at in (seconds(70), seconds(80)))
+    damaged.write_bytes(bytes(100_000))
+    header.write_bytes((8).to_bytes(4, "big") + b"moov")
+    (tmp_path / f"00001-{seconds(90)}-0.mp4.part").touch()
+    assert recording.rescue_job({"folder": str(tmp_path), "stream": STREAM}, Limits(), lambda _: None) == 0
+    ((aside, hour),) = recording.unreadable(tmp_path)
+    assert [*tmp_path.iterdir()] == [aside]
+    assert (aside.read_bytes(), hour) == (bytes(100_000), Span(Moment(seconds(70)), Moment(seconds(3670))))

@@ -177,6 +177,70 @@ def test_a_hold_outlives_a_restart_and_goes_with_its_stream(open_memory: OpenMem
     assert memory.store.holds.all() == []
 
 
+def late(memory: Memory, folder: Path) -> Path:
+    """The recording that was being written when something was erased is whole."""
+    path = folder / "late.mp4"
+    path.write_bytes(b"video")
+    memory.remember.handle([Segment(DOOR, 0, span(95, 105), str(path), 5)])
+    return path
+
+
+def test_a_hold_saves_what_was_still_to_go_with_an_erased_stretch(
+    open_memory: OpenMemory, tmp_path: Path, clock: FakeClock
+) -> None:
+    """Recordings go whole, the one that was open later; then it goes with the hold, or by force."""
+    memory = open_memory()
+    memory.erase(DOOR, span(0, 100))
+    clock.advance(1)
+    hold = memory.hold(DOOR, span(102, 200), "Case 4711")
+    path = late(memory, tmp_path)
+    memory.enforce()
+    assert [one.path for one in memory.store.timeline.segments(DOOR)] == [str(path)]
+    assert path.exists()
+    with pytest.raises(Conflict):
+        memory.erase(DOOR, span(0, 100))
+    memory.store.holds.release(hold.id)
+    memory.enforce()
+    assert (path.exists(), memory.store.timeline.segments(DOOR)) == (False, ())
+
+
+def test_what_was_erased_by_force_is_saved_by_no_hold_that_it_was_forced_against(
+    open_memory: OpenMemory, tmp_path: Path, clock: FakeClock
+) -> None:
+    memory = open_memory()
+    memory.hold(DOOR, span(102, 200), "Case 4711")
+    clock.advance(1)
+    memory.erase(DOOR, span(0, 103), force=True)
+    assert not late(memory, tmp_path).exists()
+
+
+def test_of_what_is_held_stay_also_the_bytes_of_which_nothing_can_be_made(open_memory: OpenMemory) -> None:
+    memory = open_memory()
+    folder = memory.folder / "recordings" / DOOR
+    folder.mkdir(parents=True)
+
+    def leave() -> list[Path]:
+        some = [folder / f"00001-{span(at, at + 1).start}-0.mp4.unreadable" for at in (0, 2 * HOUR_S)]
+        for path in some:
+            path.write_bytes(b"noise")
+        return some
+
+    _, kept = leave()
+    hold = memory.hold(DOOR, span(2.5 * HOUR_S, 2.6 * HOUR_S), "Case 4711")
+    memory.enforce()
+    assert [*folder.iterdir()] == [kept]
+    (told,) = (one for one in memory.examine() if one.name == "recordings")
+    assert str(folder) in told.detail
+    with pytest.raises(Conflict):
+        memory.erase(DOOR, span(2 * HOUR_S, 2.1 * HOUR_S))
+    memory.erase(DOOR, span(2 * HOUR_S, 2.1 * HOUR_S), force=True)
+    assert not any(folder.iterdir())
+    leave()
+    memory.store.holds.release(hold.id)
+    memory.enforce()
+    assert not any(folder.iterdir())
+
+
 spans = st.lists(st.tuples(st.integers(0, 1000), st.integers(1, 60)), max_size=30).map(
     lambda pairs: sorted(Span(Moment(START + at), Moment(START + at + long)) for at, long in pairs)
 )
