@@ -76,7 +76,7 @@ class Decoder:
         """The next message. Raises what the child reports, `DeadlineExceeded` on silence, `DecoderDied`."""
         self._pipe.until(self._clock.monotonic() + timeout_s)
         try:
-            message = wire.read(cast("BinaryIO", self._pipe))
+            message = wire.read(self._pipe)
         except EOFError:
             self._raise_death()
         if isinstance(message, tuple) and message[0] == "error":
@@ -141,11 +141,11 @@ class _DeadlinePipe:
     def until(self, end: float) -> None:
         self._end = end
 
-    def read(self, size: int) -> bytes:
+    def readinto(self, memory: memoryview) -> int:
         ready, _, _ = select.select([self._handle], [], [], max(0.0, self._end - self._clock.monotonic()))
         if not ready:
             raise DeadlineExceeded("It did not answer in time.", advice="Check the source, or try again later.")
-        return os.read(self._handle, size)
+        return os.readv(self._handle, [memory])
 
 
 def source_details(spec: SourceSpec, networks: tuple[str, ...]) -> dict[str, Any]:

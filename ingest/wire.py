@@ -11,7 +11,7 @@ import dataclasses
 import json
 import struct
 from collections.abc import Mapping
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
@@ -28,6 +28,13 @@ _TYPES: dict[str, Any] = {
 _DTYPES = {"uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64", "bool"}
 _LENGTHS = struct.Struct(">II")
 _Buffer = bytes | memoryview
+
+
+class Readable(Protocol):
+    """What messages are read from."""
+
+    def readinto(self, memory: memoryview, /) -> int | None:
+        """Some bytes, at least one; how many. 0 when the other side has closed."""
 
 
 class WireError(Poison, ValueError):
@@ -58,12 +65,12 @@ def write(stream: BinaryIO, value: object) -> None:
     stream.flush()
 
 
-def read(stream: BinaryIO) -> Any:
+def read(stream: Readable) -> Any:
     """Read one message. Raises EOFError when the other side closed between messages or within one."""
     total, header_size = _LENGTHS.unpack(_read_exactly(stream, _LENGTHS.size))
     if total > MAX_MESSAGE:
         raise WireError(f"The other side announced {total} bytes; the limit is {MAX_MESSAGE}.")
-    return _value(memoryview(_read_exactly(stream, total)), header_size)
+    return _value(memoryview(_read_exactly(stream, total)).toreadonly(), header_size)
 
 
 def _pieces(value: object) -> list[_Buffer]:
@@ -92,15 +99,16 @@ def _value(body: memoryview, header_size: int) -> Any:
     return value
 
 
-def _read_exactly(stream: BinaryIO, size: int) -> bytes:
-    parts: list[bytes] = []
-    while size:
-        part = stream.read(size)
-        if not part:
+def _read_exactly(stream: Readable, size: int) -> bytearray:
+    """Into one piece of memory: a picture comes in many parts, and joining them would copy it once more."""
+    whole = bytearray(size)
+    rest = memoryview(whole)
+    while rest:
+        count = stream.readinto(rest)
+        if not count:
             raise EOFError("the other side closed the pipe")
-        parts.append(part)
-        size -= len(part)
-    return b"".join(parts)
+        rest = rest[count:]
+    return whole
 
 
 class _Buffers:

@@ -361,7 +361,7 @@ class _Child:
         assert self._process.stdout is not None
         pipe = _DeadlineReader(self._process.stdout.fileno(), self._clock.monotonic() + timeout_s, self._clock)
         try:
-            tag, *content = wire.read(pipe)  # type: ignore[arg-type] # of a stream, only read() is used
+            tag, *content = wire.read(pipe)
         except EOFError:
             self._raise_death()
         except DeadlineExceeded:
@@ -408,11 +408,11 @@ class _DeadlineReader:
     end: float
     clock: Clock
 
-    def read(self, size: int) -> bytes:
+    def readinto(self, memory: memoryview) -> int:
         ready, _, _ = select.select([self.handle], [], [], max(0.0, self.end - self.clock.monotonic()))
         if not ready:
             raise DeadlineExceeded("No answer in time.")
-        return os.read(self.handle, size)
+        return os.readv(self.handle, [memory])
 
 
 class _Turns:

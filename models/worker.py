@@ -14,7 +14,6 @@ import contextlib
 import io
 import itertools
 import os
-import sys
 import threading
 import time
 import traceback
@@ -45,7 +44,8 @@ def main() -> None:
     """Serve one model until stdin closes or the parent is gone."""
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints must not end up between messages
-    order = wire.read(sys.stdin.buffer)
+    orders = io.FileIO(0, closefd=False)
+    order = wire.read(orders)
     with contextlib.suppress(OSError):  # when the machine runs out of memory, this process goes before the service
         Path("/proc/self/oom_score_adj").write_text("900")
     threading.Thread(target=_follow, args=(order["parent"],), daemon=True).start()
@@ -68,7 +68,7 @@ def main() -> None:
     served = _Served(model, kind)
     try:
         while True:
-            method, argument = wire.read(sys.stdin.buffer)
+            method, argument = wire.read(orders)
             _reply(replies, served, method, argument)
     except (EOFError, BrokenPipeError):
         return
