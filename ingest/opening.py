@@ -58,39 +58,41 @@ class Opened:
     audio: AudioStream | None
     bounded: bool
     limits: Limits
-    remote: HlsStream | RemoteFile | None = None
+    remote: RemoteFile | None = None
+    listed: HlsStream | None = None
+    """Where it comes segment by segment."""
 
     def packets(self, *tracks: Stream | None) -> Iterator[Packet]:
         """Those of the tracks that there are, in the order in which they come, within the limits."""
-        live, listed = not self.bounded, isinstance(self.remote, HlsStream)
+        live = not self.bounded
         found = self.container.demux([track for track in tracks if track is not None])
-        clock, most = SystemClock() if live else None, None if live or listed else self.limits.packets
+        clock, most = SystemClock() if live else None, None if live or self.listed else self.limits.packets
         return bounded(found, self.limits, clock=clock, most=most)
 
     @property
     def ends(self) -> bool:
         """Whether the end that was reached is an end, and not a lost connection."""
-        return self.remote.ended if isinstance(self.remote, HlsStream) else self.bounded
+        return self.bounded if self.listed is None else self.listed.ended
 
     @property
     def burst_s(self) -> float:
         """How long there may be no picture because they come segment by segment."""
-        return self.remote.target_s if isinstance(self.remote, HlsStream) and not self.remote.ended else 0.0
+        return 0.0 if self.listed is None or self.listed.ended else self.listed.target_s
 
     @property
     def filmed(self) -> Moment | None:
         """About when the first picture was, where pictures come long after they were made: a segment of them later."""
-        return self.remote.filmed if isinstance(self.remote, HlsStream) else None
+        return None if self.listed is None else self.listed.filmed
 
     def arrival(self, clock: Clock) -> Arrival:
         """When what was read last came; where it comes segment by segment, when its segment was there."""
-        listed = self.remote.arrival if isinstance(self.remote, HlsStream) else None
+        listed = None if self.listed is None else self.listed.arrival
         return listed or Arrival(clock.now(), seconds(clock.monotonic()))
 
     def passed(self, pts: int) -> None:
         """How far the pictures that were read reach by the source's own clock, microseconds, unwrapped."""
-        if isinstance(self.remote, HlsStream):
-            self.remote.passed(pts)
+        if self.listed is not None:
+            self.listed.passed(pts)
 
     def missing(self, reached: int) -> int:
         """Microseconds that the header promises beyond what was `reached`, and the file does not hold."""
@@ -109,7 +111,7 @@ class Opened:
 
     @property
     def seekable(self) -> bool:
-        return self.one_timeline and (self.remote is None or self.remote.seekable())
+        return self.one_timeline and self.listed is None and (self.remote is None or self.remote.seekable())
 
     @property
     def wraps(self) -> bool:
@@ -212,8 +214,8 @@ def _http(stack: ExitStack, guard: Guard, source: Mapping[str, Any], limits: Lim
         certificate=source["certificate"],
     )
     if urlsplit(source["location"]).path.lower().endswith((".m3u8", ".m3u")):
-        remote: HlsStream | RemoteFile = stack.enter_context(HlsStream(guard, call, seen))
-        return _finish(_libav(remote, limits), limits, remote=remote)
+        listed = stack.enter_context(HlsStream(guard, call, seen))
+        return _finish(_libav(listed, limits), limits, listed=listed)
     remote = stack.enter_context(RemoteFile(guard, call))
     timed = remote.size is not None or remote.kind in _TIMED or PurePath(remote.name).suffix.lower() in _TIMED_NAMES
     options = {} if timed else {"use_wallclock_as_timestamps": "1"}
@@ -280,7 +282,8 @@ def _finish(
     limits: Limits,
     *,
     bounded: bool = True,
-    remote: HlsStream | RemoteFile | None = None,
+    remote: RemoteFile | None = None,
+    listed: HlsStream | None = None,
 ) -> Opened:
     """Choose the tracks and bound the pictures before one is decoded."""
     from av.stream import Disposition
@@ -299,7 +302,7 @@ def _finish(
         )
     if video is not None:
         bound_pixels(video, limits)
-    return Opened(container, video, audio, bounded, limits, remote)
+    return Opened(container, video, audio, bounded, limits, remote, listed)
 
 
 def bound_pixels(video: VideoStream, limits: Limits) -> None:
