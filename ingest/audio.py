@@ -33,6 +33,8 @@ class SoundCutter:
     def __init__(self, *, from_start: bool = True) -> None:
         """`from_start`: False when reading begins amid the track, so that the first, partial chunk is left out."""
         self._parts: list[Samples] = []
+        self._clean = False
+        """Whether they are one part, in -1..1."""
         self._count = 0
         self._start = 0
         self._whole = from_start
@@ -44,6 +46,7 @@ class SoundCutter:
         if not self._count:
             self._start = pts
         self._parts.append(samples)
+        self._clean = False
         self._count += len(samples)
         while (target := self._target()) is not None and self._end >= target + REACH + GRID:
             yield from self._cut(self._quietest(target))
@@ -51,7 +54,7 @@ class SoundCutter:
     def flush(self) -> Iterator[tuple[int, Samples]]:
         """What is left: at the end, at a hole, at a new epoch."""
         start, rest, whole = self._start, self._joined(), self._whole
-        self._parts, self._count, self._whole = [], 0, True
+        self._parts, self._count, self._whole, self._clean = [], 0, True, False
         if whole and len(rest):
             yield start, rest
 
@@ -67,10 +70,11 @@ class SoundCutter:
 
     def _joined(self) -> Samples:
         """All that is held, in -1..1 whatever a broken track held: made so once for many parts, which is cheaper."""
-        joined = np.concatenate(self._parts) if self._parts else np.zeros(0, np.float32)
-        if not np.isfinite(joined.sum()):  # looked for at once: cleaning costs more than resampling
-            joined = np.nan_to_num(joined)
-        self._parts = [np.clip(joined, -1.0, 1.0)]
+        if not self._clean:
+            joined = np.concatenate(self._parts) if self._parts else np.zeros(0, np.float32)
+            if not np.isfinite(joined.sum()):  # looked for at once: cleaning costs more than resampling
+                joined = np.nan_to_num(joined)
+            self._parts, self._clean = [np.clip(joined, -1.0, 1.0)], True
         return self._parts[0]
 
     def _quietest(self, target: int) -> int:

@@ -47,13 +47,29 @@ def pixel_of(video: VideoStream) -> Fraction:
     return Fraction(said) if said and Fraction(1, _WIDEST) <= said <= _WIDEST else SQUARE
 
 
-def pixels(frame: VideoFrame, max_side: int, pixel: Fraction = SQUARE) -> Pixels:
-    """RGB uint8 [H, W, 3], upright and of square pixels, its longer side at most `max_side`."""
-    wide, high = frame.width * max(pixel, SQUARE), frame.height / min(pixel, SQUARE)
-    scale = min(SQUARE, Fraction(max_side) / max(wide, high))
-    picture: Pixels = _scaled(frame, max(2, round(wide * scale)), max(2, round(high * scale))).to_ndarray()
-    turns = turns_of(frame)
-    return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
+class Scaler:
+    """Pictures -> arrays. What libav prepares for their size and form it keeps from one to the next."""
+
+    def __init__(self, max_side: int, pixel: Fraction = SQUARE) -> None:
+        """`pixel`: the width of theirs over its height."""
+        from av.video.reformatter import VideoReformatter
+
+        self._max_side, self._pixel = max_side, pixel
+        self._smaller, self._coloured = VideoReformatter(), VideoReformatter()
+
+    def pixels(self, frame: VideoFrame) -> Pixels:
+        """RGB uint8 [H, W, 3], upright and of square pixels, its longer side at most `max_side`."""
+        wide, high = frame.width * max(self._pixel, SQUARE), frame.height / min(self._pixel, SQUARE)
+        scale = min(SQUARE, Fraction(self._max_side) / max(wide, high))
+        picture: Pixels = self._scaled(frame, max(2, round(wide * scale)), max(2, round(high * scale))).to_ndarray()
+        turns = turns_of(frame)
+        return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
+
+    def _scaled(self, frame: VideoFrame, width: int, height: int) -> VideoFrame:
+        """RGB of that size. Made smaller before it is coloured where libav does both quickly: twice as fast."""
+        if frame.format.name == "yuv420p" and width % 2 == 0 and (width, height) != (frame.width, frame.height):
+            frame = self._smaller.reformat(frame, width, height, "yuv422p", interpolation="AREA", threads=1)
+        return self._coloured.reformat(frame, width, height, "rgb24", interpolation="AREA", threads=1)
 
 
 def turns_of(frame: VideoFrame) -> int:
@@ -97,19 +113,12 @@ class Canvas:
         return whole
 
 
-def _scaled(frame: VideoFrame, width: int, height: int) -> VideoFrame:
-    """RGB of that size. Made smaller before it is coloured where libav does both quickly: twice as fast as at once."""
-    if frame.format.name == "yuv420p" and width % 2 == 0 and (width, height) != (frame.width, frame.height):
-        frame = frame.reformat(width, height, "yuv422p", interpolation="AREA", threads=1)
-    return frame.reformat(width, height, "rgb24", interpolation="AREA", threads=1)
-
-
 def jpeg(frame: VideoFrame, max_side: int, pixel: Fraction = SQUARE) -> bytes:
-    """A JPEG of what `pixels` makes of the picture."""
+    """A JPEG of what `Scaler` makes of the picture."""
     from PIL import Image
 
     held = io.BytesIO()
-    Image.fromarray(pixels(frame, max_side, pixel)).save(held, "JPEG", quality=85)
+    Image.fromarray(Scaler(max_side, pixel).pixels(frame)).save(held, "JPEG", quality=85)
     return held.getvalue()
 
 

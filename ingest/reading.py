@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
 from fractions import Fraction
@@ -75,6 +75,10 @@ class Reader:
         self, opened: Opened, task: Task, emit: Emit, sight: Sight | None = None, film: Path | None = None
     ) -> None:
         """`film`: the file that is read, if it is one: there may be subtitles beside it."""
+        import av.error
+
+        self._refusal: type[Exception] = av.error.FFmpegError
+        """What libav raises; looked up once, since it is asked for with each packet."""
         self._opened, self._task, self._emit, self._sight = opened, task, emit, sight
         self._clock = SystemClock()
         self._stream = StreamId(task.stream)
@@ -104,8 +108,10 @@ class Reader:
         self._newest: Stamp | None = None
         self._frugal = self._make_frugal()
         self._orders = Orders(self._clock, audio=task.audio, record=task.record)
+        self._turned = task.audio, task.record
         self._sparing = False
-        self._pixel = pictures.pixel_of(opened.video) if opened.video is not None else pictures.SQUARE
+        pixel = pictures.pixel_of(opened.video) if opened.video is not None else pictures.SQUARE
+        self._scaler = pictures.Scaler(task.sampling.max_side, pixel)
         self._told: tuple[str, int, bool] = ("nothing", 0, False)
 
     def run(self) -> dict[str, Any]:
@@ -132,16 +138,16 @@ class Reader:
         return self._outcome()
 
     def _take(self, packet: Packet) -> None:
-        opened = self._opened
-        if packet.stream is opened.video and opened.burst_s:
+        opened, stream = self._opened, packet.stream
+        if stream is opened.video and opened.burst_s:
             self._pass(packet)
-        if packet.stream in self._written:
+        if stream in self._written:
             self._caption(packet)
-        elif packet.stream is opened.audio and self._audio is None:
+        elif stream is opened.audio and self._audio is None:
             self._place(1, packet)  # its clock may wrap meanwhile
-        elif packet.stream is opened.audio and self._put_off(packet):
+        elif stream is opened.audio and self._put_off(packet):
             pass
-        elif self._frugal is not None and packet.stream is opened.video and packet.size:
+        elif self._frugal is not None and stream is opened.video and packet.size:
             self._ration(packet, self._frugal, opened.video)
         else:
             self._decode(packet)
@@ -157,15 +163,16 @@ class Reader:
 
     def _heed(self) -> bool:
         """Take in what the parent says; whether it asks for the end."""
-        before = self._orders.audio, self._orders.record
-        ends = self._orders.end()
-        if before != (self._orders.audio, self._orders.record):
+        orders = self._orders
+        ends = orders.end()
+        if self._turned != (orders.audio, orders.record):
             self._turn()
         return ends
 
     def _turn(self) -> None:
         """Listen or not, record or not, from now on."""
         orders, recorder = self._orders, self._recorder
+        self._turned = orders.audio, orders.record
         if self._audio is not None and not orders.audio:
             self._flush_sound()
         self._audio = self._opened.audio if orders.audio else None
@@ -175,11 +182,9 @@ class Reader:
 
     def _unless_broken(self, packets: Iterator[Packet]) -> Iterator[Packet]:
         """A file whose middle cannot be read is a broken video, whatever libav calls it there."""
-        import av.error
-
         try:
             yield from packets
-        except (av.error.FFmpegError, UnicodeDecodeError) as error:
+        except (self._refusal, UnicodeDecodeError) as error:
             if self._task.live or self._newest is None:
                 raise
             raise translate(error, started=True) from error
@@ -282,13 +287,11 @@ class Reader:
 
     def _decode(self, packet: Packet, track: VideoStream | AudioStream | None = None) -> None:
         """`track`: of a packet that does not say so itself."""
-        import av.error
-
         try:
             frames: Any = packet.decode() if track is None else track.codec_context.decode(packet)
         except MemoryError:
             raise
-        except av.error.FFmpegError as error:  # decoders say all sorts of things about broken data, even EPERM
+        except self._refusal as error:  # decoders say all sorts of things about broken data, even EPERM
             self._broken += 1
             if self._broken > _PATIENCE:
                 raise BrokenVideo("From here on it cannot be decoded.", advice="Check the file or camera.") from error
@@ -315,7 +318,7 @@ class Reader:
     def _known(self, frame: VideoFrame | AudioFrame | Packet) -> bool:
         """Whether it was seen before the connection was lost: a playlist begins again with it."""
         offset = self._line.offset
-        if self._opened.filmed is None or self._line.last is not None or offset is None:
+        if self._line.last is not None or offset is None or self._opened.filmed is None:
             return False
         at = None if frame.pts is None else microseconds(frame.pts, Fraction(frame.time_base or 0))
         return at is not None and at + offset < self._task.starts_at + self._line.interval // 2
@@ -348,7 +351,7 @@ class Reader:
             self._look(stamp, grey, frame)
             reason = self._sampler.judge(stamp.pts, grey)
             if reason is not None and self._due(stamp):
-                rgb = pictures.pixels(frame, self._task.sampling.max_side, self._pixel)
+                rgb = self._scaler.pixels(frame)
                 self._emit(Frame(self._stream, stamp.epoch, stamp.pts, stamp.moment, rgb, reason))
         self._beat(stamp)
 
@@ -426,27 +429,23 @@ class Reader:
         self._hearing.flush(self._line)
 
     def _caption(self, packet: Packet) -> None:
-        import av.error
-
         pts = self._place(2 + self._written.index(packet.stream), packet)
         if pts is None or not packet.size:
             return
-        with suppress(av.error.FFmpegError, UnicodeDecodeError):  # subtitles that are broken are none
+        with suppress(self._refusal, UnicodeDecodeError):  # subtitles that are broken are none
             self._captions.add(packet, pts)
         if self._audio is None:
             self._hearing.show(self._line, pts + 1)
 
     # --- recording and the end ---------------------------------------------------------------------------------
 
-    def _record(self, found: Iterator[Segment | str]) -> None:
+    def _record(self, found: Iterable[Segment | str]) -> None:
         """Say each segment as it is completed; what cannot be written is left, and reading goes on."""
-        import av.error
-
         assert self._recorder is not None
         try:
             for one in found:
                 self._emit(one if isinstance(one, Segment) else ("unrecorded", one))
-        except (OSError, av.error.FFmpegError) as error:
+        except (OSError, self._refusal) as error:
             with suppress(OSError):  # it is rescued later
                 for left in self._recorder.abandon():
                     self._emit(left)

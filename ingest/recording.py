@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -113,7 +113,7 @@ class Recorder:
 
     def turn(self, *, on: bool, audible: bool) -> Iterator[Segment | str]:
         """Record or not, with sound or not, from now on. Sound that is wanted begins with the next segment."""
-        yield from self._write_all(self._rest())
+        yield from self._write_all(self._rest(self._taken()))
         self._on, self._audible = on, audible
         if not on:
             yield from self._end()
@@ -126,40 +126,38 @@ class Recorder:
             return "It has no pictures, and sound alone is not recorded."
         return f"Its pictures are {video.codec_context.name}, which is not recorded." if self._video is None else ""
 
-    def add(self, packet: Packet, line: Timeline) -> Iterator[Segment | str]:
-        """Take a packet; yields the segments that it completed, and in words why what follows is not recorded.
+    def add(self, packet: Packet, line: Timeline) -> Iterable[Segment | str]:
+        """Take a packet; gives the segments that it completes, and in words why what follows is not recorded.
 
         Packets are written some at a time, a key frame as soon as it can be: it is key frames that close fragments,
         so nothing comes to the disk later for it.
         """
-        if packet.pts is None or packet.dts is None or self._video is None or line.offset is None:
-            return
-        if packet.stream not in (self._video, self._audio):
-            return
-        one = self._timed(packet, line)
-        if one.track == 1 and not self._audible:
-            return
-        if one.track == 0:
-            if self._newest is not None and _is_apart(self._newest, one):
-                yield from self._write_all(self._rest())
+        stream, pts, dts = packet.stream, packet.pts, packet.dts
+        if pts is None or dts is None or self._video is None or line.offset is None:
+            return ()
+        if stream is self._video:
+            one = self._timed(packet, 0, pts, dts, line)
             before, self._newest = self._newest, one
             if before is None:
-                return
-            one = before
-            self._key_waits |= one.packet.is_keyframe
-        self._waiting.add(one)
+                return ()
+            if _is_apart(before, one):
+                return self._write_all(self._rest(before))
+            self._key_waits |= before.packet.is_keyframe
+            self._waiting.add(before)
+        elif stream is self._audio and self._audible:
+            self._waiting.add(self._timed(packet, 1, pts, dts, line))
+        else:
+            return ()
         self._turn_of += 1
-        if self._key_waits or self._turn_of >= _TURN:
-            yield from self._write_all(self._waiting.ready())
+        return self._write_all(self._waiting.ready()) if self._key_waits or self._turn_of >= _TURN else ()
 
-    def _timed(self, packet: Packet, line: Timeline) -> Timed:
-        assert packet.pts is not None
-        assert packet.dts is not None
-        track = 0 if packet.stream is self._video else 1
-        dts, base = self._read(track, packet)
-        later = microseconds(packet.pts - packet.dts, base) if packet.pts != packet.dts else 0
-        duration = microseconds(packet.duration or 0, base)
-        return Timed(packet, track, dts + later, dts, duration, line)
+    def _timed(self, packet: Packet, track: int, pts: int, dts: int, line: Timeline) -> Timed:
+        ticks = self._ticks.get(track)
+        if ticks is None:
+            ticks = Ticks(Fraction(packet.time_base), MPEGTS_WRAP if self._opened.wraps else 0)
+        self._ticks[track], decoded = ticks.read(dts)
+        later = microseconds(pts - dts, ticks.base) if pts != dts else 0
+        return Timed(packet, track, decoded + later, decoded, microseconds(packet.duration or 0, ticks.base), line)
 
     def add_sound(self, frame: AudioFrame, pts: int) -> None:
         """Decoded sound, for a track that cannot be copied."""
@@ -170,21 +168,24 @@ class Recorder:
     def close(self, *, torn: bool = False) -> Iterator[Segment | str]:
         """Write what waits, and end the open segment, if any. `torn`: the connection ended, amid a picture as likely as
         not, and what there is of it libav hands out as if it were whole."""
-        if torn:
-            self._newest = None
-        yield from self._write_all(self._rest())
+        newest = self._taken()
+        yield from self._write_all(self._rest(None if torn else newest))
         yield from self._end()
 
-    def _rest(self) -> Iterator[Timed]:
-        if self._newest is not None:
-            self._waiting.add(self._newest)
-            self._newest = None
+    def _taken(self) -> Timed | None:
+        newest, self._newest = self._newest, None
+        return newest
+
+    def _rest(self, newest: Timed | None) -> Iterator[Timed]:
+        """All that waits, and behind it the `newest` picture."""
+        if newest is not None:
+            self._waiting.add(newest)
         if self._encoder is not None:
             for one in self._encoder.finish():
                 self._waiting.add(one)
         yield from self._waiting.rest()
 
-    def _write_all(self, ready: Iterator[Timed]) -> Iterator[Segment | str]:
+    def _write_all(self, ready: Iterable[Timed]) -> Iterator[Segment | str]:
         self._turn_of = 0
         self._before_writing()
         for one in ready:
@@ -225,15 +226,6 @@ class Recorder:
             yield _settled(written)
         elif is_empty(held.path):
             held.path.unlink(missing_ok=True)
-
-    def _read(self, track: int, packet: Packet) -> tuple[int, Fraction]:
-        """The time of decoding, unwrapped, in microseconds, and the track's ticks in seconds."""
-        assert packet.dts is not None
-        ticks = self._ticks.get(track)
-        if ticks is None:
-            ticks = Ticks(Fraction(packet.time_base), MPEGTS_WRAP if self._opened.wraps else 0)
-        self._ticks[track], value = ticks.read(packet.dts)
-        return value, ticks.base
 
     def _turn(self, one: Timed) -> Iterator[Segment | str]:
         """Close and begin segments where a picture makes it possible or necessary."""

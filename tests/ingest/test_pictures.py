@@ -26,10 +26,16 @@ def painted(name: str, space: str, width: int = WIDTH) -> av.VideoFrame:
 @pytest.mark.parametrize("side", [640, 320, 333, 1280])
 def test_small_pictures_are_what_libav_makes_at_once(name: str, space: str, side: int) -> None:
     frame = painted(name, space)
-    mine = pictures.pixels(frame, side)
+    mine = pictures.Scaler(side).pixels(frame)
     height, width = mine.shape[:2]
     assert max(height, width) == side
     whole = frame.reformat(width, height, "rgb24", interpolation="AREA").to_ndarray()
     difference = np.abs(mine.astype(int) - whole)
     assert difference.mean() < 2
     assert np.percentile(difference, 99) <= 12
+
+
+def test_a_camera_may_change_its_pictures_while_it_is_watched() -> None:
+    scaler = pictures.Scaler(320)
+    for frame in (painted("yuv420p", "ITU709"), painted("yuvj420p", "ITU601", width=1000), painted("nv12", "ITU709")):
+        assert np.array_equal(scaler.pixels(frame), pictures.Scaler(320).pixels(frame))
