@@ -167,7 +167,7 @@ class Streams:
         """The source with what is new of it."""
         if row.kind != "live":
             raise Invalid("A file stays what it is.", advice="Add the other file as a stream of its own.")
-        if patch.source is not None:
+        if patch.source not in (None, row.masked):
             return _with_login(self._known_there(row, parse(patch.source), patch), patch)
         if patch.username is not None and patch.password is not None and MASK not in row.source:
             return _with_login(_kept(row), patch)  # also where the old login can no longer be read
@@ -260,7 +260,7 @@ class Streams:
 
     def seal_all(self) -> None:
         """Credentials that an earlier version kept in the clear are sealed, and the old bytes leave the disk."""
-        clear = [row for row in self._store.streams.all() if MASK not in row.source and _kept(row).secrets()]
+        clear = [row for row in self._store.streams.all() if _kept(row).secrets()]
         for row in clear:
             with suppress(CredentialsLost):  # the stream says so when it is started
                 self._store.streams.change(self._sealed(row, self._source(row)))

@@ -22,9 +22,14 @@ _FILE_SUFFIX = re.compile(
     r"\.(mp4|m4v|mov|mkv|webm|avi|m?2?ts|mpe?g|flv|og[vg]|3gp|wav|mp3|m4a|flac|opus|aac)", re.IGNORECASE
 )
 _TELLING: Final = "pas|pwd|psw|token|key|secret|auth|sig"
-_SECRET_FIELDS = re.compile(rf"((?:^|&)(?:[^=&]*(?:{_TELLING})[^=&]*|pw?)=)[^&]*", re.IGNORECASE)
+_SECRET_FIELDS = re.compile(rf"((?:^|&)(?:[^=&]*(?:{_TELLING})[^=&]*|pw?|streamid)=)[^&]*", re.IGNORECASE)
 _SECRET_STEPS = re.compile(rf"([^=/&]*(?:{_TELLING})[^=/&_]*=).*?(?=_[a-z]+=|[/&]|$)", re.IGNORECASE)
 """Cameras that want `/user=admin_password=…_channel=1` are many."""
+_KEYS: Final = re.compile(
+    r"(?<=/)(?:(?![a-z]+(?:[/.]|$))[A-Za-z0-9]{16,}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4,12}){4})(?=/|\.m3u8$|$)"
+)
+_STREAM_KEY: Final = re.compile(r"(?<=/)(?![a-z_-]+$)[\w-]{16,}$")
+"""What nobody would call a camera, in any path and at the end of RTMP's: a key, as UniFi's are."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -105,17 +110,24 @@ class SourceSpec:
         """The source without its login, and with the secrets of its address masked: what may be kept in the clear."""
         if not self.remote:
             return f"folder:{self.location}" if self.scheme == "folder" else self.location
-        parts = urlsplit(self.location)
-        path, query = _SECRET_STEPS.sub(rf"\1{MASK}", parts.path), _SECRET_FIELDS.sub(rf"\1{MASK}", parts.query)
+        parts = self._masked_parts()
         chosen = (("transport", self.transport), ("sha256", self.certificate))
         behind = "&".join(f"{name}={value}" for name, value in chosen if value)
-        return urlunsplit(parts._replace(path=path, query=query, fragment=behind))
+        return urlunsplit(parts._replace(fragment=behind))
+
+    def _masked_parts(self) -> SplitResult:
+        parts = urlsplit(self.location)
+        path = _KEYS.sub(MASK, _SECRET_STEPS.sub(rf"\1{MASK}", parts.path))
+        path = _STREAM_KEY.sub(MASK, path) if self.scheme == "rtmp" else path
+        return parts._replace(path=path, query=_SECRET_FIELDS.sub(rf"\1{MASK}", parts.query))
 
     def secrets(self) -> str:
         """What `bare` leaves out, as text to be sealed; empty when it leaves out nothing."""
-        parts = urlsplit(self.location if self.remote else "")
-        hidden = [parts.query if _SECRET_FIELDS.search(parts.query) else ""]
-        hidden += [parts.path] if _SECRET_STEPS.search(parts.path) else []
+        if not self.remote:
+            return ""
+        whole, masked = urlsplit(self.location), self._masked_parts()
+        hidden = [whole.query if whole.query != masked.query else ""]
+        hidden += [whole.path] if whole.path != masked.path else []
         if not (self.username or self.password or any(hidden)):
             return ""
         return json.dumps([self.username, self.password.reveal(), *hidden])

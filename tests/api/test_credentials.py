@@ -221,16 +221,33 @@ def test_credentials_of_an_earlier_version_are_sealed_at_the_next_start(settings
     assert b"abcdefgh" not in whole(settings)
 
 
-def test_a_password_in_a_path_is_sealed_beside_the_login_that_was(settings: Settings) -> None:
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("user=a_password=c4naryword_channel=1", "user=a_password=•••_channel=1"),
+        ("c4narywordc4naryword?enableSrtp", "•••?enableSrtp"),
+        ("c4narywordc4naryword?token=•••", "•••?token=•••"),
+    ],
+)
+def test_a_password_in_a_path_is_sealed_beside_the_login_that_was(
+    path: str, shown: str, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
     """That version sealed logins, and took the path for none of its business."""
-    clear = "rtsp://127.0.0.1:1/user=a_password=c4naryword_channel=1"
+    caplog.set_level(logging.DEBUG)
+    clear = f"rtsp://127.0.0.1:1/{path}"
     with running(settings) as (service, _):
         login = Vault(settings.key_file).seal(json.dumps(["admin", "hush", ""]), StreamId("door"))
         row = StreamRow(StreamId("door"), "door", "live", clear, clear, "offline", "", Moment(1), login=login)
         service.store.streams.add(row)
     with running(settings) as (_, http):
-        shown = "rtsp://admin:•••@127.0.0.1:1/user=a_password=•••_channel=1"
-        assert http.get("/v1/streams/door").json()["source"] == shown
+        known = http.get("/v1/streams/door").json()
+        assert known["source"] == f"rtsp://admin:•••@127.0.0.1:1/{shown}"
+        wait_for(lambda: http.get("/v1/streams/door").json()["state"] == "offline")
+        back = {"source": known["source"], "username": "admin", "password": "other"}
+        asked = http.patch("/v1/streams/door", json=back)  # it is what it was, and nobody is there
+        told = asked.text + "".join(http.get(at).text for at in ("/v1/streams/door", "/v1/health", "/metrics"))
+        assert asked.status_code == 424
+    assert "c4naryword" not in told + caplog.text
     assert b"c4naryword" not in whole(settings)
 
 

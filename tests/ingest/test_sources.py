@@ -111,6 +111,18 @@ def test_secrets_in_the_query_are_masked_where_shown() -> None:
         ),
         ("rtsp://cam/user=a&password=hush&channel=1/x", f"rtsp://cam/user=a&password={MASK}&channel=1/x"),
         ("rtsp://cam/axis-media/key.amp?camera=1", "rtsp://cam/axis-media/key.amp?camera=1"),
+        ("rtsps://nvr:7441/aB3dE5fG7hJ9kL1m?enableSrtp", f"rtsps://nvr:7441/{MASK}?enableSrtp"),
+        ("rtsp://nvr:7447/QwErTyUiOpAsDfGh", f"rtsp://nvr:7447/{MASK}"),
+        ("rtsp://nvr/550e8400-e29b-41d4-a716-446655440000/1", f"rtsp://nvr/{MASK}/1"),
+        ("https://cdn/hls/0123456789abcdef0123/index.m3u8", f"https://cdn/hls/{MASK}/index.m3u8"),
+        ("https://cdn/hls/0123456789abcdef0123.m3u8", f"https://cdn/hls/{MASK}.m3u8"),
+        ("rtmp://host/app/live_12345_hushHUSH", f"rtmp://host/app/{MASK}"),
+        ("rtmp://host/app/front-door-camera", "rtmp://host/app/front-door-camera"),
+        ("srt://host:9000?streamid=read:door:me:hush&latency=200", f"srt://host:9000?streamid={MASK}&latency=200"),
+        ("rtsp://cam/h264Preview_01_main", "rtsp://cam/h264Preview_01_main"),
+        ("rtsp://cam/Streaming/Channels/101", "rtsp://cam/Streaming/Channels/101"),
+        ("rtsp://cam/mainentranceofthehouse", "rtsp://cam/mainentranceofthehouse"),
+        ("https://cdn/BigBuckBunny320x180.mp4", "https://cdn/BigBuckBunny320x180.mp4"),
     ],
 )
 def test_secrets_stand_where_makers_have_put_them(text: str, shown: str) -> None:
