@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ingest.fragments import Fragment, is_empty, layout
+from ingest.in_band import joined, parameter_sets, says_in_band
 from ingest.interleaving import Interleaving, SoundEncoder, Timed
 from ingest.pictures import pixel_of
 from ingest.records import MICROSECONDS, SAMPLE_RATE, Moment, Segment, Span, StreamId, seconds
@@ -72,6 +73,8 @@ class _Open:
     first: int
     end: int
     offset: int
+    sets: bytes
+    """What its header says of how the pictures are to be decoded, where they say so themselves."""
     reached: list[int]
     """Of each track, the time of decoding of its last packet."""
 
@@ -103,6 +106,9 @@ class Recorder:
         self._video = video if video is not None and video.codec_context.name in _COPIED_VIDEO else None
         self._audio = audio if audio is not None and _is_copied(audio) else None
         self._encoder = SoundEncoder() if audio is not None and self._audio is None else None
+        self._in_band = self._video is not None and says_in_band(self._video)
+        self._sets = self._said(self._video.codec_context.extradata) if self._video is not None else b""
+        """What the pictures said last of how they are to be decoded: a camera may change their size as it goes on."""
         self._waiting = Interleaving(1 if audio is None else 2)
         self._on = self._audible = True
 
@@ -141,6 +147,9 @@ class Recorder:
             if before is None:
                 return ()
             if _is_apart(before, one):
+                if self._in_band and _is_rest(before, one):
+                    self._newest = before._replace(packet=joined(before.packet, packet))
+                    return ()
                 return self._write_all(self._rest(before))
             self._key_waits |= before.packet.is_keyframe
             self._waiting.add(before)
@@ -231,10 +240,13 @@ class Recorder:
         """Close and begin segments where a picture makes it possible or necessary."""
         assert one.line is not None
         held, pts, is_key = self._open, one.pts, one.packet.is_keyframe
+        if is_key:
+            self._sets = self._said(one.packet) or self._sets
         if held is not None:
             jumped = one.dts <= self._last or one.dts - self._last > FORWARD or one.line.epoch != held.epoch
             length = pts - held.first
-            if not jumped and is_key and self._piece(pts, held) != self._piece(held.first, held):
+            anew = self._sets != held.sets or self._piece(pts, held) != self._piece(held.first, held)
+            if not jumped and is_key and anew:
                 held.end = pts
                 yield from self._end()
             elif jumped or length >= _LONGEST:
@@ -242,15 +254,21 @@ class Recorder:
                 if not jumped:
                     yield _NO_KEY
         if self._open is None and is_key and self._on:
-            self._open = self._begin(pts, one.dts, one.line)
+            self._open = self._begin(one)
 
     def _piece(self, pts: int, held: _Open) -> int:
         """Which piece of UTC `pts` lies in: a segment begins with the first key frame of one."""
         return (pts + held.offset) // self._length
 
-    def _begin(self, pts: int, dts: int, line: Timeline) -> _Open:
+    def _said(self, data: Any) -> bytes:
+        assert self._video is not None
+        return parameter_sets(self._video.codec_context.name, bytes(data or b"")) if self._in_band else b""
+
+    def _begin(self, one: Timed) -> _Open:
         import av
 
+        pts, dts, line = one.pts, one.dts, one.line
+        assert line is not None
         assert line.offset is not None
         self._folder.mkdir(parents=True, exist_ok=True)
         name = f"{line.epoch:05d}-{pts + line.offset}-{pts - dts}.mp4{PART}"
@@ -258,14 +276,17 @@ class Recorder:
         container = av.open(str(path), "w", format="mp4", options=_WRITING)
         for track in (self._video, self._audio if self._audible else None):
             if track is not None:
-                copied_track(container, track)
+                copied = copied_track(container, track)
+                if self._sets and track is self._video:
+                    copied.codec_context.extradata = self._sets
         if self.encodes_sound:
             container.add_stream("aac", rate=SAMPLE_RATE, layout="mono")
         tracks = tuple(container.streams)
         reached = [-1 << 62] * len(tracks)
         return _Open(
-            container, tracks, path, line.epoch, base=dts, first=pts, end=pts, offset=line.offset, reached=reached
-        )
+            container, tracks, path, line.epoch,
+            base=dts, first=pts, end=pts, offset=line.offset, sets=self._sets, reached=reached,
+        )  # fmt: skip
 
     def _write(self, one: Timed, held: _Open) -> None:
         held.reached[one.track] = one.dts
@@ -281,6 +302,14 @@ def _is_apart(before: Timed, one: Timed) -> bool:
     assert before.line is not None
     assert one.line is not None
     return not 0 < one.dts - before.dts <= FORWARD or one.line.epoch != before.line.epoch
+
+
+def _is_rest(before: Timed, one: Timed) -> bool:
+    """Whether it is of the same picture as the one `before` it, or at least of the same moment."""
+    assert before.line is not None
+    assert one.line is not None
+    same = (before.pts, before.dts, before.line.epoch) == (one.pts, one.dts, one.line.epoch)
+    return same and (before.packet.is_keyframe or not one.packet.is_keyframe)
 
 
 def _is_copied(audio: AudioStream) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from ingest import reading, recording
 from ingest.child import source_details
+from ingest.in_band import parameter_sets
 from ingest.limits import Limits
 from ingest.opening import Opened, open_source
 from ingest.orders import Orders
@@ -22,7 +24,7 @@ from ingest.sampling import Sampling
 from ingest.sources import parse
 from ingest.timeline import Timeline
 from tests.ingest.conftest import STREAM
-from tests.media import Clip, make
+from tests.media import Clip, make, numbers_of
 
 
 def test_without_a_key_frame_for_too_long_a_recording_ends_and_says_so(
@@ -136,3 +138,70 @@ def test_what_nothing_can_be_made_of_is_set_aside_and_what_is_empty_goes(tmp_pat
     ((aside, hour),) = recording.unreadable(tmp_path)
     assert [*tmp_path.iterdir()] == [aside]
     assert (aside.read_bytes(), hour) == (bytes(100_000), Span(Moment(seconds(70)), Moment(seconds(3670))))
+
+
+def anew(packet: av.Packet, data: bytes, shift: int, track: Any) -> av.Packet:
+    """A packet with the times of another, `shift` ticks later."""
+    made = av.Packet(data)
+    made.time_base, made.pts, made.dts, made.duration = packet.time_base, packet.pts, packet.dts, packet.duration
+    made.pts, made.dts, made.is_keyframe, made.stream = made.pts + shift, made.dts + shift, packet.is_keyframe, track
+    return made
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+def test_a_camera_that_changes_its_size_begins_a_segment_that_says_so(codec: str, tmp_path: Path) -> None:
+    """Whoever plays it believes the header, whatever stands amid the pictures."""
+    small, large = (
+        make(
+            tmp_path / f"{height}.ts",
+            Clip(seconds=2, gop=25, b_frames=0, sound="", codec=codec, width=height * 16 // 9, height=height),
+        )
+        for height in (180, 360)
+    )
+    with (
+        open_source({"scheme": "file", "location": str(small), "networks": []}, Limits()) as opened,
+        av.open(str(large)) as later,
+    ):
+        track = opened.video
+        recorder = Recorder(opened, str(tmp_path / "recorded"), STREAM, 60.0)
+
+        def packets() -> Iterator[av.Packet]:
+            yield from opened.packets(track)
+            yield from (anew(one, bytes(one), 180_000, track) for one in later.demux(video=0) if one.size)
+
+        said = [one for packet in packets() for one in recorder.add(packet, Timeline(offset=0))] + [*recorder.close()]
+    found = [one for one in said if isinstance(one, Segment)]
+    assert [one.span.duration for one in found] == pytest.approx([seconds(2)] * 2, abs=50_000)
+    for segment, film in zip(found, (small, large), strict=True):
+        with av.open(segment.path) as held, av.open(str(film)) as source:
+            header = bytes(held.streams.video[0].codec_context.extradata or b"")
+            first = bytes(next(source.demux(video=0)))
+        sets = parameter_sets("h264" if codec == "libx264" else "hevc", first).split(b"\0\0\0\1")[1:]
+        assert len(sets) >= 2
+        assert all(one in header for one in sets)
+        assert numbers_of(Path(segment.path)) == numbers_of(film)
+
+
+def test_a_picture_that_comes_in_two_pieces_is_recorded_as_one(tmp_path: Path) -> None:
+    """Servers that say before each slice how it is decoded make libav take each for a picture of its own."""
+    film = make(tmp_path / "film.ts", Clip(seconds=4, gop=25, b_frames=0, sound="", encoder=(("slices", "2"),)))
+    with open_source({"scheme": "file", "location": str(film), "networks": []}, Limits()) as opened:
+        recorder = Recorder(opened, str(tmp_path / "recorded"), STREAM, 60.0)
+
+        def pieces() -> Iterator[av.Packet]:
+            for packet in opened.packets(opened.video):
+                data = bytes(packet)
+                middle = data.rfind(b"\0\0\1") if data else 0
+                yield packet if not data else anew(packet, data[:middle], 0, opened.video)
+                if data:
+                    yield anew(packet, data[middle:], 0, opened.video)
+
+        said = [one for packet in pieces() for one in recorder.add(packet, Timeline(offset=0))] + [*recorder.close()]
+    (segment,) = said
+    assert isinstance(segment, Segment)
+    assert all(np.array_equal(*two) for two in zip(pictures(Path(segment.path)), pictures(film), strict=True))
+
+
+def test_what_becomes_another_codec_on_the_way_has_no_such_parameters() -> None:
+    """A transport stream may do so: libav names its track anew amid the packets."""
+    assert parameter_sets("mpeg2video", b"\0\0\1\xb3\x14\0\xf0\x13\0\0\1\0\0") == b""

@@ -1,0 +1,41 @@
+"""What H.264 and HEVC say amid their pictures, as ITU-T H.264 and H.265 lay it out in bytes (annex B of either)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from av import Packet
+
+_START: Final = b"\0\0\1"
+_SETS: Final = {"h264": (7, 8), "hevc": (32, 33, 34)}
+"""Kinds of units that say how the pictures after them are to be decoded: their size, for one."""
+
+
+def says_in_band(video: Any) -> bool:
+    """Whether the pictures of a track may have their parameters before them, and not in the file's header alone."""
+    context = video.codec_context
+    return context.name in _SETS and bytes(context.extradata or b"")[:1] != b"\1"
+
+
+def parameter_sets(codec: str, data: bytes) -> bytes:
+    """Those that come before the first slice of a picture, as they are; empty where there are none."""
+    wanted, found, at = _SETS.get(codec, ()), b"", data.find(_START)
+    while wanted and 0 <= at < len(data) - 3:
+        kind = data[at + 3] & 0x1F if codec == "h264" else data[at + 3] >> 1 & 0x3F
+        if (1 <= kind <= 5) if codec == "h264" else kind < 32:
+            break
+        after = data.find(_START, at + 3)
+        if kind in wanted:
+            found += b"\0" + data[at : after if after >= 0 else None].rstrip(b"\0")
+        at = after
+    return found
+
+
+def joined(one: Packet, other: Packet) -> Packet:
+    """Two pieces of one picture: parameters before each of its slices make libav take each for a whole one."""
+    import av
+
+    whole = av.Packet(bytes(one) + bytes(other))
+    whole.is_keyframe = one.is_keyframe
+    return whole
