@@ -77,7 +77,8 @@ class LiveSupervisor(Supervisor):
         """The newest that was told."""
         self._latest = known.end or self._seen, self._clock.monotonic()
         """How far the stream's time had come, and when that was on the monotonic clock."""
-        self._detail = ""
+        ongoing = self._gap is not None and self._gap.reason == self._why
+        self._detail = self._gap.detail if self._gap is not None and ongoing else ""
         self._backoff = Backoff(self._limits)
         self._interval_s, self._burst_s = 0.2, 0.0
         self._steps: deque[int] = deque(maxlen=_RHYTHM)
@@ -277,6 +278,11 @@ class LiveSupervisor(Supervisor):
         """The connection is gone, or there never was one; the gap grows from the last picture to now."""
         self._tell_coverage()
         self._sound_lost()
+        now = self._now()
+        if self._connected is None and self._why not in ("offline", "stalled"):
+            self._tell_gap(now)  # until here it had another reason
+            self._come_to(now)
+            self._why = "offline"
         self._detail = str(error) if error is not None else "The camera ended the connection."
         state: StreamState = "failed" if isinstance(error, _HOPELESS) else "offline"
         if self._connected is not None:
@@ -287,12 +293,8 @@ class LiveSupervisor(Supervisor):
             state = "stalled" if stalled else state
             if self._clock.monotonic() - self._connected >= _STEADY_S:
                 self._backoff.reset()
-        now = self._now()
         self._blind = True
         self._tell_gap(now)
-        if self._connected is None and self._why not in ("offline", "stalled"):
-            self._come_to(now)
-            self._why = "offline"
         self._say(state, self._detail)
         self._rescue()
 

@@ -274,6 +274,26 @@ def test_a_gap_goes_on_over_a_restart_only_with_one_of_its_own_reason(harvest: C
         assert (made.of(Gap)[0].reason, made.of(Gap)[0].span.start) == (reason, start)
 
 
+def test_why_it_was_paused_is_not_why_it_does_not_answer(harvest: Callable[..., Harvest]) -> None:
+    now, made = SystemClock().now(), harvest(QUICK)
+    paused = Gap(STREAM, Span(Moment(now - seconds(60)), Moment(now - seconds(40))), "paused")
+    made.fleet.start(plan("rtsp://127.0.0.1:1/x", known=Known(3, paused.span.end, paused), blind_because="paused"))
+    made.wait(lambda: made.of(Gap) and made.of(Gap)[-1].reason == "offline")
+    assert {gap.detail for gap in made.of(Gap) if gap.reason == "paused"} == {""}
+    assert all("refused" in gap.detail for gap in made.of(Gap) if gap.reason == "offline")
+
+
+def test_what_was_wrong_is_not_forgotten_where_it_is_connected_to_anew(harvest: Callable[..., Harvest]) -> None:
+    now, made = SystemClock().now(), harvest(QUICK)
+    away = Gap(STREAM, Span(Moment(now - seconds(60)), Moment(now - seconds(40))), "offline", "another password")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"rtsp://127.0.0.1:{silent.getsockname()[1]}/x"
+        made.fleet.start(plan(url, known=Known(3, away.span.end, away), blind_because="offline"))
+        made.fleet.stop(STREAM, reason="settings changed")
+    made.wait(lambda: made.of(Gap))
+    assert {(gap.span.start, gap.detail) for gap in made.of(Gap)} == {(away.span.start, "another password")}
+
+
 def test_a_wrong_password_fails_and_says_so(rtsp: Callable[..., RtspServer], harvest: Callable[..., Harvest]) -> None:
     server, made = rtsp("--login", "admin:secret-word"), harvest(QUICK)
     guard = Guard([], LOOPBACK)
