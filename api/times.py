@@ -22,6 +22,7 @@ EXAMPLES = (
 )
 _FURTHEST_US = 300 * 366 * 86_400 * MICROSECONDS
 """Before or after now: what is further away is a slip, and beyond what a calendar can say."""
+_HALF_A_DAY_US = 12 * 3600 * MICROSECONDS
 _LONGEST_TEXT = 100
 _LONGEST_PHRASE = 10
 """Words of a sentence that are read as one time."""
@@ -44,13 +45,19 @@ def read(text: str, calendar: Calendar) -> Span:
 
 
 def between(start: str | None, end: str | None, calendar: Calendar) -> Span | None:
-    """The span of a request's `from` and `to`; None when neither is given. An open end is now, or the file's end."""
+    """The span of a request's `from` and `to`; None when neither is given. An open end is now, or the file's end.
+
+    Said at noon, from 11:30 to 12:30 ends in half an hour, as it does where it is said in one phrase.
+    """
     if start is None and end is None:
         return None
     whole = calendar.file or Span(Moment(0), calendar.now)
     first = whole.start if start is None else read(start, calendar).start
     last = whole.end if end is None else read(end, calendar).end
     if end is not None and start is not None and last < first:
+        together = attempt(_normal(f"{start} to {end}"), calendar)
+        if together is not None and together.duration <= _HALF_A_DAY_US:  # for longer, it is a slip
+            return together
         raise Invalid(f'"{end}" is before "{start}".', advice="Give the earlier time first.")
     return Span(first, max(first, last))
 
@@ -87,7 +94,7 @@ def _normal(text: str) -> str:
     return re.sub(r"(\d)(?::00)? ?o.?clock", r"\1:00", lower).strip()
 
 
-_NEAR_US = 12 * 3600 * MICROSECONDS
+_NEAR_US = _HALF_A_DAY_US
 """Times this long after a file's end are still told as offsets into it: "02:00:00" of a film of an hour."""
 
 # --- writing ---------------------------------------------------------------------------------------------------

@@ -49,7 +49,11 @@ _BY_NAME: dict[str, tuple[type[HindsightError], str, str]] = {
     "HTTPBadRequestError": (SourceUnavailable, "The server refused our request.", _NETWORK),
     "HTTPTooManyRequestsError": (SourceUnavailable, "The server has too many visitors.", "It is tried again."),
     "HTTPOtherClientError": (SourceUnavailable, "The server refused our request.", _NETWORK),
-    "HTTPServerError": (SourceUnavailable, "The server failed.", "Look at the server or try again later."),
+    "HTTPServerError": (
+        SourceUnavailable,
+        "The camera, or the server that it was asked of, says that it failed.",
+        "Look whether it plays elsewhere, or try again later.",
+    ),
     "TimeoutError": (DeadlineExceeded, "It did not answer in time.", _NETWORK),
     "ExitError": (DeadlineExceeded, "It did not answer in time.", _NETWORK),
     "ConnectionRefusedError": (SourceUnavailable, "Nothing listens at this address.", _NETWORK),

@@ -298,6 +298,26 @@ def test_from_and_to() -> None:
         times.between("last hour", "yesterday", LIVE)
 
 
+@pytest.mark.parametrize(
+    ("start", "end", "expected"),
+    [
+        ("18:30", "20:00", "23 18:30:00 23 20:00:00"),  # it is 19:12: alone, 20:00 was yesterday
+        ("19:00", "01:00", "23 19:00:00 24 01:00:00"),
+        ("14:00", "13:00", None),
+    ],
+)
+def test_an_end_that_is_yet_to_come_belongs_to_its_start(start: str, end: str, expected: str | None) -> None:
+    if expected is None:
+        with pytest.raises(Invalid, match=f'"{end}" is before "{start}"'):
+            times.between(start, end, LIVE)
+    else:
+        span = times.between(start, end, LIVE)
+        assert span is not None
+        assert shown(span) == expected
+    with pytest.raises(Invalid, match="before"):
+        times.between("00:40", "00:30", FILE)
+
+
 def test_labels() -> None:
     assert times.label(times.read("12:31 to 12:40", FILE), FILE) == "00:12:31–00:12:40"
     assert times.label(times.read("02:00:00 to 02:10:00", FILE), FILE) == "02:00:00–02:10:00"
