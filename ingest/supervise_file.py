@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from ingest.backoff import Backoff
@@ -31,7 +33,8 @@ class FileSupervisor(Supervisor):
         self._reached, self._heard_to = resume, heard
         self._newest: Moment = resume.moment if resume is not None else origin
         self._info: MediaInfo | None = None
-        self._known = False
+        self._known: Segment | None = None
+        """What was told of the file itself."""
         self._skip: int | None = None
         self._deaths = 0
 
@@ -71,8 +74,7 @@ class FileSupervisor(Supervisor):
         self._say("reading")
 
     def _beaten(self, beat: Beat) -> None:
-        if not self._known:
-            self._known = True
+        if self._known is None:
             self._tell_segment(beat)
         self._newest = max(self._newest, beat.moment)
         self._cover(self._newest)
@@ -93,7 +95,16 @@ class FileSupervisor(Supervisor):
         first_pts = self._origin - (beat.moment - beat.pts)
         span = Span(self._origin, Moment(self._origin + max(self._duration, 1)))
         size = path.stat().st_size
-        self._journal(Segment(self.plan.stream, self._epoch, span, str(path), size, first_pts=first_pts, owned=False))
+        self._known = Segment(self.plan.stream, self._epoch, span, str(path), size, first_pts=first_pts, owned=False)
+        self._journal(self._known)
+
+    def _tell_size(self) -> None:
+        """A file may have grown while it was read: by its size it is known from another that takes its name."""
+        if self._known is not None:
+            with suppress(FileNotFoundError):
+                size = Path(self._known.path).stat().st_size
+                if size != self._known.size:
+                    self._journal(replace(self._known, size=size))
 
     def _cover(self, until: Moment) -> None:
         if until > self._origin:
@@ -149,6 +160,7 @@ class FileSupervisor(Supervisor):
 
     def _end(self, end: Moment, epoch: int, promised: int, detail: str) -> None:
         self._cover(end)
+        self._tell_size()
         if detail:
             self._blind(end, Moment(promised), detail)
         self._ended(epoch, end, detail)

@@ -10,7 +10,7 @@ from ingest.errors import DeadlineExceeded, HindsightError, NotFound
 from ingest.folders import Tree
 from ingest.plan import CapturePlan
 from ingest.probe import filmed, probe
-from ingest.records import Gap, Mark, Moment, Span, seconds
+from ingest.records import Gap, Mark, Moment, Segment, Span, seconds
 from ingest.sources import SourceSpec
 from ingest.supervise import Surroundings
 from ingest.supervise_file import FileSupervisor
@@ -23,6 +23,8 @@ Looks = tuple[int, int, int, int]
 """Size and time of the last change: what does not change any more is no longer written. And which file it is, whatever
 it is called."""
 _NOTHING: Final[Looks] = (-1, -1, -1, -1)
+_AGAIN: Final = 6
+"""So many times as long as at first has to be waited until what has changed since it was read is read again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class FolderSupervisor(FileSupervisor):
         begun = [one for one in known if mark is not None and one.epoch <= mark.epoch]
         self._again = [*begun[-1:], *known[len(begun) :]]
         """Read before the restart and perhaps not to the end, or not remembered."""
-        self._taken = {Path(one.path): _looks(Path(one.path)) for one in known}
+        self._taken = {Path(one.path): _looked(one) for one in known}
         self._also = set[Path]()
         """Other names of theirs."""
         self._next_epoch = max([-1, *(one.epoch for one in known), *([mark.epoch] if mark else [])]) + 1
@@ -65,7 +67,7 @@ class FolderSupervisor(FileSupervisor):
     def _run(self) -> None:
         for segment in self._again:
             resume = self.plan.resume if segment is self._again[0] else None
-            if Path(segment.path).exists():
+            if Path(segment.path).exists() and not self._is_other(Path(segment.path)):
                 self._read_file(Path(segment.path), segment.epoch, segment.span.start, resume)
         while True:
             self._look()
@@ -119,7 +121,7 @@ class FolderSupervisor(FileSupervisor):
         """Those that are new and no longer written, in the order in which they were finished."""
         now, ready = self._clock.monotonic(), []
         for path in paths:
-            if path not in self._taken and path not in self._also:
+            if (path not in self._taken and path not in self._also) or self._is_other(path):
                 self._found.setdefault(path, Found(_looks(path), now))
         for path, before in list(self._found.items()):
             looks = _looks(path)
@@ -128,9 +130,19 @@ class FolderSupervisor(FileSupervisor):
                 self._refused.pop(path, None)
             elif looks != before.looks:
                 self._found[path] = Found(looks, now)
-            elif looks[0] and self._refused.get(path) != looks and now - before.since >= self._limits.settle_s:
+            elif looks[0] and self._refused.get(path) != looks and now - before.since >= self._settled_s(path):
                 ready.append((looks[1], path))
         return [path for _, path in sorted(ready)]
+
+    def _is_other(self, path: Path) -> bool:
+        """Whether another file has taken the name of one that was read, or it has grown since. What is of the same
+        size passes for the same: copies, and disks that are mounted again, have other times."""
+        before, size = self._taken.get(path, _NOTHING)[0], _looks(path)[0]
+        return before >= 0 and size > 0 and size != before
+
+    def _settled_s(self, path: Path) -> float:
+        """What was taken for finished once may be written slowly."""
+        return self._limits.settle_s * (_AGAIN if path in self._taken else 1)
 
     def _take(self, path: Path) -> None:
         if self._found[path].looks in self._taken.values():  # moved, or another name of what was read
@@ -181,6 +193,12 @@ class FolderSupervisor(FileSupervisor):
 
     def _opened(self, info: Any) -> None:
         self._info = info
+
+
+def _looked(segment: Segment) -> Looks:
+    """How the file looked that was read; whatever is there now."""
+    looks = _looks(Path(segment.path))
+    return looks if looks[0] == segment.size else (segment.size, *_NOTHING[1:])
 
 
 def _disk(folder: Path) -> int:

@@ -85,9 +85,21 @@ class Recordings:
     def near(self, segment: Segment) -> Segment:
         """The segment with a path that can be read, fetched if need be. It stays for a while. Raises `NotFound`, and
         `BlobsUnavailable` when it is in a store that is down."""
+        if not segment.owned:
+            self._refuse_other(segment)
         if Path(segment.path).is_file() or not segment.owned or self._blobs is None:
             return segment
         return replace(segment, path=str(self._fetch(segment, self._blobs)))
+
+    def _refuse_other(self, segment: Segment) -> None:
+        """What is not ours may have been replaced, and shows something else then. What is being read may still grow."""
+        path = Path(segment.path)
+        more = path.stat().st_size - segment.size if path.is_file() else 0
+        if more < 0 or (more > 0 and self.store.streams.get(segment.stream).state != "reading"):
+            raise NotFound(
+                f"{path.name} is not what it was when it was read: another has taken its place, or it has changed.",
+                advice="Put back the file that was read.",
+            )
 
     @contextmanager
     def at_hand(self, segments: Sequence[Segment]) -> Iterator[list[Segment]]:

@@ -153,6 +153,10 @@ class Timeline:
             case Segment():
                 row = _segment(record) | self._next_number(connection, record)
                 self._database.upsert(connection, schema.segments, [row], update=("end", "path", "size", "first_pts"))
+                if not record.owned:  # a file that takes the name of another takes its place
+                    held = schema.segments.c
+                    same = (held.stream == record.stream) & (held.path == record.path) & (held.key != record.key)
+                    connection.execute(delete(schema.segments).where(same))
             case Gap(reason="unheard"):
                 self._join(connection, schema.unheard, record)
             case Gap(reason="set aside"):

@@ -185,6 +185,29 @@ def test_after_a_restart_only_what_is_not_remembered_is_read(
     assert min(frame.pts for frame in after.of(Frame) if frame.epoch == 1) > middle.pts - seconds(6)
 
 
+def test_a_file_that_takes_the_name_of_another_is_read_too(
+    clips: Path, folder: Path, harvest: Callable[..., Harvest]
+) -> None:
+    """Cameras that begin again with the first name when they have used the last; also while nobody looked."""
+    first = put(clips / "ten.mkv", folder, "a.mkv", 30)
+    made = harvest(Limits(settle_s=0.2))
+    made.fleet.start(plan(folder))
+    read(made, 1)
+    shutil.copy(clips / "long.mp4", folder / "next.part")
+    (folder / "next.part").rename(first)
+    made.wait(lambda: {one.epoch for one in made.of(Segment)} == {0, 1})
+    read(made, 1)
+    made.halt()
+    told = made.of(Segment)
+    assert [(one.path, one.size) for one in told[1:]] == [(str(first), (clips / "long.mp4").stat().st_size)]
+    again = harvest(Limits(settle_s=0.2))
+    mark = Mark(0, 0, told[0].span.end)
+    again.fleet.start(plan(folder, resume=mark, heard=mark, taken=(told[0],)))
+    again.wait(lambda: bool(again.of(Segment)))
+    again.halt()
+    assert (again.of(Segment)[0].epoch, again.of(Segment)[0].size) == (1, first.stat().st_size)
+
+
 def test_folders_that_cameras_make_by_date_are_watched_too(
     clips: Path, folder: Path, harvest: Callable[..., Harvest]
 ) -> None:

@@ -220,3 +220,18 @@ def test_what_the_store_lost_is_told_and_forgotten_by_repair(open_memory: OpenMe
         memory.recordings.near(segments[1])
     memory.examine(repair=True)
     assert [one.path for one in memory.store.timeline.segments(DOOR)] == [segments[0].path, segments[2].path]
+
+
+def test_a_file_that_another_took_the_place_of_is_not_shown_for_it(open_memory: OpenMemory, tmp_path: Path) -> None:
+    memory, film = open_memory(), tmp_path / "film.mp4"
+    film.write_bytes(b"what was read")
+    read = Segment(DOOR, 0, span(0, 10), str(film), film.stat().st_size, owned=False)
+    memory.remember.handle([read])
+    with memory.recordings.at_hand([read]) as (near,):
+        assert near == read
+    film.write_bytes(b"another")
+    with pytest.raises(NotFound, match="another"), memory.recordings.at_hand([read]):
+        raise AssertionError("it is shown")
+    again = Segment(DOOR, 1, span(20, 30), str(film), film.stat().st_size, owned=False)
+    memory.remember.handle([again])
+    assert memory.store.timeline.segments(DOOR) == (again,), "also where it has the same size"
