@@ -52,7 +52,7 @@ class Health:
             check("store", self._store),
             check("recall", self._recall),
             check("stages", self._stages),
-            check("streams", self._streams),
+            self._streams(),
             check("listening", self._listening),
             check("webhooks", self._webhooks),
             check("disk", self._disk),
@@ -100,13 +100,14 @@ class Health:
             raise HindsightError(" ".join(f"{name} waits: {why}" for name, why in waiting.items()))
         return f"{len(threads)} are at work."
 
-    def _streams(self) -> str:
+    def _streams(self) -> CheckOut:
         """A camera that is blind is told here and no fault of the service: restarting it would not help."""
         streams = list(self._all())
         blind = [f"{one.name} ({one.state})" for one in streams if one.state in BLIND]
         told = f"Blind: {', '.join(blind)}." if blind else "None is blind."
         shed = [f"{one.name} ({_GIVEN_UP[one.shedding]})" for one in streams if one.shedding != "nothing"]
-        return f"{told} More comes than can be looked at: {', '.join(shed)}." if shed else told
+        told += f" More comes than can be looked at: {', '.join(shed)}." if shed else ""
+        return CheckOut(name="streams", ok=True, detail=told, worth_a_look=bool(blind or shed))
 
     def _listening(self) -> str:
         """Being behind is told and no fault: what is heard late is found late, and the queue is bounded."""

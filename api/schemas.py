@@ -437,9 +437,12 @@ class BudgetOut(Model):
 
 
 class CheckOut(Model):
+    """`worth_a_look`: the service is well, and something that it depends on is not, such as a camera."""
+
     name: str
     ok: bool
     detail: str
+    worth_a_look: bool = False
 
 
 class HealthOut(Model):

@@ -128,5 +128,6 @@ def _checks(checks: list[dict[str, Any]], whole: object, json: bool) -> None:
         output.as_json(whole)
     else:
         for check in checks:
-            output.say(f"{'✓' if check['ok'] else '✗'} {check['name']}: {check['detail']}")
+            mark = "✗" if not check["ok"] else "!" if check.get("worth_a_look") else "✓"
+            output.say(f"{mark} {check['name']}: {check['detail']}")
     raise typer.Exit(0 if all(check["ok"] for check in checks) else 4)

@@ -253,7 +253,7 @@ def test_health_names_the_streams_of_which_more_comes_than_can_be_looked_at(
         monkeypatch.setattr(Fleet, "status", lambda _self, _stream: status)
         checks = {check["name"]: check for check in http.get("/v1/health").json()["checks"]}
         told = "None is blind. More comes than can be looked at: door (key frames only)."
-        assert checks["streams"] == {"name": "streams", "ok": True, "detail": told}
+        assert checks["streams"] == {"name": "streams", "ok": True, "detail": told, "worth_a_look": True}
 
 
 def test_health_tells_of_a_clock_that_nobody_keeps_right(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,7 +280,9 @@ def test_blind_streams_are_named_in_health_and_in_metrics(settings: Settings, fi
             StateChange(row.id, "dark", Moment(service.clock.now()), "The picture is dark.")
         )
         checks = {check["name"]: check for check in http.get("/v1/health").json()["checks"]}
-        assert checks["streams"] == {"name": "streams", "ok": True, "detail": "Blind: door (dark)."}
+        assert checks["streams"] == {
+            "name": "streams", "ok": True, "detail": "Blind: door (dark).", "worth_a_look": True,
+        }  # fmt: skip
         assert 'hindsight_stream_state{state="dark",stream="door"} 1.0' in http.get("/metrics").text
 
 

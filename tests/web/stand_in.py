@@ -74,6 +74,7 @@ class World:
     alerts: list[s.AlertOut] = field(default_factory=list)
     uploads: dict[str, dict[str, Any]] = field(default_factory=dict)
     hostile: bool = False
+    blind: tuple[str, ...] = ()
     slow_s: float = 0.01
     recorded: bool = True
     known_to: int = 0
@@ -392,4 +393,6 @@ def _house(app: FastAPI, world: World) -> None:
     @app.get("/v1/health")
     def health() -> s.HealthOut:
         checks = [s.CheckOut(name="store", ok=True, detail="written and read 2 s ago")]
+        blind = f"Blind: {', '.join(world.blind)}." if world.blind else "None is blind."
+        checks.append(s.CheckOut(name="streams", ok=True, detail=blind, worth_a_look=bool(world.blind)))
         return s.HealthOut(ok=True, checks=checks, version="0.1.0", profile="embedded")

@@ -174,3 +174,12 @@ def test_a_picture_follows_the_pointer(page: Any, address: str) -> None:
         sources.add(picture.get_attribute("src"))
     assert len(sources) == 2
     assert all("/thumbnail?at=" in source for source in sources)
+
+
+def test_where_a_camera_sees_nothing_all_is_not_well(page: Any, address: str, world: Any) -> None:
+    opened(page, address)
+    page.get_by_role("button", name="All well").wait_for()
+    world.blind = ("street (offline)",)
+    page.reload()
+    page.get_by_role("button", name="Look at: streams").click()
+    page.get_by_text("Blind: street (offline).").wait_for()

@@ -12,10 +12,11 @@ export function mountHealth(button, details) {
     let kind = "good";
     try {
       const health = await examine();
-      kind = health.ok ? "good" : "poor";
-      text.textContent = health.ok ? "All well" : health.checks.find((check) => !check.ok)?.name ?? "Not well";
+      const odd = health.checks.filter((check) => !check.ok || check.worth_a_look).map((check) => check.name);
+      kind = odd.length ? "poor" : "good";
+      text.textContent = odd.length ? `Look at: ${odd.join(", ")}` : "All well";
       details.replaceChildren(
-        el("ul", { class: "checks" }, health.checks.map((check) => el("li", { class: check.ok ? "ok" : "bad" },
+        el("ul", { class: "checks" }, health.checks.map((check) => el("li", { class: odd.includes(check.name) ? "bad" : "ok" },
           el("span", { class: "check-name" }, check.name), el("span", { class: "check-detail" }, check.detail)))),
         el("p", { class: "fine-print" }, `Hindsight ${health.version} · profile ${health.profile}`));
     } catch (error) {
