@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -32,10 +33,40 @@ def parameter_sets(codec: str, data: bytes) -> bytes:
     return found
 
 
+def whole(packets: Iterable[Packet], video: Any) -> Iterator[Packet]:
+    """The same packets, those of the track `video` held back by one and joined where several are one picture: where its
+    parameters come before each of its slices, libav takes each for a whole one. Nothing is held before that has
+    happened."""
+    held: Packet | None = None
+    last, pieces = None, False
+    for packet in packets:
+        if packet.stream is not video:
+            yield packet
+        elif not pieces:
+            pieces, last = last is not None and packet.size > 0 and packet.dts in (last, None), packet.dts
+            yield packet
+        elif held is not None and _is_rest(held, packet):
+            held = joined(held, packet)
+        else:
+            if held is not None:
+                yield held
+            held = packet
+    if held is not None:
+        yield held
+
+
+def _is_rest(one: Packet, other: Packet) -> bool:
+    """Over RTSP the pieces of a picture have its time, in a transport stream the first of them alone."""
+    timed = one.dts is not None and other.size > 0
+    same = timed and (other.dts, other.pts) in ((one.dts, one.pts), (None, None))
+    return same and (one.is_keyframe or not other.is_keyframe)
+
+
 def joined(one: Packet, other: Packet) -> Packet:
-    """Two pieces of one picture: parameters before each of its slices make libav take each for a whole one."""
+    """Two pieces of one picture."""
     import av
 
-    whole = av.Packet(bytes(one) + bytes(other))
-    whole.is_keyframe = one.is_keyframe
-    return whole
+    both = av.Packet(bytes(one) + bytes(other))
+    both.stream, both.is_keyframe = one.stream, one.is_keyframe
+    both.time_base, both.pts, both.dts, both.duration = one.time_base, one.pts, one.dts, one.duration
+    return both

@@ -19,6 +19,7 @@ from ingest.errors import BrokenVideo, DeadlineExceeded, HindsightError, NotVide
 from ingest.fetch import Call, Credentials, RemoteFile
 from ingest.guard import Guard
 from ingest.hls import NEVER, HlsStream
+from ingest.in_band import says_in_band, whole
 from ingest.libav_errors import camera_failure, failures, translate
 from ingest.limits import Limits
 from ingest.packets import bounded
@@ -67,7 +68,8 @@ class Opened:
         live = not self.bounded
         found = self.container.demux([track for track in tracks if track is not None])
         clock, most = SystemClock() if live else None, None if live or self.listed else self.limits.packets
-        return bounded(found, self.limits, clock=clock, most=most)
+        taken = bounded(found, self.limits, clock=clock, most=most)
+        return whole(taken, self.video) if self.video in tracks and says_in_band(self.video) else taken
 
     @property
     def ends(self) -> bool:

@@ -23,12 +23,15 @@ from ingest.child import Decoder, DecoderDied, source_details
 from ingest.clock import FakeClock
 from ingest.errors import TooLarge
 from ingest.guard import Guard
+from ingest.in_band import parameter_sets
 from ingest.limits import Limits
+from ingest.opening import open_source
 from ingest.packets import bounded
 from ingest.probe import probe
 from ingest.records import Ended, Frame, Sound, StateChange
 from ingest.sources import parse
 from tests.ingest.conftest import STREAM, Harvest
+from tests.media import Clip, make
 
 RATE = 48_000
 MPEG = Fraction(1, 90_000)
@@ -153,3 +156,24 @@ def test_a_decoder_that_works_and_shows_nothing_is_ended_by_its_cpu_limit(tmp_pa
     killed = pytest.raises(DecoderDied, match=f"signal {signal.SIGXCPU.value}")
     with Decoder("capture", job, Limits(cpu_s=2)) as decoder, killed:
         decoder.result(120)
+
+
+def test_a_picture_whose_slices_each_say_how_they_are_decoded_is_one_packet(tmp_path: Path) -> None:
+    """Libav takes each for a picture; of the first that is so, the first half has gone out by then."""
+    film = make(tmp_path / "film.ts", Clip(seconds=4, gop=25, b_frames=0, sound="", encoder=(("slices", "2"),)))
+    odd = tmp_path / "odd.ts"
+    with av.open(str(film)) as source, av.open(str(odd), "w") as written:
+        track = written.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if data := bytes(packet):
+                sets, middle = parameter_sets("h264", data), data.rfind(b"\0\0\1")
+                whole = av.Packet(data[:middle] + sets + data[middle:])
+                whole.time_base, whole.pts, whole.dts = packet.time_base, packet.pts, packet.dts
+                whole.is_keyframe, whole.stream = packet.is_keyframe, track
+                written.mux(whole)
+    with open_source({"scheme": "file", "location": str(odd), "networks": []}, Limits()) as opened:
+        shown = [frame.to_ndarray() for packet in opened.packets(opened.video) for frame in packet.decode()]
+    with av.open(str(film)) as source:
+        truth = [frame.to_ndarray() for frame in source.decode(video=0)]
+    assert len(shown) == len(truth) + 1
+    assert all(np.array_equal(*two) for two in zip(shown[26:], truth[25:], strict=True))
