@@ -87,7 +87,8 @@ class Views:
 
     def _lag(self, row: StreamRow, status: CaptureStatus | None) -> float | None:
         """Seconds between the newest frame and how far its sound was listened to; None where nothing was heard yet."""
-        mark = self._store.streams.mark(row.id, "sound") if row.kind == "live" else None
+        camera = row.kind == "live" and not row.source.startswith("folder:")
+        mark = self._store.streams.mark(row.id, "sound") if camera else None
         if mark is None or status is None or status.last_frame is None:
             return None
         return max(0.0, (status.last_frame - mark.moment) / MICROSECONDS)

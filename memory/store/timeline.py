@@ -61,8 +61,12 @@ class Timeline:
         return tuple(sorted([*blind, *forgotten], key=lambda gap: gap.span))
 
     def _unheard_yet(self, stream: StreamId, within: Span | None, told: Sequence[Span]) -> list[Gap]:
-        """What came of a camera's sound and waits to be listened to, where that takes long."""
-        camera = select(schema.streams.c.id).where(schema.streams.c.id == stream, schema.streams.c.kind == "live")
+        """What came of a camera's sound and waits to be listened to, where that takes long. Files wait for it, also
+        those of a folder, of which some may have no sound."""
+        streams = schema.streams.c
+        camera = select(streams.id).where(
+            streams.id == stream, streams.kind == "live", ~streams.source.like("folder:%")
+        )
         with self._database.read() as connection:
             heard, watched = read_mark(connection, stream, "sound"), _watched_to(connection, stream)
             live = connection.execute(camera).first() is not None

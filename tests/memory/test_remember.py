@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -196,7 +197,13 @@ def test_what_is_not_listened_to_yet_is_no_silence(memory: Memory) -> None:
     assert unheard(span(10, 70)) == []
     memory.remember.handle([heard(290)])
     assert unheard() == [(span(100, 140), "lost")]
-    memory.remember.handle([Coverage(DOOR, 0, span(300, 2000))])
+    memory.remember.handle([Coverage(DOOR, 0, span(300, 400))])
+    assert unheard(span(200, 400)) == [(span(290, 400), yet)]
+    camera = memory.store.streams.get(DOOR)
+    memory.store.streams.change(replace(camera, source="folder:/srv/door"))
+    assert unheard(span(200, 400)) == [], "the next of its files may have no sound"
+    memory.store.streams.change(camera)
+    memory.remember.handle([Coverage(DOOR, 0, span(400, 2000))])
     assert unheard(span(200, 2000)) == []
 
 
