@@ -105,7 +105,7 @@ class Footage:
     def _recorded(self, stream: StreamId, span: Span, written: Segment | None) -> list[Segment]:
         """What there is of `span`, and what is whole of the segment that is being `written`."""
         found = list(self._store.timeline.segments(stream, span))
-        if written is None or not written.span.overlaps(span):
+        if written is None or not written.size or not written.span.overlaps(span):
             return found
         known = {(segment.epoch, segment.span.start) for segment in found}  # it was finished meanwhile
         return found if (written.epoch, written.span.start) in known else [*found, written]

@@ -83,6 +83,8 @@ def test_the_newest_seconds_can_be_had_while_they_are_recorded(
         assert later.json()["type"] == "urn:hindsight:still-recording"
         assert clip(http, segment.span.end + seconds(900), segment.span.end + seconds(909)).status_code == 404
         assert not list((settings.folder / "clips").glob(f"*/*{PART}"))
+        Path(segment.path).write_bytes(b"")
+        assert clip(http, begin - seconds(1), begin + seconds(3)).status_code == 425, "it has only just begun"
 
 
 def test_an_alert_has_a_clip_from_the_first_moment_on(
