@@ -65,10 +65,6 @@ class FolderSupervisor(FileSupervisor):
         """Since when it is not, as far as that was told."""
 
     def _run(self) -> None:
-        for segment in self._again:
-            resume = self.plan.resume if segment is self._again[0] else None
-            if Path(segment.path).exists() and not self._is_other(Path(segment.path)):
-                self._read_file(Path(segment.path), segment.epoch, segment.span.start, resume)
         while True:
             self._look()
             self._pause(_LOOK_S)
@@ -83,6 +79,7 @@ class FolderSupervisor(FileSupervisor):
             self._missed(str(error))
             return
         self._found_again()
+        self._read_again()
         for path in ready:
             self._take(path)
         self._there = self._clock.now()
@@ -90,11 +87,27 @@ class FolderSupervisor(FileSupervisor):
         self._say("live", f"Files read: {len(self._taken)}; waiting for more.{refused}")
 
     def _refuse_empty_mount(self, folder: Path) -> None:
-        """Where a disk was unmounted its folder is there, and empty."""
+        """Where a disk was unmounted its folder is there, and empty; before a restart, say, of which nobody knows."""
         disk = _disk(folder)
-        if self._taken and self._disk not in (None, disk) and not any(folder.iterdir()):
-            raise NotFound(f"The disk of {folder} is not there.", advice="Check that it is mounted.")
+        if self._taken and self._disk != disk and not any(folder.iterdir()):
+            if self._disk is not None:
+                raise NotFound(f"The disk of {folder} is not there.", advice="Check that it is mounted.")
+            raise NotFound(
+                f"{folder} is empty, and {len(self._taken)} files were read from it.",
+                advice="Check that its disk is mounted. If someone emptied it, the next file is read.",
+            )
         self._disk = disk
+
+    def _read_again(self) -> None:
+        """What was not read to its end before the restart, once its folder is there."""
+        if self._again:
+            known = sorted(self.plan.taken, key=lambda one: one.epoch)
+            self._taken = {Path(one.path): _looked(one) for one in known}
+        for segment in self._again:
+            resume = self.plan.resume if segment is self._again[0] else None
+            if Path(segment.path).exists() and not self._is_other(Path(segment.path)):
+                self._read_file(Path(segment.path), segment.epoch, segment.span.start, resume)
+        self._again = []
 
     def _missed(self, why: str) -> None:
         """The folder is not there: nobody knows what is put into it, and the gap grows from when it last was."""

@@ -18,7 +18,7 @@ from ingest.folders import Tree
 from ingest.guard import Guard
 from ingest.limits import Limits
 from ingest.probe import MediaInfo, probe
-from ingest.records import Coverage, Frame, Gap, Mark, Moment, Segment, StateChange, seconds
+from ingest.records import Coverage, Frame, Gap, Mark, Moment, Segment, Span, StateChange, seconds
 from ingest.sampling import Sampling
 from ingest.sources import SourceSpec, parse
 from tests.ingest.conftest import STREAM, Harvest
@@ -292,6 +292,33 @@ def test_a_disk_that_was_unmounted_is_offline_though_its_empty_folder_is_there(
     read(made, 2)
     made.halt()
     assert made.states().count("offline") == 1
+    assert {gap.reason for gap in made.of(Gap)} == {"offline"}
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_disk_that_was_not_mounted_when_the_service_started_is_told_and_read_on_when_it_is(
+    there: bool, clips: Path, folder: Path, harvest: Callable[..., Harvest]
+) -> None:
+    """Its folder is empty, or is not there; what was read of it is neither forgotten nor read anew."""
+    path, start = folder / "a.mp4", Moment(seconds(1_700_000_000))
+    size = (clips / "ten.mp4").stat().st_size
+    taken = Segment(STREAM, 0, Span(start, Moment(start + seconds(10))), str(path), size, owned=False)
+    mark = Mark(0, seconds(5), Moment(start + seconds(5)))
+    source = parse(str(folder))
+    if not there:
+        folder.rmdir()
+    made = harvest(QUICK)
+    made.fleet.start(CapturePlan(STREAM, source, sampling=EVERY, resume=mark, heard=mark, taken=(taken,)))
+    made.wait(lambda: made.states()[-1:] == ["offline"])
+    assert str(folder) in made.of(StateChange)[-1].detail
+    assert "mounted" in made.of(StateChange)[-1].detail or not there
+    folder.mkdir(exist_ok=True)
+    put(clips / "ten.mp4", folder, "a.mp4", 20)
+    made.wait(lambda: made.states()[-1] == "live")
+    made.halt()
+    assert {frame.epoch for frame in made.of(Frame)} == {0}
+    assert max(frame.pts for frame in made.of(Frame)) > seconds(9)
+    assert min(frame.pts for frame in made.of(Frame)) > 0
     assert {gap.reason for gap in made.of(Gap)} == {"offline"}
 
 
