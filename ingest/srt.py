@@ -1,7 +1,8 @@
 """SRT through the ffmpeg program, where it is installed: PyAV's own libav is built without it.
 
-The program dials the one checked address, takes MPEG-TS and nothing else, and hands it on undecoded: decoding stays
-here. What it is to open it reads from a pipe, so that no passphrase stands on a command line for everyone to see.
+The program dials the checked addresses, one after the other until one answers, takes MPEG-TS and nothing else, and
+hands it on undecoded: decoding stays here. What it is to open it reads from a pipe, so that no passphrase stands on a
+command line for everyone to see.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import shutil
 import subprocess
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, urlsplit
 
@@ -34,10 +36,19 @@ class SrtStream(io.RawIOBase):
     def __init__(self, pinned: PinnedUrl, *, timeout_s: float) -> None:
         self.name = "stream"
         self._timeout = timeout_s
+        self._pinned = pinned
+        self._addresses = [pinned.address, *pinned.others]
+        """Those that were not dialled yet; together they have `timeout_s` to answer."""
+        self._patience = timeout_s / len(self._addresses)
+        self._begun = False
+        self._dial()
+
+    def _dial(self) -> None:
+        """Call the next address."""
         program, tied = shutil.which("ffmpeg"), shutil.which("setpriv")
         if program is None or tied is None:
             raise SourceRefused("SRT needs the ffmpeg program.", advice="Install it, or use RTSP or RTMP.")
-        wish = order(pinned, timeout_s).encode()
+        wish = order(replace(self._pinned, address=self._addresses.pop(0)), self._patience).encode()
         reading = ["-f", "concat", "-safe", "0", "-protocol_whitelist", "pipe,srt,udp", "-i", "pipe:0"]
         writing = ["-map", "0", "-c", "copy", "-f", "mpegts", "-flush_packets", "1", "pipe:1"]
         self._process = subprocess.Popen(
@@ -51,7 +62,6 @@ class SrtStream(io.RawIOBase):
         assert self._process.stdin is not None
         with self._process.stdin as pipe:
             pipe.write(wish)
-        self._begun = False
         self._told = b""
         """The beginning of what the program complained of."""
         self._listener = threading.Thread(target=self._listen, daemon=True, name="srt complaints")
@@ -71,15 +81,20 @@ class SrtStream(io.RawIOBase):
         return False
 
     def read(self, size: int = -1) -> bytes:
-        pipe = self._process.stdout
-        assert pipe is not None
-        if not select.select([pipe], [], [], self._timeout if self._begun else 2 * self._timeout)[0]:
-            raise DeadlineExceeded("It did not answer in time.", advice=_ADVICE)
-        data: bytes = pipe.read1(size)  # type: ignore[attr-defined]  # a BufferedReader, which the types do not say
-        if not data and not self._begun:
-            raise self._failure()
-        self._begun = True
-        return data
+        while True:
+            pipe = self._process.stdout
+            assert pipe is not None
+            if not select.select([pipe], [], [], self._timeout if self._begun else 2 * self._timeout)[0]:
+                raise DeadlineExceeded("It did not answer in time.", advice=_ADVICE)
+            data: bytes = pipe.read1(size)  # type: ignore[attr-defined]  # a BufferedReader, which the types do not say
+            self._begun |= bool(data)
+            if self._begun:
+                return data
+            failure = self._failure()
+            if not (self._addresses and isinstance(failure, SourceUnavailable)):
+                raise failure
+            self._hang_up()
+            self._dial()
 
     def _failure(self) -> HindsightError:
         self._listener.join(self._timeout)  # its words end with its pictures
@@ -93,13 +108,16 @@ class SrtStream(io.RawIOBase):
         return SourceUnavailable("Nobody answers over SRT, or not with this passphrase.", advice=_ADVICE)
 
     def close(self) -> None:
+        self._hang_up()
+        super().close()
+
+    def _hang_up(self) -> None:
         self._process.kill()
         self._process.wait()
         self._listener.join(self._timeout)
         for pipe in (self._process.stdout, self._process.stderr):
             if pipe is not None:
                 pipe.close()
-        super().close()
 
 
 def order(pinned: PinnedUrl, timeout_s: float) -> str:

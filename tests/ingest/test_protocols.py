@@ -173,6 +173,28 @@ def test_a_program_that_complains_without_end_is_heard_and_does_not_stop(
         assert stream.read(100) == b""
 
 
+def test_over_srt_the_next_address_is_dialled_where_one_does_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them are told in vain where nobody answers, and none but those."""
+    asked, program = tmp_path / "asked", tmp_path / "ffmpeg"
+    answers = "grep -q 2001:db8::3 && printf pictures || { echo 'Connection timed out' >&2; exit 1; }"
+    program.write_text(f"#!/bin/sh\ntee -a {asked} | {answers}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    url = "srt://cam.example:7?streamid=x"
+    with SrtStream(PinnedUrl(url, "192.0.2.1", "cam.example", 7, ("2001:db8::3", "192.0.2.2")), timeout_s=20) as stream:
+        assert stream.read(100) == b"pictures"
+        assert stream.read(100) == b""
+    dialled = [line for line in asked.read_text().splitlines() if line.startswith("file")]
+    waits = "mode=caller&connect_timeout=6667"
+    assert dialled == [f"file 'srt://192.0.2.1:7?{waits}'", f"file 'srt://[2001:db8::3]:7?{waits}'"]
+    pinned = PinnedUrl(url, "192.0.2.1", "cam.example", 7, ("192.0.2.2",))
+    with SrtStream(pinned, timeout_s=20) as stream, pytest.raises(SourceUnavailable):
+        stream.read(100)
+    assert asked.read_text().count("file 'srt") == 4
+
+
 def test_what_srt_is_told_stands_as_it_was_meant() -> None:
     """Servers tell by the stream id, its punctuation included, who wants what."""
     whole = parse(f"srt://[2001:db8::1]:7?streamid={quote('#!::r=live/cam,m=request', safe='')}&latency=20000")
