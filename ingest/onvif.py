@@ -6,7 +6,8 @@ like everything else, and nothing but the descriptions on this disk is loaded.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from ingest.fetch import Call, Credentials, exchange
 from ingest.guard import Guard
 from ingest.sources import Secret
 
+_LOG = logging.getLogger(__name__)
 _MOST: Final = 1 << 20
 """Bytes of an answer at most."""
 _MOST_PROFILES: Final = 64
@@ -86,11 +88,25 @@ def discover(guard: Guard, timeout_s: float = 3.0) -> list[Answering]:
 
     search = Search()
     search.start()
+    for thread in filter(None, (search._networkingThread_v4, search._networkingThread_v6)):  # noqa: SLF001
+        thread._recvMessages = _undaunted(thread._recvMessages)  # noqa: SLF001  # there is no other way in
     try:
         search.searchServices(types=[QName(*_VIDEO)], timeout=timeout_s)
     finally:
         search.stop()
     return [found[address] for address in sorted(found)]
+
+
+def _undaunted(receive: Callable[[], None]) -> Callable[[], None]:
+    """`receive`, after which others are heard also where one sent what wsdiscovery does not survive."""
+
+    def received() -> None:
+        try:
+            receive()
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:  # as it parses
+            _LOG.debug("An answer to the search for cameras was nonsense: %r", error)
+
+    return received
 
 
 def answering(guard: Guard, source: str, told: Iterable[str], scopes: Sequence[str]) -> Answering | None:

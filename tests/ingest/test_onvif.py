@@ -139,6 +139,15 @@ def test_a_camera_on_this_network_answers() -> None:
                     if "Probe" in text and "NetworkVideoTransmitter" in text and "MessageID" in text:
                         heard.set()
                         asked = text.partition("MessageID>")[2].partition("<")[0]
+                        for number, old, new in (
+                            ("a", 'InstanceId="1"', 'InstanceId="one"'),
+                            ("b", 'MessageNumber="1"', 'MessageNumber="many"'),
+                            ("c", "<d:Types>dn:NetworkVideoTransmitter</d:Types>", "<d:Types>no:one</d:Types>"),
+                            ("d", "</w:Address>", "</w:Address><x/>"),
+                            ("e", "ProbeMatches<", "<"),
+                        ):
+                            broken = PROBED.format(asked=asked, number=number, told="").replace(old, new)
+                            camera.sendto(broken.encode(), asker)
                         for told in ("10.9.9.9", "camera.example", *(f"10.1.{n}.1" for n in range(50))):
                             xaddrs = f"<d:XAddrs>http://{told}/onvif/device_service</d:XAddrs>"
                             camera.sendto(PROBED.format(asked=asked, number=told, told=xaddrs).encode(), asker)
