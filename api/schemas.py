@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
+from ingest import languages
 from ingest.load import Shedding
 from ingest.reasons import GapReason
 from ingest.records import ObservationKind, StreamKind, StreamState
@@ -75,7 +76,9 @@ class Handling(Model):
         examples=["adaptive", "motion:0.5-4", "rate:1"],
     )
     audio: bool | None = Field(None, description="Whether its sound is listened to, and recorded with its pictures.")
-    language: str | None = Field(None, pattern="^[a-z]{2,3}$", description="Which is spoken.", examples=["de"])
+    language: Annotated[str, Field(pattern="^[a-z]{2,3}$"), AfterValidator(languages.language)] | None = Field(
+        None, description="Which is spoken.", examples=["de", "deu"]
+    )
     record: bool | None = Field(None, description="Whether it is recorded.")
     keep_recordings_hours: float | None = Field(None, gt=0, le=CENTURY_H, description="How long recordings are kept.")
     keep_events_hours: float | None = Field(

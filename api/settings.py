@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from api.times import zone_named
 from ingest.errors import Invalid
+from ingest.languages import language
 from ingest.sampling import Sampling, policy
 from memory.store import StreamSettings
 
@@ -52,7 +53,9 @@ class Settings(BaseSettings):
     sample_side: int = Field(640, ge=64, le=4096, description="Longest side, in pixels, of frames looked at.")
     audio: bool = Field(True, description="Listen to the sound track.")
     language: str = Field(
-        "", pattern="^([a-z]{2,3})?$", description="Language that is spoken, such as de. Detected by Whisper if empty."
+        "",
+        pattern="^([a-z]{2,3})?$",
+        description="Language that is spoken, such as de or deu. Detected by Whisper if empty.",
     )
     blind_alert_s: float | None = Field(
         None,
@@ -95,6 +98,11 @@ class Settings(BaseSettings):
         except Invalid as error:
             raise ValueError(str(error)) from error
         return value
+
+    @field_validator("language")
+    @classmethod
+    def _short(cls, value: str) -> str:
+        return value and language(value)
 
     @field_validator("sampling")
     @classmethod

@@ -141,9 +141,8 @@ def _check(model: Any, kind: str) -> str:
     """Really run the model on something small; what came out, in words."""
     if kind == "transcriber":
         noise = np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE).astype(np.float32)
-        heard = model.transcribe([Sound(_CHECK, 0, 0, Moment(0), noise)])
-        said = " ".join(one.text for one in heard)
-        return f"it listened to a second of noise and {f'took it for {said!r}' if said else 'heard nothing'}"
+        list(model.transcribe([Sound(_CHECK, 0, 0, Moment(0), noise)]))  # whatever it takes noise for, it works
+        return "it listened to a second of noise"
     picture = np.random.default_rng(0).integers(0, 255, (64, 96, 3), dtype=np.uint8)
     if kind == "system":
         return _check_system(model, picture)

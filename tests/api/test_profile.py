@@ -25,11 +25,12 @@ class OtherEncoder(FakeEncoder):
     id = "other-1"
 
 
-def test_the_language_of_the_settings_reaches_the_recogniser(tmp_path: Path) -> None:
-    settings = Settings(data=tmp_path, profile="fake", language="de")
+@pytest.mark.parametrize(("german", "english"), [("de", "en"), ("deu", "eng"), ("ger", "eng")])
+def test_the_language_of_the_settings_reaches_the_recogniser(german: str, english: str, tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path, profile="fake", language=german)
     with pytest.raises(Invalid, match="understands English alone, and not 'de'"):
         chosen(settings, Guard([], ()))
-    chosen(settings.model_copy(update={"language": "en"}), Guard([], ())).close()
+    chosen(Settings(data=tmp_path, profile="fake", language=english), Guard([], ())).close()
 
 
 PIECES = ["Something red", " came in [1", "]. It stole the", " painting. A dog", " followed [7]", " [1]."]
