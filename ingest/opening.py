@@ -69,7 +69,8 @@ class Opened:
         found = self.container.demux([track for track in tracks if track is not None])
         clock, most = SystemClock() if live else None, None if live or self.listed else self.limits.packets
         taken = bounded(found, self.limits, clock=clock, most=most)
-        return whole(taken, self.video) if self.video in tracks and says_in_band(self.video) else taken
+        video = self.video if self.video in tracks else None
+        return whole(taken, video) if video is not None and says_in_band(video) else taken
 
     @property
     def ends(self) -> bool:
