@@ -28,6 +28,8 @@ _MOST: Final = 1 << 20
 _MOST_PROFILES: Final = 64
 """Each costs a question, and a camera may name as many as fit in an answer."""
 _MOST_ANSWERING: Final = 256
+_AT_ONCE: Final = 16
+"""Left alone, wsdiscovery takes ten answers a second."""
 _LONGEST: Final = 200
 """Characters of an address at most, and of a name."""
 _DEVICE: Final = "/onvif/device_service"
@@ -98,13 +100,15 @@ def discover(guard: Guard, timeout_s: float = 3.0) -> list[Answering]:
 
 
 def _undaunted(receive: Callable[[], None]) -> Callable[[], None]:
-    """`receive`, after which others are heard also where one sent what wsdiscovery does not survive."""
+    """`receive`, which takes one answer and then rests, for several; others are heard also where one sent what
+    wsdiscovery does not survive."""
 
     def received() -> None:
-        try:
-            receive()
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:  # as it parses
-            _LOG.debug("An answer to the search for cameras was nonsense: %r", error)
+        for _ in range(_AT_ONCE):
+            try:
+                receive()
+            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:  # as it parses
+                _LOG.debug("An answer to the search for cameras was nonsense: %r", error)
 
     return received
 
