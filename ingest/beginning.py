@@ -24,7 +24,11 @@ AGAIN: Final = seconds(4)
 MOST_EARLY: Final = 500
 _WAITED_S: Final = 0.01
 _WAITS: Final = 3
+_CALM: Final = 5
+"""So many packets that were waited for, and came no earlier than others, are no burst that is still being read."""
+_SAME: Final = seconds(0.02)
 _ANCHOR_S: Final = 1.0
+_LONGEST_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +89,15 @@ def read_early(
     """As many as it takes to know when pictures come. `filmed`: when the first one was, if that is known.
 
     What came while the source was being opened lies in a buffer and comes late in a rush; the packets behind it
-    come when they come. So read until packets have to be waited for, and keep what was read.
+    come when they come. A child that gets little time reads even the rush slowly, as if it waited for each packet. So
+    read until packets have to be waited for and come no less late than before, and keep what was read.
     """
     early: list[Packet] = []
     least: int | None = None
-    waits, begun, before = 0, clock.monotonic(), clock.monotonic()
-    led, apart = begun, 0.0
+    settled = 0
+    """The offset that the ones which come no less late are compared with."""
+    calm, enough, begun = 0, _CALM if filmed is None else _WAITS, clock.monotonic()
+    fell, led, before, apart = begun, begun, begun, 0.0
     for packet in packets:
         now = clock.monotonic()
         early.append(packet)
@@ -98,10 +105,13 @@ def read_early(
             led, apart = now, max(apart, now - led)
         if packet.stream is lead and packet.dts is not None and packet.time_base is not None:
             offset = clock.now() + ahead - round(packet.dts * packet.time_base * MICROSECONDS)
+            if filmed is None and (least is None or offset < settled - _SAME):
+                settled, calm, fell = offset, 0, now
+            elif now - before > _WAITED_S and (filmed is not None or offset <= settled + _SAME):
+                calm += 1
             least = offset if least is None else min(least, offset)
-            waits += now - before > _WAITED_S
         before = now
-        if waits >= _WAITS or now - begun > _ANCHOR_S or len(early) >= MOST_EARLY:
+        if calm >= enough or now - fell > _ANCHOR_S or now - begun > _LONGEST_S or len(early) >= MOST_EARLY:
             break
     _date_back([packet for packet in early if packet.stream is lead])
     first = next((one for one in early if one.stream is lead and one.pts is not None and one.time_base), None)
