@@ -1,4 +1,4 @@
-"""When the first picture of a live source was, read by a child that gets no time: against a made-up camera and clock."""
+"""When the first picture of a live source was, read by a child that gets no time: a made-up camera and clock tell."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Socket:
 
     def __init__(
         self, *, waiting_s: float, costs: Sequence[float] = (), rate: float = 25, late: Sequence[float] = (0,)
-    ):
+    ) -> None:
         """`waiting_s`: how much of it waits already. `late`: seconds that pictures are late by, over and over."""
         self.clock = FakeClock()
         self.begun = self.clock.now() - round(waiting_s * 1e6)

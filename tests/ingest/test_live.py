@@ -423,7 +423,7 @@ def test_a_live_consumer_that_sleeps_costs_frames_and_each_is_counted(
 ) -> None:
     server, made = rtsp(), harvest(QUICK, capacity=2, pace_s=0.5)
     made.fleet.start(plan(server.url("silent")))
-    made.wait(lambda: made.ledger.counts(STREAM).dropped.get("overload", 0) > 4)
+    made.wait(lambda: made.of(Frame) and made.ledger.counts(STREAM).dropped.get("overload", 0) > 4)
     made.pace_s = 0
     made.wait(lambda: SystemClock().now() - made.of(Frame)[-1].moment < seconds(2))
 
