@@ -19,7 +19,7 @@ class Query:
     `understood` and `unknown` are the query's words that the encoder can and cannot look for; `unsure` are words it can
     only compare with the picture as a whole. A match must last for `lasting` microseconds. When all that is asked is
     that things are there: `least` of them at a time, each observed under one of the labels `kinds`, in `colour` if any;
-    or that one of them comes or goes: the event `doing`.
+    or that one of them comes or goes: the event `doing`; or that one "passes".
     """
 
     text: str

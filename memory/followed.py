@@ -19,6 +19,8 @@ from memory.store.timeline import Timeline
 
 _SOON = seconds(8)
 """A coming or going may be given its name this long after it was seen."""
+_PASSES = seconds(30)
+"""What is followed for longer does not pass: it may have been parked, and left when it was seen to move."""
 _Spans = NDArray[np.int64]
 """Starts and ends, int64 [N, 2]."""
 
@@ -27,13 +29,16 @@ def as_followed(hits: Sequence[Hit], query: Query, timeline: Timeline) -> list[H
     """Hits of one stream, each begun when those came that are there at its first moment, and ended when those went that
     are there at its last; never over a gap or what was erased. What falls together is one.
 
-    A hit is never made shorter, and stays as it is where nothing was followed or the query asks for more than presence.
+    A hit is never made shorter, and stays as it is where nothing was followed or the query asks for more than presence,
+    or for what passes: that is there, too, and not for long.
     """
-    if not query.kinds or query.doing or not hits:
+    if not query.kinds or query.doing not in ("", "passes") or not hits:
         return list(hits)
     stream = hits[0].stream
     reach = Span(min(hit.span.start for hit in hits), Moment(max(_last(hit) for hit in hits) + 1))
     followed = timeline.followed(Scope((stream,), reach), query.kinds, query.colour)
+    if query.doing:
+        followed = followed[followed[:, 1] - followed[:, 0] <= _PASSES]
     if not len(followed):
         return list(hits)
     reach = reach.hull(Span(Moment(int(followed[:, 0].min())), Moment(int(followed[:, 1].max()))))
@@ -47,7 +52,7 @@ def as_told(hits: Sequence[Hit], query: Query, timeline: Timeline, scope: Scope,
 
     When something comes its name is not known yet; its frames may show somebody else who does what is asked.
     """
-    if not query.doing:
+    if query.doing in ("", "passes"):
         return list(hits)
     told = timeline.events(scope, query.doing)
     asked = [one for one in told if one.text in query.kinds and query.colour in ("", one.colour)]

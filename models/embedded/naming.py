@@ -21,6 +21,7 @@ from models.embedded.space import (
     scene_slot,
     thing_slot,
 )
+from models.embedded.vocabulary import lemma
 
 _PER_THING: Final = 5.0
 """How much each further thing adds to the logarithm of the odds that there are at least so many."""
@@ -50,7 +51,7 @@ def mentioned(reading: Reading) -> Iterator[Clause]:
 @dataclass(frozen=True, slots=True)
 class Told:
     """What observations may tell of a sentence: labels of the things it is about, and their colour and number, when all
-    it says is that they are there, or that one comes or goes; no labels when it says more."""
+    it says is that they are there, or that one comes, goes or passes; no labels when it says more."""
 
     kinds: tuple[str, ...] = ()
     colour: str = ""
@@ -59,6 +60,7 @@ class Told:
 
 
 def told(reading: Reading) -> Told:
+    """What observations may tell of what `reading` says."""
     besides = [*reading.words, *reading.aside, *reading.shouted, *reading.quoted, *({*reading.found} - {"picture"})]
     if len(reading.mentions) != 1 or besides:
         return Told()
@@ -69,6 +71,8 @@ def told(reading: Reading) -> Told:
     colour, least = mention.colours[0] if mention.colours else "", _NUMBERS.get(mention.count, 1)
     if not mention.actions:
         return Told(kinds, colour, least)
+    if mention.actions == ["moves"] and least == 1 and "pass" in map(lemma, reading.tokens):
+        return Told(kinds, colour, doing="passes")
     happens = len(mention.actions) == least == 1 and mention.actions[0] in _EVENTS and mention.share == 1.0
     return Told(kinds, colour, doing=mention.actions[0]) if happens else Told()
 

@@ -42,6 +42,12 @@ def test_a_name_that_came_late_holds_for_the_whole_stay(memory: Memory) -> None:
     assert hit == replace(before, span=hit.span)
 
 
+def test_what_passes_does_so_for_as_long_as_it_was_followed(memory: Memory) -> None:
+    """And one that was there for a minute, such as one that is parked, does not."""
+    film(memory, [(18, 20), (50, 52)], car(14.5, 19.5), car(0, 60, "2", colour="red"), until=70)
+    assert found(memory, replace(RED_CAR, doing="passes")) == [span(14.5, 20), span(50, 52)]
+
+
 @pytest.mark.parametrize(
     "other",
     [

@@ -177,7 +177,7 @@ def test_what_has_only_to_be_there(sentence: str, kinds: tuple[str, ...], colour
 @pytest.mark.parametrize(
     "sentence",
     [
-        "a car passes", "a car stays", "a red car on the left", "no dog", "only one bottle is left", "a woman plays",
+        "a car drives", "a car stays", "a red car on the left", "no dog", "only one bottle is left", "a woman plays",
         "a person on a bed", "a car and a dog", "a face", "something red", "a red and blue car", "the road is empty",
         "a big car", "a car with a zeppelin", "a car STOP", 'someone says "hello"', "the text CAR", "a balloon",
     ],
@@ -191,7 +191,8 @@ def test_more_than_being_there_is_asked(sentence: str) -> None:
 @pytest.mark.parametrize(
     ("sentence", "kinds", "colour", "doing"),
     [
-        ("a white car enters", ("car",), "white", "enters"), ("someone leaves", ("person",), "", "leaves"),
+        ("a white car enters", ("car",), "white", "enters"), ("a red car passes", ("car",), "red", "passes"),
+        ("a red car drives", (), "", ""), ("two cars pass", (), "", ""), ("someone leaves", ("person",), "", "leaves"),
         ("a car drives away", ("car",), "", "leaves"), ("a bottle appears", ("bottle",), "", "appears"),
         ("two cars enter", (), "", ""), ("a woman enters", (), "", ""), ("a car enters and leaves", (), "", ""),
         ("nobody enters", (), "", ""), ("a car drives up", (), "", ""), ("something enters", (), "", ""),
