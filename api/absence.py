@@ -39,13 +39,14 @@ def where(searched: SearchedOut) -> str:
 
 
 def _blindness(unseen: Blind) -> list[str]:
-    """A sentence each: when no pictures came, those that came showed nothing, were not all looked at, or their sound
-    was lost, and how often besides."""
+    """A sentence each: when no pictures came, those that came showed nothing, were not all looked at, their sound
+    was lost, or they may have been earlier, and how often besides."""
     kinds = by_kind(unseen.gaps)
     told = [f"There is no video {_gaps(kinds.absent)}."] if kinds.absent else []
     told += [f"Nothing could be seen {_gaps(kinds.unseeing)}."] if kinds.unseeing else []
     told += [f"Only part could be looked at of {_gaps(kinds.partly)}."] if kinds.partly else []
     told += [f"Not all that sounded was listened to: {_gaps(kinds.unheard)}."] if kinds.unheard else []
+    told += [f"It may have been earlier than told {_gaps(kinds.misdated)}."] if kinds.misdated else []
     return told + ([f"So it was {unseen.more} more times, for less long."] if unseen.more else [])
 
 

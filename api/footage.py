@@ -17,7 +17,7 @@ from ingest.clips import cut, still
 from ingest.errors import Busy, Invalid, NotFound, StillRecording, TooLarge
 from ingest.fragments import layout, shift
 from ingest.questions import Picture
-from ingest.reasons import PARTLY, UNHEARD
+from ingest.reasons import MISDATED, PARTLY, UNHEARD
 from ingest.recording import PART, finished
 from ingest.records import Gap, Moment, Segment, Span, StreamId, seconds
 from memory.recordings import SETTLING, Recordings
@@ -190,7 +190,9 @@ class Footage:
 
     def _gaps(self, stream: StreamId, span: Span) -> tuple[Gap, ...]:
         """What a recording of `span` lacks: it has what came and was not looked at."""
-        found = [gap for gap in self._store.timeline.gaps(stream, span) if gap.reason not in PARTLY | UNHEARD]
+        found = [
+            gap for gap in self._store.timeline.gaps(stream, span) if gap.reason not in PARTLY | UNHEARD | MISDATED
+        ]
         return tuple(replace(gap, span=part) for gap in found if (part := gap.span.intersection(span)) is not None)
 
     def _kept(self, stream: StreamId, key: str) -> Clip | None:

@@ -19,10 +19,10 @@ _QUIET: Final = seconds(2)
 
 def lost(store: Store, stream: StreamId, sampling: Sampling, *, listens: bool) -> list[Gap]:
     """Gaps beside what was watched, from what is remembered up to what was told of. `listens`: whether anyone does."""
-    watched, seen = store.timeline.watched_to(stream), store.streams.mark(stream)
+    seen = store.streams.mark(stream)
     heard = store.streams.mark(stream, "sound") if listens else None
-    pictures = [span for span in _since(store, stream, seen, watched) if span.duration > _explained(sampling)]
-    sounds = [span for span in _since(store, stream, heard, watched) if span.duration > _QUIET]
+    pictures = [span for span in _since(store, stream, seen) if span.duration > _explained(sampling)]
+    sounds = [span for span in _since(store, stream, heard) if span.duration > _QUIET]
     if sum(span.duration for span in sounds) > UNDER_WAY:
         sounds = []
     behind = [Span(Moment(span.start + 1), span.end) for span in pictures]  # where no gap of another reason begins
@@ -32,11 +32,9 @@ def lost(store: Store, stream: StreamId, sampling: Sampling, *, listens: bool) -
     ]
 
 
-def _since(store: Store, stream: StreamId, mark: Mark | None, watched: Moment | None) -> tuple[Span, ...]:
+def _since(store: Store, stream: StreamId, mark: Mark | None) -> tuple[Span, ...]:
     """What was watched behind `mark`."""
-    if mark is None or watched is None or mark.moment >= watched:
-        return ()
-    return store.timeline.coverage(stream, Span(mark.moment, watched))
+    return () if mark is None else store.timeline.behind(stream, mark)
 
 
 def _explained(sampling: Sampling) -> int:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, reduce
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -113,7 +114,7 @@ class Playlists:
         coming = row.kind == "live" and span.end > self._clock.now() - SETTLED and not ends
         goes_on = (live or coming) and (recorded or span.end < last)
         if goes_on and recorded:
-            parts = [part for part in parts if part.number is not None]
+            parts = _onward([part for part in parts if part.number is not None])
         if not parts:
             raise no_recording(row)
         lines = _counted(parts) if recorded else [_EVENT if goes_on or span.duration > PART_US else _VOD]
@@ -223,6 +224,12 @@ def _slid(span: Span) -> Span:
     """What is left of a stretch that became too long, so that its beginning moves seldom."""
     begin = span.start + max(0, span.duration - LONGEST + STEP - 1) // STEP * STEP
     return Span(Moment(begin), span.end)
+
+
+def _onward(parts: Sequence[Part]) -> list[Part]:
+    """What a list that goes on may have, whose numbers never fall: where the clock was put back it begins."""
+    back = [at for at, (before, part) in enumerate(pairwise(parts), 1) if part.span.start < before.span.start]
+    return list(parts[back[-1] if back else 0 :])
 
 
 def _head(parts: Sequence[Part]) -> list[str]:

@@ -52,16 +52,20 @@ class Change:
 
 
 def step(rule: Rule, state: State, sample: Sample) -> tuple[State, tuple[Change, ...]]:
-    """The next state after one sample, in time order, and what that did."""
+    """The next state after one sample, in time order, and what that did. Where a clock was put back, so is time: an
+    event that began later is over then, and so is the rest after one that ended later."""
     before: tuple[Change, ...] = ()
-    if state.phase != "idle" and sample.span.start - state.span.end > MAX_SILENCE:
+    start = sample.span.start
+    if state.phase != "idle" and (start < state.span.start or start - state.span.end > MAX_SILENCE):
         state, before = _end(rule, state)
+    if start < state.rests_until - rule.cooldown_us - MAX_SILENCE:
+        state = replace(state, rests_until=0)
     firing = state.phase == "firing"
     least = rule.release if firing else rule.threshold
-    if sample.probability < least or not armed(rule.schedule, sample.span.start):
+    if sample.probability < least or not armed(rule.schedule, start):
         state, after = _end(rule, state)
         return state, before + after
-    if not firing and sample.span.start < state.rests_until:
+    if not firing and start < state.rests_until:
         return replace(state, phase="idle"), before
     state = _grow(state, sample)
     if firing:

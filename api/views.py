@@ -145,7 +145,7 @@ class Views:
     def alert(self, alert: Alert, rule_name: str) -> schemas.AlertOut:
         row = self._store.streams.get(alert.stream)
         mark = self._store.streams.mark(row.id)
-        going_on = row.state != "finished" and mark is not None and mark.moment - alert.span.end < STILL_OPEN
+        going_on = row.state != "finished" and mark is not None and abs(mark.moment - alert.span.end) < STILL_OPEN
         return schemas.AlertOut(
             id=alert.key,
             rule=alert.rule,

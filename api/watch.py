@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import Literal
 
 import numpy as np
@@ -164,7 +165,8 @@ class Watch:
         mark = self._memory.store.alerts.watermark(rule.id, stream)
         if mark is None or origin == "sound":
             return _Machine()
-        last = self._memory.store.alerts.list(scope=Scope((stream,)), rule=rule.id, limit=1)
+        judged = Scope((stream,), Span(Moment(0), Moment(mark.moment + 1)))  # one told by a clock put back lies behind
+        last = self._memory.store.alerts.list(scope=judged, rule=rule.id, limit=1)
         if not last:
             return _Machine(at=(mark.epoch, mark.pts))
         state = trigger.resume(rule, last[0], mark.moment)
@@ -178,11 +180,8 @@ class Watch:
         if done is not None and (done.epoch, done.pts) >= (mark.epoch, mark.pts):
             return
         machine = self._machine(armed.rule, stream, "frame")
-        extent = store.streams.extent(stream)
-        start = done.moment + 1 if done else (extent.start if extent else mark.moment)
-        samples = self._stored(armed.query, stream, Span(Moment(min(start, mark.moment)), Moment(mark.moment + 1)))
         alerts: dict[str, Alert] = {}
-        for sample in samples.get("frame", ()):
+        for sample in self._unjudged(armed.query, stream, done, mark):
             machine.state, changes = trigger.step(armed.rule, machine.state, sample)
             for change in changes:
                 alert = self._alert(armed, stream, change, "frame", self._observed(stream, change))
@@ -192,16 +191,30 @@ class Watch:
             store.alerts.save(alert, told=bool(armed.rule.webhook))
         store.alerts.save_progress(armed.rule.id, stream, mark)
 
-    def _stored(self, query: Query, stream: StreamId, span: Span) -> dict[Origin, list[Sample]]:
-        """Samples of the stored features, in time order."""
+    def _unjudged(self, query: Query, stream: StreamId, done: Mark | None, mark: Mark) -> list[Sample]:
+        """Samples of the pictures stored behind `done`, up to `mark`, which an epoch that began earlier may hold."""
+        store = self._memory.store
+        extent = store.streams.extent(stream)
+        begin = done.moment + 1 if done else (extent.start if extent else mark.moment)
+        behind = store.timeline.behind(stream, done) if done else ()
+        until_mark = Span(Moment(min(begin, mark.moment)), Moment(mark.moment + 1))
+        return self._stored(query, stream, reduce(Span.hull, behind, until_mark), done)["frame"]
+
+    def _stored(
+        self, query: Query, stream: StreamId, span: Span, done: Mark | None = None
+    ) -> dict[Origin, list[Sample]]:
+        """Samples of the stored features, of pictures those behind `done`, in the order in which they came."""
         block = self._memory.recall.replay(stream, span)
         samples: dict[Origin, list[Sample]] = {"frame": [], "sound": []}
         if not len(block.starts):
             return samples
         probabilities = query.probability(block.vectors @ query.vector)
-        for start, end, probability, origin in zip(block.starts, block.ends, probabilities, block.origins, strict=True):
-            covered = Span(Moment(int(start)), Moment(int(end)))
-            samples["sound" if origin == "sound" else "frame"].append(Sample(covered, float(probability)))
+        judged = (-1, -1) if done is None else (done.epoch, done.pts)
+        places = zip(block.origins, block.epochs.tolist(), block.pts.tolist(), strict=True)
+        times = zip(block.starts.tolist(), block.ends.tolist(), probabilities.tolist(), strict=True)
+        for (origin, *at), (start, end, probability) in zip(places, times, strict=True):
+            if origin == "sound" or tuple(at) > judged:
+                samples[origin].append(Sample(Span(Moment(start), Moment(end)), probability))
         return samples
 
     def _observed(self, stream: StreamId, change: Change) -> Sequence[Observation]:

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from ingest.clock import Clock
+from ingest.clock import Clock, together
 from ingest.records import MICROSECONDS, Mark, Moment, seconds
 from ingest.sampling import Sampling
-from ingest.timeline import microseconds
+from ingest.timeline import PUT, Arrival, microseconds
 
 if TYPE_CHECKING:
     from av import Packet
@@ -33,8 +33,8 @@ _LONGEST_S: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What the supervisor asks for. `starts_at`: moment of a file's first picture, and the earliest that a live one may
-    have; `ahead`: microseconds that its time is ahead of our clock. `resume`: the frame that reading goes on from;
+    """What the supervisor asks for. `starts_at`: moment of a file's first picture, and up to when a live stream was
+    seen. `resume`: the frame that reading goes on from;
     `heard`: the end of the sound that was listened to. `skip`: nothing up to this pts, it kills its decoder."""
 
     stream: str
@@ -48,8 +48,13 @@ class Task:
     skip: int | None
     folder: str | None
     segment_s: float
-    ahead: int = 0
     record: bool = True
+
+
+def earliest(task: Task, clock: Clock) -> Moment:
+    """The earliest moment that a live stream's first picture may have: up to when it was seen, unless that is still to
+    come because this machine's clock was put back."""
+    return Moment(task.starts_at if task.starts_at - clock.now() <= PUT else 0)
 
 
 def seek_to(task: Task, opened: Opened, *, hears: bool) -> int | None:
@@ -75,17 +80,17 @@ def publish_from(task: Task) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class Early:
-    """The first packets of a live source. `offset`: moment minus pts, the least that any of them shows; `apart_s`: how
-    long was waited for one of the leading track at most."""
+    """The first packets of a live source. `offset`: moment minus pts, the least that any of them shows, and `known`
+    what the clocks said then, where they tell it; `apart_s`: how long was waited for one of the leading track, at
+    most."""
 
     packets: list[Packet]
     offset: int | None
+    known: Arrival | None
     apart_s: float
 
 
-def read_early(
-    packets: Iterable[Packet], lead: Stream | None, clock: Clock, *, ahead: int, filmed: Moment | None
-) -> Early:
+def read_early(packets: Iterable[Packet], lead: Stream | None, clock: Clock, *, filmed: Moment | None) -> Early:
     """As many as it takes to know when pictures come. `filmed`: when the first one was, if that is known.
 
     What came while the source was being opened lies in a buffer and comes late in a rush; the packets behind it
@@ -104,7 +109,7 @@ def read_early(
         if packet.stream is lead:
             led, apart = now, max(apart, now - led)
         if packet.stream is lead and packet.dts is not None and packet.time_base is not None:
-            offset = clock.now() + ahead - round(packet.dts * packet.time_base * MICROSECONDS)
+            offset = seconds(now) - round(packet.dts * packet.time_base * MICROSECONDS)
             if filmed is None and (least is None or offset < settled - _SAME):
                 settled, calm, fell = offset, 0, now
             elif now - before > _WAITED_S and (filmed is not None or offset <= settled + _SAME):
@@ -116,8 +121,9 @@ def read_early(
     _date_back([packet for packet in early if packet.stream is lead])
     first = next((one for one in early if one.stream is lead and one.pts is not None and one.time_base), None)
     if filmed is not None and first is not None:
-        least = filmed + ahead - microseconds(first.pts, first.time_base)
-    return Early(early, least, apart)
+        return Early(early, filmed - microseconds(first.pts, first.time_base), None, apart)
+    known = Arrival(*together(clock))
+    return Early(early, None if least is None else least + known.moment - known.ticks, known, apart)
 
 
 def _date_back(packets: list[Packet]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 _WIDE: Final = seconds(12)
 """How far before the target to seek where the container has no index of key frames."""
+_TOUCHING: Final = seconds(0.5)
+"""So far the last picture of an epoch may reach into the next."""
 
 
 def cut(
@@ -36,11 +39,12 @@ def cut(
     What lies between the spans is left out and its time stays: the last picture before it stands as long.
     H.264 is copied from the last key frame before a span; `exact`, and any other codec, is encoded anew.
     `fragmented`: as players take it piece by piece. `timeout_s`: for every minute of it. Raises `NotFound` when no
-    segment overlaps any of `spans`.
+    segment overlaps any of `spans`. Epochs that overlap, as where a clock was put back, are shown one behind the other.
     """
-    pieces = [(segment, span) for span in spans for segment in _overlapping(segments, span)]
-    if not pieces:
+    found = [(segment, span) for span in spans for segment in _overlapping(segments, span)]
+    if not found:
         raise _no_video()
+    pieces = _one_by_one(found)
     part = out.with_name(out.name + ".part")
     details = {"pieces": pieces, "out": str(part), "exact": exact, "fragmented": fragmented}
     try:
@@ -49,7 +53,8 @@ def cut(
         part.replace(out)
     finally:
         part.unlink(missing_ok=True)
-    return covered
+    last = max(min(segment.span.end, span.end) for segment, span in found)
+    return covered if pieces == found else Span(covered.start, max(covered.start, last))
 
 
 def is_copied(segment: Segment, *, timeout_s: float = 20) -> bool:
@@ -70,7 +75,29 @@ def still(segments: Sequence[Segment], moment: Moment, *, max_side: int = 1280, 
 
 
 def _overlapping(segments: Sequence[Segment], span: Span) -> list[Segment]:
-    return sorted((s for s in segments if s.span.overlaps(span)), key=lambda s: (s.span.start, s.epoch))
+    return sorted((s for s in segments if s.span.overlaps(span)), key=lambda s: (s.epoch, s.span.start))
+
+
+def _one_by_one(pieces: Sequence[tuple[Segment, Span]]) -> list[tuple[Segment, Span]]:
+    """The pieces epoch by epoch, that which begins first first; one that begins before the one before it ended is
+    moved behind that."""
+    begun: dict[int, Moment] = {}
+    for segment, span in pieces:
+        start = max(segment.span.start, span.start)
+        begun[segment.epoch] = min(begun.get(segment.epoch, start), start)
+    placed: list[tuple[Segment, Span]] = []
+    reached, later, epoch = Moment(0), 0, -1
+    for segment, span in sorted(pieces, key=lambda piece: (begun[piece[0].epoch], piece[0].epoch)):
+        if segment.epoch != epoch:
+            epoch, over = segment.epoch, reached - begun[segment.epoch]
+            later = over if over > _TOUCHING else 0
+        placed.append((replace(segment, span=_moved(segment.span, later)), _moved(span, later)))
+        reached = Moment(max(reached, min(placed[-1][0].span.end, placed[-1][1].end)))
+    return placed
+
+
+def _moved(span: Span, later: int) -> Span:
+    return Span(Moment(span.start + later), Moment(span.end + later))
 
 
 def _no_video() -> NotFound:

@@ -8,10 +8,12 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import ClassVar, Final, Protocol
 
-from ingest.records import MICROSECONDS, Moment
+from ingest.records import MICROSECONDS, Moment, seconds
 
 _UNSYNCHRONISED: Final = 0x40
 """STA_UNSYNC, of the status that adjtimex(2) gives."""
+_LOOKS: Final = 5
+_AT_ONCE_S: Final = 0.01
 _TOO_FAR: Final = 16_000_000
 """Microseconds by which the clock may be wrong, as the kernel itself reckons when nobody keeps it right."""
 
@@ -26,6 +28,16 @@ class Clock(Protocol):
         """Seconds on a clock that never goes back; only differences mean anything."""
 
     def sleep(self, seconds: float) -> None: ...
+
+
+def together(clock: Clock) -> tuple[Moment, int]:
+    """Wall and monotonic time, microseconds, of one instant: whoever is made to wait between the two looks again."""
+    before, now = clock.monotonic(), clock.now()
+    for _ in range(_LOOKS):
+        if clock.monotonic() - before < _AT_ONCE_S:
+            break
+        before, now = clock.monotonic(), clock.now()
+    return now, seconds(before)
 
 
 class SystemClock:

@@ -14,7 +14,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from ingest.clock import Clock, SystemClock
+from ingest.clock import Clock, SystemClock, together
 from ingest.errors import BrokenVideo, DeadlineExceeded, HindsightError, NotVideo, TooLarge
 from ingest.fetch import Call, Credentials, RemoteFile
 from ingest.guard import Guard
@@ -23,7 +23,7 @@ from ingest.in_band import says_in_band, whole
 from ingest.libav_errors import camera_failure, failures, translate
 from ingest.limits import Limits
 from ingest.packets import bounded
-from ingest.records import MICROSECONDS, Moment, seconds
+from ingest.records import MICROSECONDS, Moment
 from ingest.relay import Relay
 from ingest.srt import SrtStream
 from ingest.timeline import Arrival
@@ -90,7 +90,7 @@ class Opened:
     def arrival(self, clock: Clock) -> Arrival:
         """When what was read last came; where it comes segment by segment, when its segment was there."""
         listed = None if self.listed is None else self.listed.arrival
-        return listed or Arrival(clock.now(), seconds(clock.monotonic()))
+        return listed or Arrival(*together(clock))
 
     def passed(self, pts: int) -> None:
         """How far the pictures that were read reach by the source's own clock, microseconds, unwrapped."""

@@ -15,16 +15,17 @@ from ingest.sources import SourceSpec
 @dataclass(frozen=True, slots=True)
 class Known:
     """What is told of a live stream. `epoch`: the newest that anything was told of, -1 for none; `end`: up to when it
-    is told what was seen and what was not; `gap`: the gap that ends there, if one does."""
+    is told what was seen and what was not; `gap`: the gap that ends there, if one does; `begun`: when it began."""
 
     epoch: int = -1
     end: Moment | None = None
     gap: Gap | None = None
+    begun: Moment | None = field(default=None, compare=False)
 
     def later(self, other: Known) -> Known:
         """What is known when both are."""
-        further = max((self, other), key=lambda known: -1 if known.end is None else known.end)
-        return Known(max(self.epoch, other.epoch), further.end, further.gap)
+        further = max((self, other), key=lambda known: (known.epoch, -1 if known.end is None else known.end))
+        return Known(max(self.epoch, other.epoch), further.end, further.gap, further.begun)
 
     def blind_since(self, reason: GapReason) -> Moment | None:
         """Where a gap for `reason` that follows on what is known begins: it goes on with one that has the same."""

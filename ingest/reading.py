@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ingest import pictures, sounds
-from ingest.beginning import Task, publish_from, read_early, seek_to
+from ingest.beginning import Task, earliest, publish_from, read_early, seek_to
 from ingest.captions import Captions, beside
 from ingest.captions import tracks as captions_of
 from ingest.clock import SystemClock
@@ -59,7 +59,7 @@ _SHORT: Final = seconds(2)
 def job(details: Mapping[str, Any], limits: Limits, emit: Emit) -> dict[str, Any]:
     """Read the source to its end. Says `open`, then records and `beat`s; ends with how it ended."""
     task = Task(**{**details["task"], "sampling": Sampling(**details["task"]["sampling"])})
-    source, seen = details["source"], Moment(task.starts_at - task.ahead if task.live else 0)
+    source, seen = details["source"], earliest(task, SystemClock()) if task.live else Moment(0)
     with open_source(source, limits, seen) as opened:
         film = Path(source["location"]).resolve() if source["scheme"] == "file" else None
         if opened.burst_s:  # when it was filmed is not known before a segment more has come
@@ -91,6 +91,8 @@ class Reader:
         self._seek = seek_to(task, opened, hears=self._audio is not None or bool(self._written))
         self._apart_s = 0.0
         """How far apart the first pictures came."""
+        self._earliest = Moment(task.starts_at)
+        """The first picture has no earlier moment."""
         self._line = self._first_line()
         self._floor = publish_from(task)
         self._tracks: dict[int, Ticks] = {}
@@ -195,13 +197,13 @@ class Reader:
         jumps = not self._opened.one_timeline
         if self._seek is not None and self._task.resume is not None:
             return resumed(self._task.resume, jumps=jumps)
-        offset = None
-        if self._task.live:
-            lead = self._opened.video or self._opened.audio
-            early = read_early(self._packets, lead, self._clock, ahead=self._task.ahead, filmed=self._opened.filmed)
-            self._packets, offset, self._apart_s = chain(early.packets, self._packets), early.offset, early.apart_s
-        floor = Moment(self._task.starts_at) if self._task.live else None
-        return Timeline(epoch=self._task.epoch, offset=offset, jumps=jumps, floor=floor)
+        if not self._task.live:
+            return Timeline(self._task.epoch, jumps=jumps)
+        lead = self._opened.video or self._opened.audio
+        early = read_early(self._packets, lead, self._clock, filmed=self._opened.filmed)
+        self._packets, self._apart_s = chain(early.packets, self._packets), early.apart_s
+        self._earliest = earliest(self._task, self._clock)
+        return Timeline(self._task.epoch, early.offset, jumps=jumps, floor=self._earliest, arrived=early.known)
 
     def _prepare(self) -> None:
         opened, task = self._opened, self._task
@@ -321,13 +323,12 @@ class Reader:
         if self._line.last is not None or offset is None or self._opened.filmed is None:
             return False
         at = None if frame.pts is None else microseconds(frame.pts, Fraction(frame.time_base or 0))
-        return at is not None and at + offset < self._task.starts_at + self._line.interval // 2
+        return at is not None and at + offset < self._earliest + self._line.interval // 2
 
     def _lead(self, pts: int | None) -> Stamp | None:
         """Move the timeline on by the leading track."""
         arrival = self._opened.arrival(self._clock) if self._task.live else None
-        came = 0 if arrival is None else arrival.moment + self._task.ahead
-        first = Moment(max(came, self._task.starts_at))
+        first = self._earliest if arrival is None else max(arrival.moment, self._earliest)
         line, stamp = advance(self._line, pts, first=first, arrival=arrival)
         if line.epoch != self._line.epoch:
             self._flush_sound()

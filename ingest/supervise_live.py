@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
 from statistics import median
 from typing import Any, Final
 
@@ -12,6 +14,7 @@ from ingest.audio import PERIOD, REACH
 from ingest.backoff import Backoff
 from ingest.bus import FRAMES, SOUNDS, Policy, Room
 from ingest.child import Decoder, Message
+from ingest.clock import together
 from ingest.errors import DeadlineExceeded, Denied, HindsightError, NotFound, NotVideo
 from ingest.orders import pressed
 from ingest.plan import CapturePlan, Known
@@ -32,8 +35,10 @@ from ingest.records import (
 )
 from ingest.sight import Blindness
 from ingest.supervise import Beat, Supervisor, Surroundings
+from ingest.timeline import Arrival, put_between
 from ingest.unlooked import NOTE, Attention
 
+_LOG: Final = logging.getLogger(__name__)
 _GIVE_UP_S: Final = 10.0
 """A child that is silent for so long while it opens does not keep its own time: it is ended."""
 _STEADY_S: Final = 10.0
@@ -53,7 +58,7 @@ _LEAST_SOUND: Final = seconds(2)
 _MOST_SOUND: Final = PERIOD + REACH + seconds(2)
 """A child that is sent sound gives it on before it has so much of it."""
 _AHEAD: Final = seconds(2)
-"""How far the time of a stream must be ahead of this machine's clock for that to have been put back: less is chance."""
+"""How far what was seen must lie ahead of this machine's clock for that to have been put back: less is chance."""
 _AFTER: Final[Mapping[GapReason, StreamState]] = {"paused": "paused", "settings changed": "connecting"}
 """The state of a stream that was stopped, by why it was; otherwise it is offline."""
 _HOPELESS: Final = (Denied, NotFound, NotVideo)
@@ -75,8 +80,12 @@ class LiveSupervisor(Supervisor):
         """Up to where we have seen, or have said why not."""
         self._gap: Gap | None = known.gap
         """The newest that was told."""
-        self._latest = known.end or self._seen, self._clock.monotonic()
-        """How far the stream's time had come, and when that was on the monotonic clock."""
+        self._since: Moment | None = None
+        """From when on what was seen has the time of this machine's clock as it is now."""
+        self._clocks = Arrival(*together(self._clock))
+        """What both clocks said when they were looked at last."""
+        self._back = 0
+        """Microseconds by which the wall clock was put back since the newest epoch began."""
         ongoing = self._gap is not None and self._gap.reason == self._why
         self._detail = self._gap.detail if self._gap is not None and ongoing else ""
         self._backoff = Backoff(self._limits)
@@ -130,19 +139,37 @@ class LiveSupervisor(Supervisor):
 
     def _task(self) -> dict[str, Any]:
         self._epoch += 1
+        self._settle()
         anew = dict.fromkeys(("resume", "heard", "skip"))
-        ahead = max(0, self._now() - self._clock.now())
-        return {"live": True, "epoch": self._epoch, "starts_at": self._latest[0], "ahead": ahead, **anew}
+        return {"live": True, "epoch": self._epoch, "starts_at": self._seen, **anew}
 
-    def _now(self) -> Moment:
-        """The present in the time of the stream, which goes on where this machine's clock is put back."""
-        now, (latest, since) = self._clock.now(), self._latest
-        gone_on = Moment(latest + seconds(self._clock.monotonic() - since))
-        return gone_on if gone_on - now > _AHEAD else max(now, latest)
+    def _settle(self) -> Moment:
+        """The present, where no picture will come any more that has a time of before the wall clock was put back."""
+        self._look_at_the_clocks()
+        now = self._clocks.moment
+        if self._seen - self._back - now > _AHEAD:  # nobody looked when it was
+            self._back, self._since = self._seen - now, self.plan.known.begun
+        self._go_back()
+        return now
 
-    def _come_to(self, moment: Moment) -> None:
-        self._seen = max(self._seen, moment)
-        self._latest = self._seen, self._clock.monotonic()
+    def _look_at_the_clocks(self) -> None:
+        before, self._clocks = self._clocks, Arrival(*together(self._clock))
+        put = put_between(before, self._clocks)
+        self._back = max(0, self._back - put)
+        if put > 0:
+            self._since = None
+
+    def _go_back(self) -> None:
+        """What was seen is no further ahead than the wall clock was put back; how much of it is misdated, is told."""
+        back, seen, since = self._back, self._seen, self._since
+        if not back:
+            return
+        by = timedelta(seconds=round(back / MICROSECONDS))
+        self._seen, self._since, self._gap, self._back = Moment(seen - back), None, None, 0
+        _LOG.warning("%s was seen up to %s ahead of this machine's clock, which was put back.", self.plan.stream, by)
+        if since is not None and back >= _HOLE and seen > since:
+            told = f"It was up to {by} earlier, by this machine's clock, which was put back."
+            self._journal(Gap(self.plan.stream, Span(Moment(since + 1), seen), "clock put back", told))
 
     def _patience(self) -> float:
         """Seconds that are left for the next picture, whatever else comes; for the first, longer."""
@@ -161,7 +188,7 @@ class LiveSupervisor(Supervisor):
         end = self._clock.monotonic() + seconds
         while (left := end - self._clock.monotonic()) > 0:
             self._pause(min(left, _GROW_S))
-            self._tell_gap(self._now())
+            self._tell_gap(self._settle())
 
     # --- what comes --------------------------------------------------------------------------------------------
 
@@ -226,6 +253,7 @@ class LiveSupervisor(Supervisor):
         self._say(blind or "live", detail)
 
     def _beaten(self, beat: Beat) -> None:
+        self._look_at_the_clocks()
         self._pictured = self._clock.monotonic()
         if self._connected is None:
             self._connected = self._clock.monotonic()
@@ -234,24 +262,26 @@ class LiveSupervisor(Supervisor):
         elif beat.epoch != self._epoch:
             self._tell_coverage()
             self._dim = None
-            self._why, self._detail, self._blind = "clock jump", "A clock jumped, the camera's or this machine's.", True
+            self._why, self._detail = "clock jump", "A clock jumped, the camera's or this machine's."
+            self._blind = not self._back
             self._see_again(beat)
         elif beat.moment > self._seen:
             self._steps.append(beat.moment - self._seen)
         assert self._covered is not None
         self._covered = self._covered.hull(Span(beat.moment, beat.moment))
-        self._come_to(beat.moment)
+        self._seen = max(self._seen, beat.moment)
         self._unlooked(self._attention.came(beat.moment, self._status.shedding))
         if beat.moment - self._told >= _TELL_EVERY:
             self._tell_coverage()
 
     def _see_again(self, beat: Beat) -> None:
         """The first picture of an epoch: the gap before it is complete."""
+        self._go_back()
         if self._blind and (self._why != "clock jump" or beat.moment - self._seen > _HOLE):
             self._tell_gap(beat.moment)
         self._unlooked(self._attention.begin())
         self._epoch, self._detail, self._blind = beat.epoch, "", False
-        self._come_to(beat.moment)
+        self._seen, self._since = beat.moment, beat.moment if self._since is None else self._since
         self._covered = Span(beat.moment, beat.moment)
         self._tell_coverage()
         self._say("live")
@@ -278,10 +308,10 @@ class LiveSupervisor(Supervisor):
         """The connection is gone, or there never was one; the gap grows from the last picture to now."""
         self._tell_coverage()
         self._sound_lost()
-        now = self._now()
+        now = self._settle()
         if self._connected is None and self._why not in ("offline", "stalled"):
             self._tell_gap(now)  # until here it had another reason
-            self._come_to(now)
+            self._seen = max(self._seen, now)
             self._why = "offline"
         self._detail = str(error) if error is not None else "The camera ended the connection."
         state: StreamState = "failed" if isinstance(error, _HOPELESS) else "offline"
@@ -304,7 +334,7 @@ class LiveSupervisor(Supervisor):
         self._sound_lost()
         self._why = "offline" if self._connected is not None else self._why
         self._detail, self._blind = why, True
-        self._tell_gap(self._now())
+        self._tell_gap(self._settle())
         self._say("failed", why)
 
     def _finished(self) -> None:
@@ -319,7 +349,7 @@ class LiveSupervisor(Supervisor):
         self._rescue()
         if not self._blind:
             self._why, self._detail = self._reason, ""
-        self._tell_gap(self._now())
+        self._tell_gap(self._settle())
         self._say(_AFTER.get(self._reason, "offline"), "")
 
     def _rescue(self) -> None:

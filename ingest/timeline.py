@@ -1,13 +1,12 @@
 """Raw timestamps -> (epoch, pts, moment): pure functions over immutable state.
 
 An epoch is a stretch in which a source's own clock runs on without a jump; `pts` is that clock in microseconds,
-unwrapped; `moment = pts + offset`. Whatever the source sends, pts and moment grow strictly within an epoch, and a new
-epoch never begins before the last one ended.
+unwrapped; `moment = pts + offset`. Whatever the source sends, pts and moment grow strictly within an epoch.
 
 The offset of a live source is led after the arrival of its pictures, since no two clocks run alike: slowly, so that no
 distance is wrong by more than half a hundredth, and by the least late of many, since networks only delay. When this
-machine's own clock is put forward, beyond where time is, a new epoch begins; when it is put back, time cannot follow,
-and is led there.
+machine's own clock is put forward, beyond where time is, or back, a new epoch begins: where it is put back before the
+last one ended, and nowhere else.
 """
 
 from __future__ import annotations
@@ -25,7 +24,8 @@ FORWARD: Final = 10 * MICROSECONDS
 BACKWARD: Final = MICROSECONDS
 """A clock that steps back further than this has jumped; less is a late or repeated picture."""
 PUT: Final = MICROSECONDS // 4
-"""How far the wall clock must run ahead of the monotonic one, between two pictures, to have been put forward."""
+"""How far the wall clock must run ahead of the monotonic one, or behind it, between two looks, to have been put. Less
+is led: with what networks delay, no time is wrong by more than half a second meanwhile."""
 LOOK: Final = 20 * MICROSECONDS
 """Of all pictures in so long, the least late tells how wrong the offset is."""
 SETTLE: Final = 60 * MICROSECONDS
@@ -135,20 +135,23 @@ def advance(
         pts = line.last + (max(1, _elapsed(line, arrival)) if alone else line.interval)
     if line.offset is None:
         return _place(replace(line, offset=first - pts), pts, arrival)
+    put = _put(line, arrival)
+    back = min(0, put)
     if line.last is None:
-        low = line.offset if line.floor is None else max(line.offset, line.floor - pts)
+        low = line.offset + put if line.floor is None else max(line.offset + put, line.floor + back - pts)
         return _place(replace(line, offset=low), pts, arrival)
     step = pts - line.last
     if line.jumps and (step < -BACKWARD or step > FORWARD + _elapsed(line, arrival)):
-        before = Moment(line.last + line.offset + line.interval)
+        before = Moment(line.last + line.offset + line.interval + back)
         moment = before if arrival is None else max(arrival.moment - arrival.held, before)
         return _place(_anew(line, moment - pts), pts, arrival)
     if step <= 0:
         return line, None
     if arrival is None or line.arrived is None:
         return _place(line, pts, arrival)
-    put = arrival.moment - line.arrived.moment - (arrival.ticks - line.arrived.ticks)
-    if put > PUT:  # how far time was ahead of the clock, it is there already
+    if back:
+        return _place(_anew(line, line.offset + back), pts, arrival)
+    if put:  # how far time was ahead of the clock, it is there already
         put -= max(0, line.last + line.offset - line.arrived.moment)
         if put > PUT:
             return _place(_anew(line, line.offset + put), pts, arrival)
@@ -181,6 +184,17 @@ def _led(line: Timeline, pts: int, step: int, arrival: Arrival) -> Timeline:
     return Timeline(
         line.epoch, offset, line.last, line.interval, line.jumps, line.floor, line.arrived, least, looked, due
     )
+
+
+def _put(line: Timeline, arrival: Arrival | None) -> int:
+    """By how much the wall clock was put forward, or back, since the newest picture."""
+    return 0 if arrival is None or line.arrived is None else put_between(line.arrived, arrival)
+
+
+def put_between(before: Arrival, after: Arrival) -> int:
+    """By how much the wall clock was put forward, or back if it is less than 0, between two looks at both clocks."""
+    put = after.moment - before.moment - (after.ticks - before.ticks)
+    return put if abs(put) > PUT else 0
 
 
 def _late(arrival: Arrival, pts: int, offset: int) -> int:

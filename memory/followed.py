@@ -6,15 +6,16 @@ observation of it is written again, with its name, from where it was first seen.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ingest.questions import Hit, Query, Scope
-from ingest.reasons import UNHEARD
+from ingest.reasons import MISDATED, UNHEARD
 from ingest.records import Moment, Span, seconds
+from memory.spans import united
 from memory.store.timeline import Timeline
 
 _SOON = seconds(8)
@@ -42,9 +43,10 @@ def as_followed(hits: Sequence[Hit], query: Query, timeline: Timeline) -> list[H
     if not len(followed):
         return list(hits)
     reach = reach.hull(Span(Moment(int(followed[:, 0].min())), Moment(int(followed[:, 1].max()))))
-    gaps = [(gap.span.start, gap.span.end) for gap in timeline.gaps(stream, reach) if gap.reason not in UNHEARD]
+    told = (gap for gap in timeline.gaps(stream, reach) if gap.reason not in UNHEARD | MISDATED)
+    gaps = [(gap.span.start, gap.span.end) for gap in told]
     blind = np.array(gaps, np.int64).reshape(-1, 2)
-    return _joined(replace(hit, span=_whole(hit, followed, blind, query.least)) for hit in hits)
+    return united(replace(hit, span=_whole(hit, followed, blind, query.least)) for hit in hits)
 
 
 def as_told(hits: Sequence[Hit], query: Query, timeline: Timeline, scope: Scope, threshold: float) -> list[Hit]:
@@ -72,17 +74,6 @@ def _whole(hit: Hit, followed: _Spans, blind: _Spans, least: int) -> Span:
     start = max(int(came[least - 1]), int(seen_from)) if len(came) >= least else first
     end = min(int(gone[-least]), int(seen_until)) if len(gone) >= least else hit.span.end
     return Span(Moment(start), Moment(end))
-
-
-def _joined(hits: Iterable[Hit]) -> list[Hit]:
-    """Hits that overlap are one, as good as the best of them."""
-    joined: list[Hit] = []
-    for hit in sorted(hits, key=lambda hit: hit.span):
-        if joined and joined[-1].span.overlaps(hit.span):
-            before = joined.pop()
-            hit = replace(max(before, hit, key=lambda one: one.score), span=before.span.hull(hit.span))  # noqa: PLW2901
-        joined.append(hit)
-    return joined
 
 
 def _holding(spans: _Spans, moment: int) -> _Spans:

@@ -15,7 +15,7 @@ from ingest.records import Gap, Moment, Span, StreamId
 from memory.detail import Detail
 from memory.followed import as_followed, as_told
 from memory.index.protocol import VectorIndex
-from memory.spans import Track, best_apart, clipped, continuous, flapping, matches
+from memory.spans import Track, best_apart, clipped, continuous, flapping, matches, united
 from memory.store.rows import ChapterRow, chapter_of
 from memory.store.store import Store
 from memory.store.streams import Origin
@@ -34,7 +34,8 @@ _EXHIBIT_OBSERVATIONS = 20
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FeatureBlock:
-    """Fine features in time order: `vectors` float32 [N, D], int64 [N] starts, ends, epochs and pts; origins [N]."""
+    """Fine features in the order in which they came: `vectors` float32 [N, D], int64 [N] starts, ends, epochs and pts;
+    origins [N]."""
 
     starts: NDArray[np.int64]
     ends: NDArray[np.int64]
@@ -127,11 +128,12 @@ class Recall:
                 logs.append(fine)
         log = FineLog.joined(logs)
         frames, sounds = log.where(~log.sounds), log.where(log.sounds)
-        hits = []
+        found = []
         for part, track in ((frames, self._track(stream, frames)), (sounds, _apart(sounds))):
             scores = query.probability(np.vecdot(part.vectors, query.vector))
-            hits += [Hit(stream, *match) for match in matches(track, scores, threshold)]
-        return hits + list(self._slot_hits(coarse, query, threshold))
+            found.append([Hit(stream, *match) for match in matches(track, scores, threshold)])
+        seen, heard = found
+        return [*united(seen), *heard, *self._slot_hits(coarse, query, threshold)]
 
     def _slot_hits(self, rows: list[ChapterRow], query: Query, threshold: float) -> Iterable[Hit]:
         """Where detail is gone, slots answer, as exactly as their spans are."""

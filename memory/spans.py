@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.questions import Hit
-from ingest.reasons import PARTLY, UNHEARD
+from ingest.reasons import MISDATED, PARTLY, UNHEARD
 from ingest.records import Gap, Moment, Span, StreamId, seconds
 
 Times = NDArray[np.int64]
@@ -51,7 +51,7 @@ def continuous(starts: Times, ends: Times, epochs: Times, gaps: Sequence[Gap], u
     reach = min(max(_REACH * step, _LEAST_REACH), _MOST_REACH)
     joined = same & (apart <= reach)
     last = np.maximum(ends, starts + step)
-    gaps = [gap for gap in gaps if gap.reason not in UNHEARD]
+    gaps = [gap for gap in gaps if gap.reason not in UNHEARD | MISDATED]
     partly, blind = ([gap.span for gap in gaps if (gap.reason in PARTLY) == part] for part in (True, False))
     joined &= ~_between(starts[:-1], after, blind)
     joined &= ~_between(starts[:-1], after, partly) | (apart <= _LEAST_REACH)
@@ -59,7 +59,8 @@ def continuous(starts: Times, ends: Times, epochs: Times, gaps: Sequence[Gap], u
     last = np.minimum(last, begins[np.searchsorted(begins, starts, side="right")])
     if until is not None:
         last[(starts < until) & (last > until)] = until
-    last[:-1] = np.where(joined, after, np.minimum(last[:-1], np.maximum(after, starts[:-1])))
+    until_next = np.where(after >= starts[:-1], after, _NEVER)  # an epoch may begin before the last one ended
+    last[:-1] = np.where(joined, after, np.minimum(last[:-1], until_next))
     return Track(starts, np.maximum(last, starts), np.append(~joined, True), step)
 
 
@@ -112,6 +113,17 @@ def clipped(hit: Hit, span: Span | None) -> Hit | None:
         return hit if hit.span.duration == 0 and hit.span.start in span else None
     peak = Moment(min(max(hit.peak, shared.start), max(shared.start, shared.end - 1)))
     return Hit(hit.stream, shared, hit.score, peak, hit.level)
+
+
+def united(hits: Iterable[Hit]) -> list[Hit]:
+    """Hits of one stream in order of time; those that overlap are one, as good as the best of them."""
+    united: list[Hit] = []
+    for hit in sorted(hits, key=lambda hit: hit.span):
+        if united and united[-1].span.overlaps(hit.span):
+            before = united.pop()
+            hit = replace(max(before, hit, key=lambda one: one.score), span=before.span.hull(hit.span))  # noqa: PLW2901
+        united.append(hit)
+    return united
 
 
 def best_apart(hits: Sequence[Hit], limit: int) -> list[Hit]:

@@ -13,8 +13,8 @@ from ingest.records import Moment, Span
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FineLog:
-    """Features in time order: `vectors` float32 [F, D] and, per feature, int64 [F] start, end, epoch and pts;
-    `sounds` bool [F]; `thumbnails` JPEG bytes, empty where there is none."""
+    """Features in the order in which they came: `vectors` float32 [F, D] and, per feature, int64 [F] start, end, epoch
+    and pts; `sounds` bool [F]; `thumbnails` JPEG bytes, empty where there is none."""
 
     vectors: NDArray[np.float32]
     starts: NDArray[np.int64]
@@ -45,12 +45,12 @@ class FineLog:
 
     @classmethod
     def joined(cls, logs: Sequence[FineLog]) -> FineLog:
-        """All features of several logs in order of their starts."""
+        """All features of several logs, epoch by epoch, in order of their starts."""
         arrays = [
             np.concatenate([getattr(log, name) for log in logs])
             for name in ("vectors", "starts", "ends", "epochs", "pts", "sounds")
         ]
-        order = np.argsort(arrays[1], kind="stable")
+        order = np.lexsort((arrays[1], arrays[3]))
         thumbnails = [jpeg for log in logs for jpeg in log.thumbnails]
         vectors, starts, ends, epochs, pts, sounds = (array[order] for array in arrays)
         return cls(vectors, starts, ends, epochs, pts, sounds, tuple(thumbnails[i] for i in order))

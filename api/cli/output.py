@@ -20,6 +20,7 @@ _BLINDNESS = {
     "cut short": "Only partly looked at:",
     "set aside": "Only partly looked at:",
     "unheard": "Not all listened to:",
+    "clock put back": "May have been earlier than told:",
 }
 """What a gap is told as, by its reason; without one of these, that no pictures came."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 
 from sqlalchemy import Connection, delete, func, select
 
@@ -63,12 +65,7 @@ class Holds:
 
 
 def overlapped(spans: Iterable[Span], by: Sequence[Span], margin: int = 0) -> list[bool]:
-    """Of each of `spans`, whether one of `by`, widened by `margin` microseconds, overlaps it; both in order."""
-    found, at, reach = [], 0, None
-    for span in spans:
-        while at < len(by) and by[at].start - margin < span.end:
-            end = by[at].end + margin
-            reach = end if reach is None else max(reach, end)
-            at += 1
-        found.append(reach is not None and reach > span.start)
-    return found
+    """Of each of `spans`, whether one of `by`, widened by `margin` microseconds, overlaps it; `by` is in order."""
+    starts, ends = [one.start for one in by], list(accumulate((one.end for one in by), max))
+    begun = ((span, bisect_left(starts, span.end + margin)) for span in spans)
+    return [at > 0 and ends[at - 1] + margin > span.start for span, at in begun]

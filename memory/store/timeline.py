@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import reduce
 from typing import Any, Final, Protocol
 
@@ -14,8 +16,20 @@ from sqlalchemy import ColumnElement, Connection, Select, Table, delete, select
 from ingest.audio import UNDER_WAY
 from ingest.plan import Known
 from ingest.questions import Picture, Scope
-from ingest.reasons import UNSEEING
-from ingest.records import Box, Coverage, Gap, Moment, Observation, ObservationKind, Segment, Span, StreamId, seconds
+from ingest.reasons import AWAY, MISDATED, UNSEEING
+from ingest.records import (
+    Box,
+    Coverage,
+    Gap,
+    Mark,
+    Moment,
+    Observation,
+    ObservationKind,
+    Segment,
+    Span,
+    StreamId,
+    seconds,
+)
 from ingest.unlooked import APART
 from memory.store import schema
 from memory.store.database import Database
@@ -46,11 +60,25 @@ class Timeline:
         return self._pictures.thumbnail(stream, moment)
 
     def coverage(self, stream: StreamId, span: Span | None = None) -> tuple[Span, ...]:
-        """When we were watching and may remember it, clipped to `span`, oldest first."""
-        found = (Span(row.start, row.end) for row in self._rows(schema.coverage, stream, span))
-        clipped = (covered if span is None else covered.intersection(span) for covered in found)
+        """When we were watching and may remember it, clipped to `span`, oldest first. Epochs that overlap are
+        one."""
+        clipped = (covered if span is None else covered.intersection(span) for covered in self._watched(stream, span))
         erased = self.erased(stream, span)
         return tuple(left for covered in clipped if covered is not None for left in without(covered, erased))
+
+    def _watched(self, stream: StreamId, span: Span | None) -> list[Span]:
+        return union(_span(row) for row in self._rows(schema.coverage, stream, span))
+
+    def behind(self, stream: StreamId, mark: Mark) -> tuple[Span, ...]:
+        """What was watched behind `mark`, epoch by epoch: one may begin before the one before it ended."""
+        table = schema.coverage
+        later = select(table).where(table.c.stream == stream, table.c.epoch >= mark.epoch).order_by(table.c.epoch)
+        with self._database.read() as connection:
+            rows = connection.execute(later).all()
+        reached = [Span(Moment(0), mark.moment)]
+        erased = self.erased(stream, None) if rows else []
+        spans = ((_span(row), [*reached, *erased] if row.epoch == mark.epoch else erased) for row in rows)
+        return tuple(left for span, holes in spans for left in without(span, holes))
 
     def gaps(self, stream: StreamId, span: Span | None = None) -> tuple[Gap, ...]:
         """When we were blind or did not listen, or were told to forget, within `span`, oldest first, each whole."""
@@ -58,7 +86,25 @@ class Timeline:
         blind += [Gap(stream, _span(row), "unheard", row.detail) for row in self._rows(schema.unheard, stream, span)]
         blind += self._unheard_yet(stream, span, [gap.span for gap in blind])
         forgotten = [Gap(stream, gone, "erased") for gone in self.erased(stream, span)]
-        return tuple(sorted([*blind, *forgotten], key=lambda gap: gap.span))
+        told = self._seen_after_all(stream, blind)
+        if span is not None:
+            told = [gap for gap in told if gap.span.overlaps(span) or gap.span.start == span.start]
+        return tuple(sorted([*told, *forgotten], key=lambda gap: gap.span))
+
+    def _seen_after_all(self, stream: StreamId, gaps: list[Gap]) -> list[Gap]:
+        """Gaps without what was watched all the same: from files that were put into a folder while it could not be
+        reached, or in an epoch that overlaps this one because the clock was put back."""
+        away = [gap.span for gap in gaps if gap.reason in AWAY]
+        watched = self._watched(stream, reduce(Span.hull, away)) if away else []
+        starts, ends = [one.start for one in watched], [one.end for one in watched]
+        left: list[Gap] = []
+        for gap in gaps:
+            over = watched[bisect_right(ends, gap.span.start) : bisect_left(starts, gap.span.end)]
+            if gap.reason in AWAY and over:
+                left += [replace(gap, span=part) for part in without(gap.span, over)]
+            else:
+                left.append(gap)
+        return left
 
     def _unheard_yet(self, stream: StreamId, within: Span | None, told: Sequence[Span]) -> list[Gap]:
         """What came of a camera's sound and waits to be listened to, where that takes long. Files wait for it, also
@@ -68,13 +114,12 @@ class Timeline:
             streams.id == stream, streams.kind == "live", ~streams.source.like("folder:%")
         )
         with self._database.read() as connection:
-            heard, watched = read_mark(connection, stream, "sound"), _watched_to(connection, stream)
-            live = connection.execute(camera).first() is not None
-        if not live or heard is None or watched is None or not _LAG < watched - heard.moment <= UNDER_WAY:
+            heard, live = read_mark(connection, stream, "sound"), connection.execute(camera).first() is not None
+        waits = self.behind(stream, heard) if live and heard is not None else ()
+        if not _LAG < sum(span.duration for span in waits) <= UNDER_WAY:
             return []
-        waits = Span(heard.moment, watched)
-        waits = waits if within is None else waits.intersection(within) or Span(watched, watched)
-        left = (part for covered in self.coverage(stream, waits) for part in without(covered, told))
+        parts = (span if within is None else span.intersection(within) for span in union(waits))
+        left = (part for span in parts if span is not None for part in without(span, told))
         return [Gap(stream, part, "unheard", "It is not listened to yet.") for part in left]
 
     def watched_to(self, stream: StreamId) -> Moment | None:
@@ -83,26 +128,28 @@ class Timeline:
             return _watched_to(connection, stream)
 
     def known(self, stream: StreamId) -> Known:
-        """What is told of a live stream: its newest epoch, up to when, and the gap that ends there."""
+        """What is told of a live stream: its newest epoch, from when and up to when, and the gap that ends there."""
+        numbers = schema.last_segments
         with self._database.read() as connection:
             covered = connection.execute(_newest(schema.coverage, stream, by="epoch")).one_or_none()
             recorded = connection.execute(_newest(schema.segments, stream)).one_or_none()
-            gaps = connection.execute(_newest(schema.gaps, stream, most=LAST_GAPS)).all()
+            last = connection.execute(select(numbers).where(numbers.c.stream == stream)).one_or_none()
             mark, seen = read_mark(connection, stream, "frame"), _watched_to(connection, stream)
-        epoch = max([-1, *(one.epoch for one in (covered, recorded, mark) if one is not None)])
-        last = max(gaps, key=lambda gap: gap.end, default=None)
-        if last is None or (seen is not None and last.end <= seen):
-            return Known(epoch, seen)
-        gap = Gap(stream, Span(last.start, last.end), last.reason, last.detail)
-        return Known(epoch, gap.span.end, None if gap.reason in UNSEEING else gap)
+            gap = _blind_behind(connection, stream, seen)
+        epoch = max([-1, *(one.epoch for one in (covered, recorded, last, mark) if one is not None)])
+        begun = covered.start if covered is not None else None
+        if gap is None:
+            return Known(epoch, seen, begun=begun)
+        return Known(epoch, gap.span.end, None if gap.reason in UNSEEING else gap, begun)
 
     def segments(self, stream: StreamId, span: Span | None = None) -> tuple[Segment, ...]:
-        """Recordings that overlap `span`, oldest first."""
-        return tuple(_recorded(row) for row in self._rows(schema.segments, stream, span))
+        """Recordings that overlap `span`, in the order in which they were made."""
+        return tuple(_recorded(row) for row in sorted(self._rows(schema.segments, stream, span), key=_made))
 
     def numbered(self, stream: StreamId, span: Span) -> list[Numbered]:
-        """Recordings that overlap `span`, oldest first, with their numbers."""
-        return [Numbered(_recorded(row), row.number, row.breaks) for row in self._rows(schema.segments, stream, span)]
+        """Recordings that overlap `span`, in the order in which they were made, with their numbers."""
+        rows = sorted(self._rows(schema.segments, stream, span), key=_made)
+        return [Numbered(_recorded(row), row.number, row.breaks) for row in rows]
 
     def recorded_at(self, paths: Sequence[str]) -> list[Segment]:
         """Recordings of ours that were written at one of `paths`, in any order."""
@@ -193,7 +240,6 @@ class Timeline:
         span = record.span if known is None else record.span.hull(Span(known.start, known.end))
         row = {"stream": record.stream, "epoch": record.epoch, "start": span.start, "end": span.end}
         self._database.upsert(connection, table, [row], update=("start", "end"))
-        self._seen_after_all(connection, record.stream, record.span)
 
     def _next_number(self, connection: Connection, segment: Segment) -> dict[str, int]:
         """The number of a recording that is new, and how often time did not go on before it. None has one that came
@@ -201,7 +247,7 @@ class Timeline:
         last, known = schema.last_segments, schema.segments.c.key == segment.key
         before = connection.execute(select(last).where(last.c.stream == segment.stream)).one_or_none()
         again = connection.scalar(select(schema.segments.c.key).where(known)) is not None
-        if again or not segment.owned or (before is not None and segment.span.start < before.end - SLACK):
+        if again or not segment.owned or (before is not None and _made(segment) < (before.epoch, before.end - SLACK)):
             return {}
         went_on = before is not None and before.epoch == segment.epoch and segment.span.start <= before.end + SLACK
         number = 0 if before is None else before.number + 1
@@ -223,19 +269,6 @@ class Timeline:
         row = {"stream": gap.stream, "start": whole.start, "end": whole.end, "detail": gap.detail, **kind}
         self._database.upsert(connection, table, [row], update=("end", "detail", *kind))
 
-    def _seen_after_all(self, connection: Connection, stream: StreamId, span: Span) -> None:
-        """Files that were put into a folder while it could not be reached fill the gap when they are found."""
-        gaps = schema.gaps
-        for row in connection.execute(_newest(gaps, stream, most=LAST_GAPS)).all():
-            if row.reason != "offline" or not span.overlaps(Span(row.start, row.end)):
-                continue
-            connection.execute(delete(gaps).where(gaps.c.stream == stream, gaps.c.start == row.start))
-            for left in without(Span(row.start, row.end), [span]):
-                part = {"stream": stream, "start": left.start, "end": left.end}
-                self._database.upsert(
-                    connection, gaps, [part | {"reason": row.reason, "detail": row.detail}], update=("end",)
-                )
-
     def erased(self, stream: StreamId, span: Span | None) -> list[Span]:
         """What was forgotten on request and overlaps `span`, each whole."""
         rows = [row for row in self._rows(schema.erasures, stream, None) if row.start is not None]
@@ -249,14 +282,36 @@ class Timeline:
 
 
 def _newest(table: Table, stream: StreamId, *, by: str = "start", most: int = 1) -> Select[Any]:
-    """The last rows of a live stream, whose epochs follow one another in time: read from the end of an index."""
+    """The last rows of a live stream: read from the end of an index."""
     return select(table).where(table.c.stream == stream).order_by(table.c[by].desc()).limit(most)
 
 
 def _watched_to(connection: Connection, stream: StreamId) -> Moment | None:
     covered = connection.execute(_newest(schema.coverage, stream, by="epoch")).one_or_none()
     mark = read_mark(connection, stream, "frame")
-    return max([*([covered.end] if covered else []), *([mark.moment] if mark else [])], default=None)
+    ends = [*([(covered.epoch, covered.end)] if covered else []), *([(mark.epoch, mark.moment)] if mark else [])]
+    return max(ends)[1] if ends else None
+
+
+def _blind_behind(connection: Connection, stream: StreamId, seen: Moment | None) -> Gap | None:
+    """The last of the gaps that follow closely on what was `seen`; others were told while the clock was ahead."""
+    gaps, last = schema.gaps, None
+    told = select(gaps).where(gaps.c.stream == stream, gaps.c.reason.not_in(MISDATED))
+    reach = 0 if seen is None else seen
+    before = told.where(gaps.c.start <= reach).order_by(gaps.c.start.desc()).limit(LAST_GAPS)
+    after = told.where(gaps.c.start > reach).order_by(gaps.c.start)
+    for row in (*reversed(connection.execute(before).all()), *connection.execute(after)):
+        if row.end > reach and (seen is None or row.start <= reach + APART):
+            reach, last = row.end, row
+    return None if last is None else Gap(stream, _span(last), last.reason, last.detail)
+
+
+def union(spans: Iterable[Span]) -> list[Span]:
+    """Spans in order of time; those that overlap are one."""
+    joined: list[Span] = []
+    for span in sorted(spans):
+        joined.append(joined.pop().hull(span) if joined and joined[-1].overlaps(span) else span)
+    return joined
 
 
 def without(span: Span, holes: Sequence[Span]) -> list[Span]:
@@ -288,6 +343,11 @@ def within(table: Table, scope: Scope) -> list[ColumnElement[bool]]:
         instant = (table.c.end == table.c.start) & (table.c.start == scope.span.start)
         conditions += [table.c.start < scope.span.end, (table.c.end > scope.span.start) | instant]
     return conditions
+
+
+def _made(row: Any) -> tuple[int, int]:
+    """The place of a recording among those of its stream: epochs may overlap."""
+    return (row.epoch, row.span.start if isinstance(row, Segment) else row.start)
 
 
 def _span(row: Any) -> Span:

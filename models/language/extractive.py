@@ -62,7 +62,7 @@ def _sentences(asked: Question, evidence: Evidence, teller: Teller) -> Iterator[
     if asked.aim not in ("text", "speech", "language"):
         yield from _quote(known_by_word, teller)
     yield from _PARTS[asked.aim](asked, evidence, teller)
-    absent, unseeing, partly, unheard = teller.blind(evidence, _MOST_LISTED)
+    absent, unseeing, partly, unheard, misdated = teller.blind(evidence, _MOST_LISTED)
     if absent:
         yield f"There was no video {'; '.join(absent)}."
     if unseeing:
@@ -71,6 +71,8 @@ def _sentences(asked: Question, evidence: Evidence, teller: Teller) -> Iterator[
         yield f"Only part could be looked at of {'; '.join(partly)}."
     if unheard:
         yield f"Not all that sounded was listened to: {'; '.join(unheard)}."
+    if misdated:
+        yield f"It may have been earlier than told {'; '.join(misdated)}."
     if not evidence.gaps and not evidence.searched and not evidence.observations:
         yield "There is no footage in that time."
 

@@ -64,13 +64,14 @@ def _facts(evidence: Evidence, teller: Teller) -> dict[str, object]:
         }
         for one in evidence.exhibits
     ]
-    absent, unseeing, partly, unheard = teller.blind(evidence, _MOST_GAPS)
+    absent, unseeing, partly, unheard, misdated = teller.blind(evidence, _MOST_GAPS)
     return {
         "searched": teller.searched(evidence),
         "no video": absent,
         "picture was": unseeing,
         "only partly looked at": partly,
         "not all listened to": unheard,
+        "may have been earlier than told": misdated,
         "cannot be looked for": list(evidence.unknown),
         "exhibits": exhibits,
         "observations": [_told(one, teller) for one in _thinned(evidence.observations)],

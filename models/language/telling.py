@@ -63,9 +63,9 @@ class Teller:
         return f" [{-max(shared)[1]}]" if shared else ""
 
     def blind(self, evidence: Evidence, limit: int) -> tuple[list[str], ...]:
-        """When no pictures came, those that came showed nothing, were not all looked at, or their sound was lost: the
-        `limit` longest of each, and how many more there were."""
-        tell = (self._gap, self._unseeing, self._gap, self._gap)
+        """When no pictures came, those that came showed nothing, were not all looked at, their sound was lost, or
+        they may have been earlier: the `limit` longest of each, and how many more there were."""
+        tell = (self._gap, self._unseeing, self._gap, self._gap, self._gap)
         return tuple(map(self._longest, by_kind(evidence.gaps), [limit] * len(tell), tell))
 
     def _longest(self, gaps: Sequence[Gap], limit: int, tell: Callable[[Gap], str]) -> list[str]:

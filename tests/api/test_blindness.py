@@ -95,18 +95,18 @@ def test_what_was_only_partly_looked_at_is_told_so_and_is_no_hole_in_the_recordi
 
 
 def test_a_service_that_was_stopped_is_told_when_it_is_back_and_a_clock_that_jumped_is_not(
-    settings: Settings, films: Path
+    settings: Settings,
 ) -> None:
+    door = StreamId("door")
     with running(settings.model_copy(update={"blind_alert_s": 1.0})) as (service, http):
-        stream = add(http, "door", films / "plain.mp4")
-        for reason, start in (
-            ("clock jump", 0.0),
-            ("paused", 1.0),
-            ("settings changed", 2.0),
-            ("service stopped", 3.0),
-        ):
-            service.bus.publish(JOURNAL, blind(stream, reason, start, start + 1))
-        wait_for(lambda: len(http.get("/v1/streams/door/coverage").json()["gaps"]) == 4)
+        now = service.clock.now()
+        row = StreamRow(door, "door", "live", "rtsp://127.0.0.1:9/door", "", "offline", "", now, paused=True)
+        service.store.streams.add(row)
+        reasons: list[GapReason] = ["clock jump", "paused", "clock put back", "settings changed", "service stopped"]
+        for number, reason in enumerate(reasons):
+            start = Moment(now - seconds(60 - number))
+            service.bus.publish(JOURNAL, Gap(door, Span(start, Moment(start + seconds(1))), reason))
+        wait_for(lambda: {gap.reason for gap in service.store.timeline.gaps(door)} >= {*reasons})
         [alert] = wait_for(lambda: http.get("/v1/alerts").json())
         assert alert["why"].startswith("door sees nothing: service stopped.")
 

@@ -26,7 +26,7 @@ from ingest.sampling import Sampling
 from ingest.sources import parse
 from memory.store import StreamRow
 from tests.api.conftest import add, running
-from tests.media import Clip, make
+from tests.media import Clip, make, numbers_of
 
 START = Moment(1_773_510_120_000_000)
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffprobe") is None, reason="needs Debian's ffmpeg")
@@ -71,13 +71,15 @@ def record(film: Path, folder: Path, stream: str, start: Moment, monkeypatch: py
     return [message for message in said if isinstance(message, Segment)]
 
 
-def camera(service: Service, http: httpx.Client, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Segment]:
-    """A camera that is paused and left 26 seconds, then a gap, then 12 seconds."""
+def camera(
+    service: Service, http: httpx.Client, folder: Path, monkeypatch: pytest.MonkeyPatch, *, again_s: float = 60
+) -> list[Segment]:
+    """A camera that is paused and left 26 seconds, and then, `again_s` after the first of them, 12 seconds."""
     stream = StreamId("s-cam")
     row = StreamRow(stream, "cam", "live", "rtsp://127.0.0.1:9/cam", "", "paused", "", START, paused=True)
     service.store.streams.add(row)
     kept: list[Segment] = []
-    for epoch, (length, begin) in enumerate([(26.0, START), (12.0, Moment(START + seconds(60)))]):
+    for epoch, (length, begin) in enumerate([(26.0, START), (12.0, Moment(START + seconds(again_s)))]):
         film = make(folder / f"{epoch}.mp4", Clip(seconds=length))
         found = record(film, service.settings.folder / "recordings" / stream, stream, begin, monkeypatch)
         shift = begin - found[0].span.start
@@ -89,6 +91,32 @@ def camera(service: Service, http: httpx.Client, folder: Path, monkeypatch: pyte
             service.store.timeline.record(connection, segment)
             service.store.timeline.record(connection, Coverage(stream, segment.epoch, segment.span))
     return kept
+
+
+@needs_ffmpeg
+def test_of_a_clock_that_was_put_back_both_epochs_are_played_one_behind_the_other(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second begins before the first, and ends in it. A list that goes on has what came last."""
+    with running(settings) as (service, http):
+        kept = camera(service, http, tmp_path, monkeypatch, again_s=-5)
+        asked = f"from={iso(Moment(START - seconds(5)))}&to={iso(Moment(START + seconds(26)))}"
+        text = http.get(f"/v1/streams/cam/playlist.m3u8?{asked}").text
+        named = re.findall(r"segments/(\d+)-(\d+)\.m4s", text)
+        assert named == [(str(one.epoch), str(one.span.start)) for one in kept]
+        assert text.count("#EXT-X-DISCONTINUITY\n") == 1
+        frames = played(http, f"/v1/streams/cam/playlist.m3u8?{asked}")["video"]
+        assert frames > 25 * 26, "ffmpeg heeds no discontinuity, and leaves out some of what goes back"
+        clip = http.get(f"/v1/streams/cam/clip?{asked}")
+        assert clip.status_code == 200
+        (tmp_path / "clip.mp4").write_bytes(clip.content)
+        numbers = numbers_of(tmp_path / "clip.mp4")
+        assert numbers == [*range(25 * 12), *range(25 * 26)], "each from its first picture to its last"
+        assert clip.headers["hindsight-span"].startswith(iso(Moment(START - seconds(5)))[:19])
+        monkeypatch.setattr(service.clock, "now", lambda: Moment(START + seconds(8)))
+        list_of_now = http.get(f"/v1/streams/cam/playlist.m3u8?from={iso(Moment(START - seconds(5)))}").text
+        assert {epoch for epoch, _ in re.findall(r"segments/(\d+)-(\d+)\.m4s", list_of_now)} == {"1"}
+        assert f"#EXT-X-MEDIA-SEQUENCE:{sum(one.epoch == 0 for one in kept)}\n" in list_of_now
 
 
 @needs_ffmpeg

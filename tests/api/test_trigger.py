@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -67,6 +68,24 @@ def test_cooldown_rests_after_the_end() -> None:
 def test_a_silence_ends_an_event_and_the_next_sample_may_begin_another() -> None:
     first, second = samples([0.9]), [Sample(Span(Moment(START + seconds(60)), Moment(START + seconds(61))), 0.9)]
     assert told(run(rule(), first + second)) == [("began", 0, 1), ("ended", 0, 1), ("began", 60, 61)]
+
+
+@given(
+    st.lists(st.sampled_from([0.0, 0.45, 0.7, 0.95]), max_size=20),
+    st.lists(st.sampled_from([0.0, 0.45, 0.7, 0.95]), max_size=20),
+    st.integers(45, 4000),
+    st.integers(0, 100),
+)
+def test_what_comes_after_the_clock_was_put_back_is_judged_as_if_nothing_had_been(
+    before: list[float], after: list[float], back_s: int, cooldown: int
+) -> None:
+    """Nothing that happened later by a clock that was ahead makes a rule rest, nor is part of what happens now."""
+    tried, later = rule(cooldown_us=seconds(cooldown)), samples(before)
+    now = [replace(one, span=Span(Moment(one.span.start - seconds(back_s)), Moment(one.span.end - seconds(back_s))))
+           for one in samples(after)]  # fmt: skip
+    alone = {change.span for change in run(tried, now)}
+    both = {change.span for change in run(tried, later + now)}
+    assert both == alone | {change.span for change in run(tried, later)}
 
 
 @pytest.mark.parametrize(

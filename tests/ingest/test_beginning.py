@@ -42,7 +42,7 @@ class Socket:
             yield SimpleNamespace(stream=LEAD, dts=at, pts=at, time_base=TICK, duration=3600)
 
     def early(self, filmed: Moment | None = None) -> Early:
-        return read_early(self.packets(), LEAD, self.clock, ahead=0, filmed=filmed)
+        return read_early(self.packets(), LEAD, self.clock, filmed=filmed)
 
     def wrong_s(self, early: Early) -> float:
         assert early.offset is not None

@@ -11,6 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -18,7 +19,7 @@ import pytest
 
 from ingest.capture import CapturePlan, Known, Recording
 from ingest.clips import cut, still
-from ingest.clock import SystemClock
+from ingest.clock import FakeClock, SystemClock
 from ingest.errors import DeadlineExceeded, SourceUnavailable, Unauthorised
 from ingest.guard import Guard
 from ingest.interleaving import LATE
@@ -28,6 +29,8 @@ from ingest.recording import being_written
 from ingest.records import Coverage, Frame, Gap, Mark, Moment, Segment, Sound, Span, StateChange, seconds
 from ingest.sampling import Sampling
 from ingest.sources import parse
+from ingest.supervise import Beat
+from ingest.supervise_live import LiveSupervisor
 from tests.ingest.conftest import LOOPBACK, STREAM, Harvest, RtspServer, Trap, decoders
 
 QUICK = Limits(read_s=2.0, open_s=10.0, stall_s=1.5, backoff_first_s=0.3, backoff_most_s=1.0)
@@ -245,23 +248,56 @@ def test_one_that_is_stopped_and_started_at_once_goes_on_where_it_stopped(
     assert all(before.end == after.start for before, after in itertools.pairwise(told))
 
 
-def test_a_clock_that_is_put_back_while_the_camera_is_away_hides_no_gap(
+def test_a_clock_that_was_put_back_over_a_restart_is_believed_and_hides_no_gap(
     rtsp: Callable[..., RtspServer], harvest: Callable[..., Harvest]
 ) -> None:
-    """What was seen lies an hour ahead of this machine's clock: the time that goes by is added to that."""
-    server, made = rtsp(), harvest(QUICK)
+    """What was seen lies an hour ahead of this machine's clock: it is told to be misdated, and what comes is not."""
+    server, made, hour = rtsp(), harvest(QUICK), seconds(3600)
     server.kill()
-    known, begun = Known(0, Moment(SystemClock().now() + seconds(3600))), time.monotonic()
-    assert known.end is not None
+    now = SystemClock().now()
+    known = Known(0, Moment(now + hour), begun=Moment(now + hour - seconds(60)))
     made.fleet.start(plan(server.url("silent"), known=known, blind_because="offline"))
-    made.wait(lambda: any(gap.span.duration > seconds(3) for gap in made.of(Gap)))
+    made.wait(lambda: any(gap.reason == "offline" and gap.span.duration > seconds(3) for gap in made.of(Gap)))
     server.start()
     made.wait(lambda: made.of(Frame) and made.of(Coverage))
-    gone = seconds(time.monotonic() - begun)
-    assert {gap.span.start for gap in made.of(Gap)} == {known.end}
-    assert made.of(Gap)[-1].span.end == made.of(Coverage)[0].span.start
-    assert seconds(3) < made.of(Gap)[-1].span.duration < gone
-    assert made.of(Frame)[0].moment >= made.of(Gap)[-1].span.end
+    (told,) = (gap for gap in made.of(Gap) if gap.reason == "clock put back")
+    assert told.span == Span(Moment(now + hour - seconds(60) + 1), Moment(now + hour))
+    assert "It was up to 1:00:00 earlier" in told.detail
+    away = [gap.span for gap in made.of(Gap) if gap.reason == "offline"]
+    assert {now <= span.start < now + seconds(3) for span in away} == {True}
+    assert len({span.start for span in away}) == 1
+    assert away[-1].end == made.of(Coverage)[0].span.start
+    assert 0 <= SystemClock().now() - made.of(Frame)[0].moment < seconds(20), "and not an hour ahead"
+
+
+def test_a_clock_that_is_put_back_while_a_camera_is_watched_begins_an_epoch_at_the_time_that_it_tells(
+    harvest: Callable[..., Harvest],
+) -> None:
+    """As its child tells it; that what was seen before lies later hides no gap, whoever notices first."""
+    made, clock = harvest(QUICK), FakeClock()
+    watching = LiveSupervisor(plan("rtsp://127.0.0.1:1/x"), replace(made.fleet._around, clock=clock))
+    begun, hour = clock.now(), seconds(3600)
+    for at in range(5):
+        watching._beaten(Beat(1, seconds(at), clock.now()))
+        clock.advance(1)
+    clock.jump(-3600)
+    watching._beaten(Beat(1, seconds(4), Moment(begun + seconds(4))))  # it was on its way
+    watching._beaten(Beat(2, seconds(5), clock.now()))
+    clock.advance(1)
+    watching._lost(None)
+    made.wait(lambda: made.of(Gap) and made.of(Gap)[-1].reason == "offline")
+    misdated, away = made.of(Gap)
+    assert misdated == Gap(
+        STREAM, Span(Moment(begun + 1), Moment(begun + seconds(4))), "clock put back", misdated.detail
+    )
+    assert away.span == Span(Moment(begun + seconds(5) - hour), Moment(begun + seconds(6) - hour))
+    watched = {coverage.epoch: coverage.span for coverage in made.of(Coverage)}
+    assert watched[1] == Span(begun, Moment(begun + seconds(4)))
+    assert watched[2].start == begun + seconds(5) - hour
+    clock.jump(-hour / 1e6)
+    clock.advance(2)
+    assert watching._task()["starts_at"] == begun + seconds(5) - 2 * hour, "what was seen is an hour nearer"
+    assert watching.known.end == begun + seconds(5) - 2 * hour
 
 
 def test_a_gap_goes_on_over_a_restart_only_with_one_of_its_own_reason(harvest: Callable[..., Harvest]) -> None:

@@ -107,6 +107,7 @@ export function drawTracks(width) {
 function gapTitle(reason) {
   if (["overload", "cut short", "set aside"].includes(reason)) return `Only partly looked at: ${reason}`;
   if (reason === "unheard") return "Not all was listened to";
+  if (reason === "clock put back") return "May have been earlier: the clock was put back";
   return ["frozen", "dark"].includes(reason) ? `Nothing to be seen: ${reason}` : `No video: ${reason}`;
 }
 
