@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +15,6 @@ from tempfile import NamedTemporaryFile
 from api.settings import Settings
 from ingest.clips import cut, still
 from ingest.errors import Busy, Invalid, NotFound, StillRecording, TooLarge
-from ingest.fragments import layout, shift
 from ingest.questions import Picture
 from ingest.reasons import MISDATED, PARTLY, UNHEARD
 from ingest.recording import PART, finished
@@ -56,10 +55,9 @@ class Footage:
         self._cutting: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
 
-    def clip(self, row: StreamRow, span: Span, *, exact: bool = False, fragmented: bool = False) -> Clip:
-        """What is left of `span`: time that was erased passes with the picture before it. `fragmented`: for playlists,
-        with times from the beginning of the file on.
-        Raises `NotFound` where there is no recording, or none any more."""
+    def clip(self, row: StreamRow, span: Span, *, exact: bool = False) -> Clip:
+        """What is left of `span`: time that was erased passes with the picture before it. Raises `NotFound` where there
+        is no recording, or none any more."""
         if not span.duration:
             raise Invalid("The clip would be empty.", advice="Give an end after the start.")
         if span.duration > LONGEST_CLIP:
@@ -72,17 +70,13 @@ class Footage:
         seen = awaited or written in segments or bool(self._store.timeline.coverage(row.id, Span(news, span.end)))
         if not left or not segments or not seen:
             raise still_recording(row) if left and awaited else no_recording(row)
-        named = repr([(segment.path, segment.size, segment.span) for segment in segments]) + repr(
-            (left, exact, fragmented and "its first picture from the beginning of the file")
-        )
-        key = hashlib.sha256(named.encode()).hexdigest()[:24]
-        with self._lock:
-            lock = self._cutting.setdefault(key, threading.Lock())
-        with lock:
-            clip = self._kept(row.id, key)
-            if clip is None:
-                with self._recordings.at_hand(segments) as near, self._held_still(near) as here:
-                    clip = self._cut(row.id, key, here, left, (exact, fragmented))
+        named = repr([(segment.path, segment.size, segment.span) for segment in segments]) + repr((left, exact))
+
+        def write(out: Path) -> Span:
+            with self._recordings.at_hand(segments) as near, self._held_still(near) as here:
+                return self._cut(row.id, here, left, out, exact=exact)
+
+        clip = self.kept(row.id, named, write)
         later = Span(clip.span.end, span.end) if awaited and span.end > clip.span.end else None
         return replace(clip, gaps=self._gaps(row.id, clip.span), awaited=later)
 
@@ -195,38 +189,39 @@ class Footage:
         ]
         return tuple(replace(gap, span=part) for gap in found if (part := gap.span.intersection(span)) is not None)
 
-    def _kept(self, stream: StreamId, key: str) -> Clip | None:
-        for path in (self._folder / stream).glob(f"{key}-*.mp4"):
-            span = _span_of(path)
-            if span is not None:
-                os.utime(path)
-                return Clip(path, span)
-        return None
+    def kept(self, stream: StreamId, named: str, write: Callable[[Path], Span]) -> Clip:
+        """What `write` makes, which says the span of it, made once and then had from the cache under what it is
+        `named`."""
+        key, folder = hashlib.sha256(named.encode()).hexdigest()[:24], self._folder / stream
+        with self._lock:
+            lock = self._cutting.setdefault(key, threading.Lock())
+        with lock:
+            for path in folder.glob(f"{key}-*.mp4"):
+                span = _span_of(path)
+                if span is not None:
+                    os.utime(path)
+                    return Clip(path, span)
+            folder.mkdir(parents=True, exist_ok=True)
+            unfinished = folder / f"{key}.part.mp4"
+            try:
+                covered = write(unfinished)
+                path = unfinished.rename(folder / f"{key}-{covered.start}-{covered.end}.mp4")
+            finally:
+                unfinished.unlink(missing_ok=True)
+            self.trim()
+            return Clip(path, covered)
 
     def _cut(
-        self, stream: StreamId, key: str, segments: Sequence[Segment], left: Sequence[Span], how: tuple[bool, bool]
-    ) -> Clip:
-        exact, fragmented = how
+        self, stream: StreamId, segments: Sequence[Segment], left: Sequence[Span], out: Path, *, exact: bool
+    ) -> Span:
         segments = [replace(one, owned=one.owned and not self.erased(stream, one.span)) for one in segments]
-        folder = self._folder / stream
-        folder.mkdir(parents=True, exist_ok=True)
-        unfinished = folder / f"{key}.part.mp4"
-        try:
-            exact = exact or self._beside_erased(stream, segments, left[0].hull(left[-1]))
-            covered = cut(segments, left, unfinished, exact=exact, fragmented=fragmented)
-            if not exact and self._beside_erased(stream, segments, covered):  # the key frame it begins at
-                covered = cut(segments, left, unfinished, exact=True, fragmented=fragmented)
-            if without(left[0].hull(left[-1]), self._store.timeline.erased(stream, None)) != list(left):
-                raise Busy("Some of it was erased just now.", advice="Ask for it again.")
-            if fragmented:
-                begins = next((fragment.start for fragment in layout(unfinished).fragments), 0)
-                shift(unfinished, max(0, covered.start - segments[0].span.start - begins))
-            path = folder / f"{key}-{covered.start}-{covered.end}.mp4"
-            unfinished.rename(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
-        self.trim()
-        return Clip(path, covered)
+        exact = exact or self._beside_erased(stream, segments, left[0].hull(left[-1]))
+        covered = cut(segments, left, out, exact=exact)
+        if not exact and self._beside_erased(stream, segments, covered):  # the key frame it begins at
+            covered = cut(segments, left, out, exact=True)
+        if without(left[0].hull(left[-1]), self._store.timeline.erased(stream, None)) != list(left):
+            raise Busy("Some of it was erased just now.", advice="Ask for it again.")
+        return covered
 
     def _beside_erased(self, stream: StreamId, segments: Sequence[Segment], span: Span) -> bool:
         """Whether what was copied from key frame to key frame of `span` would show what was erased."""

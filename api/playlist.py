@@ -2,24 +2,22 @@
 
 Recorded segments are fragmented MP4 and are served as they lie on the disk, but that their times count on from one to
 the next, which players need. Each has a number for good: a list that goes on counts on over a restart, and tells as a
-gap what has expired between two of them. A user's own file is copied into such MP4s, or encoded where players would not
-take it, and these are served by ranges of bytes. They are made piece by piece: a list has what could be made while it
-was waited for, and grows when it is asked for again, as players do.
+gap what has expired between two of them. Of a user's own file all pieces are listed before any of them is made, which
+it is when a player asks for it (`api/pieces.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, reduce
 from itertools import pairwise
 from pathlib import Path
-from urllib.parse import urlencode
 
 from api.footage import Footage, no_recording
+from api.pieces import Listed, Pieces
 from api.scope import Scopes, extent
 from api.times import utc
-from ingest.clips import is_copied
 from ingest.clock import Clock
 from ingest.errors import Invalid, NotFound, TooLarge
 from ingest.fragments import Layout, layout, shifted
@@ -38,46 +36,29 @@ LATELY = seconds(60)
 """How far before the newest picture a live playlist begins when nothing else is asked for."""
 SETTLED = seconds(90)
 """So long after its end a stretch has all segments that it will ever have."""
-PART_US = seconds(10)
-PIECE = seconds(600)
-"""A user's own file is copied in pieces of this length; what is encoded, in those of `PART_US`."""
-PATIENCE_S = 5.0
-"""So long pieces of a file are made while a list is waited for, and two of them at least."""
 TARGETS = (10, 20, 60)
 """Target durations, in seconds, which a playlist may not change: the first does where key frames come in time."""
 _EVENT, _VOD = "#EXT-X-PLAYLIST-TYPE:EVENT", "#EXT-X-PLAYLIST-TYPE:VOD"
 ADVICE = (
     "Many players do not take this codec by HLS. Set the camera to H.264, or ask for clips, which are encoded anew."
 )
-_ROUNDING = seconds(0.005)
-_PIECES = 20_000
-"""Of so many that were made it is known what is in them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What lies at `url`, all of it or a range of its bytes, and the moments that it shows."""
+    """What lies at `url`, and the moments that it shows."""
 
     url: str
     source: str
-    """The whole MP4, which begins with the header."""
+    """Where its header is had."""
     header: bytes
+    """Empty where that is all there is at `source`."""
     run: str
     """Where this changes, time does not go on as it was."""
     span: Span
-    bytes_at: tuple[int, int] | None = None
     number: int | None = None
     breaks: int = 0
     """As of the segment, where it is a whole one."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """What was made of a file: where it is had, what lies where in it, and what it shows."""
-
-    url: str
-    held: Layout
-    span: Span
 
 
 class Playlists:
@@ -86,8 +67,7 @@ class Playlists:
     def __init__(self, recordings: Recordings, footage: Footage, scopes: Scopes, clock: Clock) -> None:
         self._recordings, self._store = recordings, recordings.store
         self._footage, self._scopes, self._clock = footage, scopes, clock
-        self._made: dict[tuple[Hashable, ...], _Piece] = {}
-        self._copies: dict[tuple[str, int], bool] = {}
+        self.pieces = Pieces(recordings, footage)
 
     def span(self, row: StreamRow, start: str | None, end: str | None) -> Span:
         """What is asked for. Raises `NotFound`, `Invalid` or `TooLarge`."""
@@ -108,18 +88,17 @@ class Playlists:
         """The playlist. `live`: it has no end yet. Raises `NotFound` where there is no recording."""
         recorded, last = _is_recorded(row), Moment(span.start + LONGEST)
         span = _slid(span) if recorded else Span(span.start, min(span.end, last))
-        found = list(self._parts(row, span, self._clock.monotonic() + PATIENCE_S))
-        parts = [part for part in found if part is not None]
+        parts, grows = self._parts(row, span)
         ends = bool(parts) and parts[-1].span.end >= span.end
         coming = row.kind == "live" and span.end > self._clock.now() - SETTLED and not ends
-        goes_on = (live or coming) and (recorded or span.end < last)
+        goes_on = grows or ((live or coming) and (recorded or span.end < last))
         if goes_on and recorded:
             parts = _onward([part for part in parts if part.number is not None])
         if not parts:
             raise no_recording(row)
-        lines = _counted(parts) if recorded else [_EVENT if goes_on or span.duration > PART_US else _VOD]
+        lines = _counted(parts) if recorded else [_EVENT if goes_on else _VOD]
         lines += _listed(parts, with_gaps=goes_on and recorded)
-        return "\n".join([*_head(parts), *lines, *([] if goes_on or None in found else ["#EXT-X-ENDLIST"])]) + "\n"
+        return "\n".join([*_head(parts), *lines, *([] if goes_on else ["#EXT-X-ENDLIST"])]) + "\n"
 
     def segment(self, row: StreamRow, epoch: int, start: Moment) -> Segment:
         """A recorded segment, to be read at its path. Raises `NotFound`, also where any of it was erased."""
@@ -129,8 +108,8 @@ class Playlists:
                 return self._recordings.near(found)
         raise no_recording(row)
 
-    def _parts(self, row: StreamRow, span: Span, until: float = 0.0) -> Iterator[Part | None]:
-        """None where more is to be made than could be until then (monotonic seconds)."""
+    def _parts(self, row: StreamRow, span: Span) -> tuple[list[Part], bool]:
+        """In order, and whether there will be more of a file that is being read."""
         timeline, known = self._store.timeline, dict[int, Part]()
         found = timeline.numbered(row.id, span)
         spans = [one.segment.span for one in found]
@@ -140,14 +119,10 @@ class Playlists:
             overlapped(spans, sorted(timeline.erased(row.id, whole))),
             strict=True,
         )
-        for one, (seen, erased) in zip(found, shown, strict=True):
-            if one.segment.owned and seen and not erased:
-                yield from self._whole(one, known)
-            elif seen and not one.segment.owned:
-                for covered in timeline.coverage(row.id, one.segment.span):
-                    wanted = covered.intersection(span)
-                    if wanted is not None and wanted.duration:
-                        yield from self._cut(row, one.segment, wanted, until)
+        ours = [one for one, (seen, gone) in zip(found, shown, strict=True) if one.segment.owned and seen and not gone]
+        files = [one.segment for one in found if not one.segment.owned]
+        pieces, grows = self.pieces.listed(row, files, span) if files else ([], False)
+        return [part for one in ours for part in self._whole(one, known)] + [_part(piece) for piece in pieces], grows
 
     def _whole(self, one: Numbered, known: dict[int, Part]) -> Iterator[Part]:
         """`known`: of each epoch one, whose header those have too that would have to be fetched to look at it."""
@@ -170,39 +145,6 @@ class Playlists:
             return _layout(Path(near.path), near.size)
         except (OSError, NotFound):
             return None
-
-    def _cut(self, row: StreamRow, segment: Segment, wanted: Span, until: float) -> Iterator[Part | None]:
-        """Each piece begins at a key frame, and so a little early: there the one before it ends."""
-        before: _Piece | None = None
-        length, fresh = PIECE if self._is_copied(segment) else PART_US, 0
-        for begin in range(wanted.start, wanted.end, length):
-            asked = Span(Moment(begin), Moment(min(begin + length, wanted.end)))
-            key = (segment.path, segment.size, asked, tuple(self._store.timeline.erased(row.id, asked)))
-            if key not in self._made:
-                if fresh > 1 and self._clock.monotonic() > until:
-                    yield None
-                    return
-                self._made[key], fresh = self._piece(row, asked), fresh + 1
-            piece = self._made[key]
-            if before is not None:
-                yield from _pieces(before, piece.span.start)
-            before = piece
-        while len(self._made) > _PIECES:
-            del self._made[next(iter(self._made))]
-        if before is not None:
-            yield from _pieces(before, before.span.end)
-
-    def _piece(self, row: StreamRow, asked: Span) -> _Piece:
-        named = urlencode({"from": iso(asked.start), "to": iso(asked.end)}, safe=":")
-        try:
-            clip = self._footage.clip(row, asked, fragmented=True)
-        except NotFound:  # sound may go on for longer than pictures
-            return _Piece("", Layout(b"", ()), Span(asked.start, asked.start))
-        return _Piece(f"fragments.mp4?{named}", layout(clip.path), clip.span)
-
-    def _is_copied(self, segment: Segment) -> bool:
-        known = self._copies.get((segment.path, segment.size))
-        return known if known is not None else self._copies.setdefault((segment.path, segment.size), is_copied(segment))
 
 
 def iso(moment: Moment) -> str:
@@ -235,7 +177,7 @@ def _onward(parts: Sequence[Part]) -> list[Part]:
 def _head(parts: Sequence[Part]) -> list[str]:
     longest = round(max(part.span.duration for part in parts) / MICROSECONDS)
     target = next((target for target in TARGETS if target >= longest), longest)
-    advice = [] if all(b"avc1" in part.header for part in parts) else [f"## {ADVICE}"]
+    advice = [] if all(not part.header or b"avc1" in part.header for part in parts) else [f"## {ADVICE}"]
     return ["#EXTM3U", "#EXT-X-VERSION:7", f"#EXT-X-TARGETDURATION:{target}", "#EXT-X-INDEPENDENT-SEGMENTS", *advice]
 
 
@@ -271,31 +213,17 @@ def _lines(before: Part | None, part: Part, apart: bool) -> list[str]:
     """`apart`: time does not go on from the one before."""
     head = ["#EXT-X-DISCONTINUITY"] * apart
     if before is None or apart or before.header != part.header:
-        head.append(f'#EXT-X-MAP:URI="{part.source}",BYTERANGE="{len(part.header)}@0"')
+        head.append(f'#EXT-X-MAP:URI="{part.source}"' + (f',BYTERANGE="{len(part.header)}@0"' if part.header else ""))
     head.append(f"#EXT-X-PROGRAM-DATE-TIME:{utc(part.span.start).isoformat(timespec='milliseconds')[:-6]}Z")
     head.append(f"#EXTINF:{part.span.duration / MICROSECONDS:.6f},")
-    if part.bytes_at is not None:
-        head.append("#EXT-X-BYTERANGE:{1}@{0}".format(*part.bytes_at))
     return [*head, part.url]
 
 
-def _pieces(piece: _Piece, until: Moment) -> Iterator[Part]:
-    """Runs of fragments of at most ten seconds each, or one fragment where that is longer; none from `until` on."""
-    held = piece.held
-    if not held.fragments:
-        return
-    zero = piece.span.start - held.fragments[0].start
-    found = [fragment for fragment in held.fragments if zero + fragment.start + _ROUNDING < until]
-    starts = [Moment(zero + fragment.start) for fragment in found] + [until]
-    first = 0
-    for at, fragment in enumerate(found):
-        if at + 2 < len(starts) and starts[at + 2] - starts[first] <= PART_US:
-            continue
-        shown = Span(starts[first], max(starts[at + 1], Moment(starts[first] + 1)))
-        offset = found[first].offset
-        size = fragment.offset + fragment.size - offset
-        yield Part(piece.url, piece.url, held.header, "", shown, (offset, size))
-        first = at + 1
+def _part(piece: Listed) -> Part:
+    segment, exact = piece.segment, "?exact=true" * piece.exact
+    source = f"pieces/{segment.epoch}-{segment.span.start}.mp4{exact}"
+    url = f"pieces/{segment.epoch}-{piece.span.start}-{piece.span.end}.m4s{exact}"
+    return Part(url, source, b"", source, piece.span)
 
 
 @lru_cache(maxsize=4096)

@@ -31,22 +31,21 @@ def cut(
     out: Path,
     *,
     exact: bool = False,
-    fragmented: bool = False,
     timeout_s: float = 60,
 ) -> Span:
     """Write an MP4 that browsers play, with sound, of `spans` in order; returns the span that it really covers.
 
     What lies between the spans is left out and its time stays: the last picture before it stands as long.
     H.264 is copied from the last key frame before a span; `exact`, and any other codec, is encoded anew.
-    `fragmented`: as players take it piece by piece. `timeout_s`: for every minute of it. Raises `NotFound` when no
-    segment overlaps any of `spans`. Epochs that overlap, as where a clock was put back, are shown one behind the other.
+    `timeout_s`: for every minute of it. Raises `NotFound` when no segment overlaps any of `spans`. Epochs that overlap,
+    as where a clock was put back, are shown one behind the other.
     """
     found = [(segment, span) for span in spans for segment in _overlapping(segments, span)]
     if not found:
         raise _no_video()
     pieces = _one_by_one(found)
     part = out.with_name(out.name + ".part")
-    details = {"pieces": pieces, "out": str(part), "exact": exact, "fragmented": fragmented}
+    details = {"pieces": pieces, "out": str(part), "exact": exact}
     try:
         with Decoder("cut", details, Limits()) as decoder:
             covered: Span = decoder.result(timeout_s * (1 + sum(span.duration for span in spans) // seconds(60)))
@@ -55,12 +54,6 @@ def cut(
         part.unlink(missing_ok=True)
     last = max(min(segment.span.end, span.end) for segment, span in found)
     return covered if pieces == found else Span(covered.start, max(covered.start, last))
-
-
-def is_copied(segment: Segment, *, timeout_s: float = 20) -> bool:
-    """Whether what is cut of it is copied; encoding it anew takes much longer."""
-    with Decoder("shape", {"segment": segment}, Limits()) as decoder:
-        return bool(decoder.result(timeout_s))
 
 
 def still(segments: Sequence[Segment], moment: Moment, *, max_side: int = 1280, timeout_s: float = 20) -> Picture:
@@ -124,20 +117,12 @@ def still_job(details: Mapping[str, Any], limits: Limits, emit: Emit) -> Picture
         return Picture(at, pictures.jpeg(shown, details["max_side"], pictures.pixel_of(opened.video)))
 
 
-def shape_job(details: Mapping[str, Any], limits: Limits, emit: Emit) -> bool:
-    """The child's side of `is_copied`."""
-    from ingest.cutting import COPIED
-
-    with open_segment(details["segment"], limits) as opened:
-        return opened.one_timeline and opened.video is not None and opened.video.codec_context.name == COPIED
-
-
 def cut_job(details: Mapping[str, Any], limits: Limits, emit: Emit) -> Span:
     """The child's side of `cut`."""
     from ingest.cutting import Cutting
 
     cutting = Cutting(details["pieces"], details["exact"], limits, lambda: emit(("cutting",)))
-    return cutting.write(details["out"], details["fragmented"])
+    return cutting.write(details["out"])
 
 
 def open_segment(segment: Segment, limits: Limits) -> Any:

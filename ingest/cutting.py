@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from ingest.clips import moment_of, open_segment, seek_before
 from ingest.errors import NotFound
 from ingest.pictures import SQUARE, Canvas, even, pixel_of, turns_of
-from ingest.recording import MUXING, copied_track, stamped
+from ingest.recording import copied_track, stamped
 from ingest.records import MICROSECONDS, Moment, Segment, Span, seconds
 
 if TYPE_CHECKING:
@@ -23,16 +23,18 @@ if TYPE_CHECKING:
 _MICRO: Final = Fraction(1, MICROSECONDS)
 COPIED: Final = "h264"
 """Pictures that all browsers play."""
-_RATE: Final = 48_000
-_HOLE: Final = _RATE // 25
+RATE: Final = 48_000
+_HOLE: Final = RATE // 25
 """Samples: sound that is missing for longer is a hole, and not rounding."""
-_EARLIER: Final = seconds(0.25)
+EARLIER: Final = seconds(0.25)
 """Sound that is to be decoded begins before the picture it goes with: packets are long, and need the one before."""
 _QUALITY: Final = {"preset": "veryfast", "crf": "21", "bf": "0"}
 
 
 _PROGRESS: Final = 250
 """Packets between two signs of progress."""
+_ASTRAY: Final = seconds(10)
+"""The tracks of a file lie side by side, at most this far apart: sound that ended long ago is not waited for."""
 _Shape: TypeAlias = tuple[str, bytes, int, int, Fraction]
 """Of a track its codec, the header of it, width, height and the shape of a pixel."""
 
@@ -61,13 +63,12 @@ class Cutting:
         self._seen = next((segment for segment, one in shapes.items() if one.video is not None), None)
         self._heard = next((segment for segment, one in shapes.items() if one.audio is not None), None)
 
-    def write(self, out: str, fragmented: bool = False) -> Span:
+    def write(self, out: str) -> Span:
         """The file at `out`; returns what it covers."""
         import av
 
-        options = MUXING if fragmented else {"movflags": "faststart"}
-        with av.open(out, "w", format="mp4", options=dict(options)) as container:
-            video, audio = self._tracks(container, fragmented)
+        with av.open(out, "w", format="mp4", options={"movflags": "faststart"}) as container:
+            video, audio = self._tracks(container)
             for segment, span in self._pieces:
                 with open_segment(segment, self._limits) as opened:
                     self._copy_piece(segment, span, opened, (video, audio))
@@ -84,62 +85,41 @@ class Cutting:
         with open_segment(segment, self._limits) as opened:
             return _Shapes(opened.one_timeline, _shape(opened.video), _shape(opened.audio))
 
-    def _tracks(self, container: OutputContainer, fragmented: bool) -> tuple[_Track | None, _Track | None]:
+    def _tracks(self, container: OutputContainer) -> tuple[Track | None, Track | None]:
         """Each as in the first piece that has it: sound may be switched on later."""
         _, span = self._pieces[0]
-        video: _Track | None = None
-        audio: _Track | None = None
-        shared = _Zero(None if self._copies else span.start, fragmented)
+        video: Track | None = None
+        audio: Track | None = None
+        shared = Zero(None if self._copies else span.start)
         if self._seen is not None:
             with open_segment(self._seen, self._limits) as first:
-                kind = _Copied if self._copies else _EncodedVideo
+                kind = _Copied if self._copies else EncodedVideo
                 video = kind(container, first.video, span, shared)
         if self._heard is not None:
             with open_segment(self._heard, self._limits) as first:
-                sound = _Copied if self._copies_sound and (self._copies or not fragmented) else _EncodedAudio
+                sound = _Copied if self._copies_sound else EncodedAudio
                 audio = sound(container, first.audio, span, shared)
         return video, audio
 
-    def _copy_piece(self, segment: Segment, span: Span, opened: Opened, tracks: Sequence[_Track | None]) -> None:
-        found = zip((opened.video, opened.audio), tracks, strict=True)
-        pairs = [(track, sink) for track, sink in found if track is not None and sink is not None]
-        routes = {track.index: sink for track, sink in pairs}
-        waiting = set(routes)
-        for track, sink in pairs:
-            sink.begin(span, track)
+    def _copy_piece(self, segment: Segment, span: Span, opened: Opened, tracks: Sequence[Track | None]) -> None:
         begin = max(span.start, segment.span.start)
-        seek_before(opened, segment, begin if self._copies else Moment(begin - _EARLIER))
-        for number, packet in enumerate(opened.packets(opened.video, opened.audio)):
-            if number % _PROGRESS == 0:
-                self._progress()
-            index = packet.stream.index
-            if packet.pts is None or index not in waiting:
-                continue
-            if routes[index].is_past(packet, segment):
-                waiting.discard(index)
-                if not waiting:
-                    break
-                continue
-            routes[index].add(packet, segment)
-        for track, sink in pairs:
-            sink.piece_ends(segment, track)
+        seek_before(opened, segment, begin if self._copies else Moment(begin - EARLIER))
+        feed(opened.packets(opened.video, opened.audio), (segment, span), sinks(opened, tracks), self._progress)
 
 
-class _Zero:
+class Zero:
     """The moment that is zero in the clip: the first key frame's when pictures are copied."""
 
-    def __init__(self, moment: Moment | None, first: bool) -> None:
+    def __init__(self, moment: Moment | None) -> None:
         self.moment = moment
-        self.first = first
-        """Nothing can lie before it, as what an encoder of sound needs to begin: it would move all the rest."""
         self.exact = moment is not None
         """Nothing outside the spans is wanted, be it the sound of the pictures since the key frame before."""
 
 
-class _Track:
+class Track:
     """One track of the clip."""
 
-    def __init__(self, container: OutputContainer, source: Any, span: Span, zero: _Zero) -> None:
+    def __init__(self, container: OutputContainer, source: Any, span: Span, zero: Zero) -> None:
         self._container, self._span, self._zero = container, span, zero
         self._is_video = source.type == "video"
         self._highest: Moment | None = None
@@ -175,8 +155,8 @@ class _Track:
         self.covered = span if self.covered is None else self.covered.hull(span)
 
 
-class _Copied(_Track):
-    def __init__(self, container: OutputContainer, source: Any, span: Span, zero: _Zero) -> None:
+class _Copied(Track):
+    def __init__(self, container: OutputContainer, source: Any, span: Span, zero: Zero) -> None:
         super().__init__(container, source, span, zero)
         self._out = copied_track(container, source)
         self._dts = -1
@@ -209,13 +189,12 @@ class _Copied(_Track):
         return Moment(min(pts, self._zero.moment + self._dts + max(1, duration)))
 
 
-class _Encoded(_Track):
+class _Encoded(Track):
     """Decoded per segment, encoded in one go."""
 
     def _write(self, packets: Iterator[Packet] | list[Packet]) -> None:
         for packet in packets:
-            if not self._zero.first or packet.pts is None or packet.pts >= 0:
-                self._container.mux(packet)
+            self._container.mux(packet)
 
     def add(self, packet: Packet, segment: Segment) -> None:
         import av.error
@@ -245,8 +224,10 @@ class _Encoded(_Track):
         raise NotImplementedError
 
 
-class _EncodedVideo(_Encoded):
-    def __init__(self, container: OutputContainer, source: Any, span: Span, zero: _Zero) -> None:
+class EncodedVideo(_Encoded):
+    """Pictures, as H.264."""
+
+    def __init__(self, container: OutputContainer, source: Any, span: Span, zero: Zero) -> None:
         super().__init__(container, source, span, zero)
         rate = source.average_rate or 25
         self._interval = max(1, round(MICROSECONDS / rate))
@@ -304,13 +285,15 @@ class _EncodedVideo(_Encoded):
         self._write(self._out.encode(None))
 
 
-class _EncodedAudio(_Encoded):
-    def __init__(self, container: OutputContainer, source: Any, span: Span, zero: _Zero) -> None:
+class EncodedAudio(_Encoded):
+    """Sound, as AAC."""
+
+    def __init__(self, container: OutputContainer, source: Any, span: Span, zero: Zero) -> None:
         import av
 
         super().__init__(container, source, span, zero)
-        self._out = container.add_stream("aac", rate=_RATE, layout="mono")
-        self._resampler = av.AudioResampler(format="fltp", layout="mono", rate=_RATE)
+        self._out = container.add_stream("aac", rate=RATE, layout="mono")
+        self._resampler = av.AudioResampler(format="fltp", layout="mono", rate=RATE)
         self._next: int | None = None
 
     def _length(self, frame: Any) -> int:
@@ -318,7 +301,7 @@ class _EncodedAudio(_Encoded):
 
     def _encode(self, frame: Any, moment: Moment) -> None:
         """Sound runs on by itself; only its start is placed, and where it goes on behind a hole."""
-        first, at, last = (self._samples(then) for then in (self._span.start, moment, self._span.end))
+        at, (first, last) = self._samples(moment), self._wanted
         if self._next is None or at - self._next > _HOLE:
             self._next = at
         frame.pts = None
@@ -326,18 +309,62 @@ class _EncodedAudio(_Encoded):
             begin, self._next = self._next, self._next + part.samples
             low, high = max(0, first - begin), min(part.samples, last - begin)
             if low < high:
-                kept = part if high - low == part.samples else _trimmed(part, low, high)
-                kept.pts, kept.time_base = begin + low, Fraction(1, _RATE)
-                self._write(self._out.encode(kept))
+                self._add(part if high - low == part.samples else _trimmed(part, low, high), begin + low)
         self._cover(max(moment, self._span.start), min(Moment(moment + self._length(frame)), self._span.end))
+
+    def _add(self, part: Any, at: int) -> None:
+        part.pts, part.time_base = at, Fraction(1, RATE)
+        self._write(self._out.encode(part))
+
+    @property
+    def _wanted(self) -> tuple[int, int]:
+        """From which sample on, and up to which."""
+        return self._samples(self._span.start), self._samples(self._span.end)
 
     def _samples(self, moment: Moment) -> int:
         """In the clip."""
         zero = self._zero.moment if self._zero.moment is not None else self._span.start
-        return (moment - zero) * _RATE // MICROSECONDS
+        return (moment - zero) * RATE // MICROSECONDS
 
     def finish(self) -> None:
         self._write(self._out.encode(None))
+
+
+def sinks(opened: Opened, tracks: Sequence[Track | None]) -> list[tuple[Any, Track]]:
+    """The video and the sound of a source, each with the track of `tracks` that it goes to."""
+    found = zip((opened.video, opened.audio), tracks, strict=True)
+    return [(source, track) for source, track in found if source is not None and track is not None]
+
+
+def feed(
+    packets: Iterable[Packet],
+    wanted: tuple[Segment, Span],
+    pairs: Sequence[tuple[Any, Track]],
+    progress: Callable[[], None],
+) -> None:
+    """What is wanted of a segment to the tracks that take it, until none of them needs more."""
+    segment, span = wanted
+    routes = {source.index: track for source, track in pairs}
+    waiting = set(routes)
+    for source, track in pairs:
+        track.begin(span, source)
+    for number, packet in enumerate(packets):
+        if number % _PROGRESS == 0:
+            progress()
+        index = packet.stream.index
+        if packet.pts is None or index not in routes:
+            continue
+        if index not in waiting:
+            if moment_of(segment, packet.pts, packet.time_base) >= span.end + _ASTRAY:
+                break
+        elif not routes[index].is_past(packet, segment):
+            routes[index].add(packet, segment)
+        else:
+            waiting.discard(index)
+            if not waiting:
+                break
+    for source, track in pairs:
+        track.piece_ends(segment, source)
 
 
 def _trimmed(sound: Any, low: int, high: int) -> Any:

@@ -57,13 +57,14 @@ def main() -> None:
 
 
 def _jobs() -> Mapping[str, Callable[[dict[str, Any], Limits, Emit], Any]]:
-    from ingest import clips, probe, reading, recording, sample
+    from ingest import clips, keyframes, pieces, probe, reading, recording, sample
 
     return {
         "probe": probe.job,
         "capture": reading.job,
-        "shape": clips.shape_job,
+        "keys": keyframes.job,
         "cut": clips.cut_job,
+        "piece": pieces.job,
         "still": clips.still_job,
         "rescue": recording.rescue_job,
         "sample": sample.job,

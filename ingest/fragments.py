@@ -89,20 +89,6 @@ def shifted(path: Path, by: int) -> bytes:
     return bytes(out)
 
 
-def shift(path: Path, by: int) -> None:
-    """Moves the zero of the file, where it lies, to `by` microseconds."""
-    scales: dict[int, int] = {}
-    with path.open("r+b") as file:
-        for kind, at, size in _outermost(file):
-            if kind == b"moov":
-                scales = _timescales(_read(file, at, size))
-            elif kind == b"moof":
-                moof = bytearray(_read(file, at, size))
-                _shift(moof, scales, by)
-                file.seek(at)
-                file.write(moof)
-
-
 def _outermost(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
     """Type, offset and size of the whole boxes of a file."""
     end, at = file.seek(0, 2), 0

@@ -104,7 +104,7 @@ class Recorder:
         self._key_waits = False
         video, audio = opened.video, opened.audio
         self._video = video if video is not None and video.codec_context.name in _COPIED_VIDEO else None
-        self._audio = audio if audio is not None and _is_copied(audio) else None
+        self._audio = audio if audio is not None and is_copied_sound(audio) else None
         self._encoder = SoundEncoder() if audio is not None and self._audio is None else None
         self._in_band = self._video is not None and says_in_band(self._video)
         self._sets = self._said(self._video.codec_context.extradata) if self._video is not None else b""
@@ -312,7 +312,7 @@ def _is_rest(before: Timed, one: Timed) -> bool:
     return same and (before.packet.is_keyframe or not one.packet.is_keyframe)
 
 
-def _is_copied(audio: AudioStream) -> bool:
+def is_copied_sound(audio: AudioStream) -> bool:
     """AAC as MPEG-TS carries it (ADTS) has no header that could be written before it: it is encoded anew."""
     codec = audio.codec_context
     return codec.name in _COPIED_AUDIO and (codec.name != "aac" or bool(codec.extradata))

@@ -35,6 +35,7 @@ _MP4: Answers = {
     416: {"description": "It has none of the bytes asked for; `Content-Range` says how many it has."},
 }
 Count = Annotated[int, Query(ge=1, le=MOST, description="How many pictures.")]
+Exact = Annotated[bool, Query(description="Encoded anew, although it might be copied.")]
 Columns = Annotated[int, Query(ge=1, le=20)]
 _VTT: Answers = {200: {"content": {"text/vtt": {"example": TRACK}}, "description": "A WebVTT thumbnails track."}}
 _KEPT: Final = {"Cache-Control": "private, max-age=3600"}
@@ -126,8 +127,8 @@ def _stretch(row: StreamRow, start: str | None, end: str | None, parts: Parts) -
 def playlist(stream: str, parts: Parts, start: From = None, end: To = None) -> Response:
     """HLS of any stretch of up to 24 hours. A camera's goes on where there is no `to`, and then has its last 24 hours;
     a folder's has the first 24. Where many players do not take what is recorded, `Hindsight-Advice` says so. A file's
-    is made piece by piece: it has what there was time for, and goes on when it is asked for again, until it says that
-    it ends."""
+    has all of it at once, or while the file is being read what was read so far; its pieces are made when they are asked
+    for."""
     row = parts.store.streams.get(stream)
     span = parts.playlists.span(row, start, end)
     live = row.kind == "live" and end is None
@@ -154,13 +155,22 @@ def part(stream: str, epoch: int, moment: int, parts: Parts) -> Response:
     return Response(media(found), media_type="video/mp4", headers=_KEPT)
 
 
-@router.head("/fragments.mp4", include_in_schema=False)
-@router.get("/fragments.mp4", response_class=FileResponse, responses=_MP4)
-def fragments(stream: str, parts: Parts, start: From = None, end: To = None) -> Ranged:
-    """A stretch of a file as fragmented MP4, with range requests. Playlists name it."""
+@router.head("/pieces/{epoch}-{moment}.mp4", include_in_schema=False)
+@router.get("/pieces/{epoch}-{moment}.mp4", response_class=FileResponse, responses=_MP4)
+def header(stream: str, epoch: int, moment: int, parts: Parts, exact: Exact = False) -> Ranged:
+    """What all pieces of a file need before them. Playlists name it."""
     row = parts.store.streams.get(stream)
-    path = parts.footage.clip(row, _asked(row, start, end, parts), fragmented=True).path
-    return Ranged(path, _KEPT)
+    return Ranged(parts.playlists.pieces.header(row, epoch, Moment(moment), exact=exact), _KEPT)
+
+
+@router.head("/pieces/{epoch}-{begin}-{end}.m4s", include_in_schema=False)
+@router.get("/pieces/{epoch}-{begin}-{end}.m4s", response_class=FileResponse, responses=_MP4)
+def piece(stream: str, epoch: int, begin: int, end: int, parts: Parts, exact: Exact = False) -> Ranged:
+    """A stretch of a file as fragmented MP4, made when it is asked for, with range requests. Playlists name them."""
+    if end <= begin:
+        raise Invalid("The piece would be empty.", advice="Take those that playlists name.")
+    row, span = parts.store.streams.get(stream), Span(Moment(begin), Moment(end))
+    return Ranged(parts.playlists.pieces.piece(row, epoch, span, exact=exact), _KEPT)
 
 
 def _asked(row: StreamRow, start: str | None, end: str | None, parts: Parts) -> Span:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -13,29 +13,26 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import delete
 
 from api.compose import Service
 from api.playlist import iso
+from api.scope import extent
 from api.settings import Settings
 from ingest import reading
 from ingest.child import source_details
+from ingest.errors import StillRecording
 from ingest.limits import Limits
 from ingest.orders import Orders
 from ingest.records import Coverage, Moment, Segment, Span, StreamId, seconds
 from ingest.sampling import Sampling
 from ingest.sources import parse
-from memory.store import StreamRow
+from memory.store import StreamRow, schema
 from tests.api.conftest import add, running
 from tests.media import Clip, make, numbers_of
 
 START = Moment(1_773_510_120_000_000)
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffprobe") is None, reason="needs Debian's ffmpeg")
-
-
-@pytest.fixture(autouse=True)
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever else the machine does: there is time for all of a list, where a test does not say otherwise."""
-    monkeypatch.setattr("api.playlist.PATIENCE_S", 600.0)
 
 
 def played(http: httpx.Client, where: str) -> dict[str, int]:
@@ -208,53 +205,103 @@ def test_a_playlist_that_is_kept_open_for_longer_than_a_day_slides(
         assert again == whole, "another player that began then, or what has an end"
 
 
+def listed(text: str) -> tuple[list[float], list[str]]:
+    """How long its pieces are, and what they are called."""
+    return [float(one) for one in re.findall(r"#EXTINF:([\d.]+)", text)], re.findall(r"^pieces.*", text, re.MULTILINE)
+
+
 @needs_ffmpeg
-def test_a_file_longer_than_a_clip_may_be_is_played_in_pieces(
-    http: httpx.Client, films: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("film.mp4", Clip(gop=30)),
+        ("film.mkv", Clip(gop=30)),
+        ("film.ts", Clip(gop=30)),
+        ("old.mkv", Clip(codec="mpeg4", sound="mp3", b_frames=0)),
+    ],
+)
+def test_all_of_a_file_is_listed_before_any_of_it_is_made(
+    name: str, how: Clip, http: httpx.Client, films: Path
 ) -> None:
-    """Pieces begin at key frames, once a second: nothing is shown twice, and nothing is left out."""
-    add(http, "door", films / "two.mp4")
-    monkeypatch.setattr("api.footage.LONGEST_CLIP", seconds(6))
-    monkeypatch.setattr("api.playlist.PIECE", seconds(2.5))
-    clip = {"from": "00:00", "to": "00:12"}
-    assert http.get("/v1/streams/door/clip", params=clip).status_code == 413
+    """Its end can be played first; and each piece is the same bytes whenever it is asked for, or a part of it."""
+    made = replace(how, seconds=25, width=96, height=64)
+    stream = add(http, "door", make(films / name, made))
+    where = f"/v1/streams/{stream['id']}/"
+    text = http.get(f"{where}playlist.m3u8").text
+    assert text.endswith("#EXT-X-ENDLIST\n")
+    assert "#EXT-X-PLAYLIST-TYPE:VOD" in text
+    assert text.count("#EXT-X-MAP") == 1
+    lengths, pieces = listed(text)
+    assert len(pieces) >= 3
+    assert sum(lengths) == pytest.approx(25, abs=0.15)
+    assert max(lengths) <= 10
+    last = http.get(where + pieces[-1])
+    assert last.status_code == 200
+    found = played(http, f"{where}playlist.m3u8")
+    assert found["video"] == 25 * 25
+    assert found["audio"] == pytest.approx(25 * (16_000 if "film.ts" != name != "old.mkv" else 48_000) / 1024, abs=9)
+    shown = packets(http, f"{where}playlist.m3u8", "v")
+    assert [round((after - before) * 25) for before, after in pairwise(shown)] == [1] * (25 * 25 - 1)
+    again = http.get(where + pieces[-1], headers={"Range": "bytes=100-199", "If-Range": last.headers["etag"]})
+    assert (again.status_code, again.content) == (206, last.content[100:200])
+
+
+def test_a_file_is_sought_in_before_anything_else_of_it_is_made(
+    http: httpx.Client, films: Path, tmp_path: Path
+) -> None:
+    stream = add(http, "door", make(films / "film.mp4", Clip(seconds=45, sound="")))
+    where = f"/v1/streams/{stream['id']}/"
+    text = http.get(f"{where}playlist.m3u8").text
+    header = re.findall(r'#EXT-X-MAP:URI="(.*)"', text)[0]
+    end = tmp_path / "end.mp4"
+    end.write_bytes(http.get(where + header).content + http.get(where + listed(text)[1][-1]).content)
+    assert numbers_of(end) == list(range(40 * 25, 45 * 25))
+    assert len(list((tmp_path / "data" / "clips" / stream["id"]).iterdir())) == 2, "the header and the last piece"
+
+
+def test_a_list_of_a_file_that_is_being_read_only_grows(settings: Settings, films: Path) -> None:
+    with running(settings) as (service, http):
+        stream = add(http, "door", make(films / "film.mp4", Clip(seconds=40, width=96, height=64)))
+        row = service.store.streams.get("door")
+        span = extent(service.store, row)
+        assert span is not None
+        with service.store.database.write() as connection:
+            connection.execute(delete(schema.coverage).where(schema.coverage.c.stream == row.id))
+        reading, texts = replace(row, state="reading"), []
+        for to in (5, 22, 33, 39):
+            with service.store.database.write() as connection:
+                seen = Span(span.start, Moment(span.start + seconds(to)))
+                service.store.timeline.record(connection, Coverage(StreamId(stream["id"]), 0, seen))
+            try:
+                texts.append(service.playlists.write(reading, span, live=False))
+            except StillRecording:
+                assert to == 5
+        assert [len(listed(text)[1]) for text in texts] == [2, 3, 3]
+        assert all("PLAYLIST-TYPE:EVENT" in text and "ENDLIST" not in text for text in texts)
+        whole = service.playlists.write(row, span, live=False)
+        assert all(listed(later)[1][: len(listed(text)[1])] == listed(text)[1] for text, later in pairwise(texts))
+        assert listed(whole)[1][:3] == listed(texts[-1])[1]
+        assert whole.endswith("#EXT-X-ENDLIST\n")
+
+
+def test_what_is_erased_is_in_no_list_and_in_no_piece(http: httpx.Client, films: Path, tmp_path: Path) -> None:
+    """Nor is what was listed before it was; up to the nearest key frames it is encoded, which is another header."""
+    stream = add(http, "door", make(films / "film.mp4", Clip(seconds=40, width=96, height=64, gop=50)))
+    before = listed(http.get("/v1/streams/door/playlist.m3u8").text)[1]
+    assert all(http.get(f"/v1/streams/door/{piece}").status_code == 200 for piece in before[:2])
+    http.post("/v1/erase", json={"stream": "door", "from": "00:13", "to": "00:15"})
+    gone = [http.get(f"/v1/streams/door/{piece}").status_code for piece in before]
+    assert gone == [200, 404, 200, 200]
     text = http.get("/v1/streams/door/playlist.m3u8").text
-    assert len(set(re.findall(r"^fragments.*", text, re.MULTILINE))) == 5
-    assert sum(float(one) for one in re.findall(r"#EXTINF:([\d.]+)", text)) == pytest.approx(12, abs=0.1)
-    assert played(http, "/v1/streams/door/playlist.m3u8")["video"] == 120
-
-
-@needs_ffmpeg
-@pytest.mark.parametrize(("codec", "sound"), [("mpeg4", "mp3"), ("libx265", "aac")])
-def test_what_has_to_be_encoded_is_made_while_it_is_played(
-    codec: str, sound: str, http: httpx.Client, films: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The list has what there was time for, goes on when it is asked for again, and its pictures come once each."""
-    monkeypatch.setattr("api.playlist.PATIENCE_S", 0.0)
-    monkeypatch.setattr("api.playlist.PART_US", seconds(2))
-    made = Clip(seconds=11, codec=codec, sound=sound, b_frames=0)
-    add(http, "door", make(films / f"old.{'mkv' if codec == 'mpeg4' else 'mp4'}", made))
-    lists = [http.get("/v1/streams/door/playlist.m3u8").text for _ in range(4)]
-    assert [text.count("#EXTINF") for text in lists] == [1, 3, 6, 6]
-    assert ["ENDLIST" in text for text in lists] == [False, False, True, True]
-    assert all("#EXT-X-PLAYLIST-TYPE:EVENT" in text for text in lists)
-    assert all(later.startswith(text.replace("#EXT-X-ENDLIST\n", "")) for text, later in pairwise(lists))
-    assert lists[-1].count("#EXT-X-MAP") == 1
-    found = played(http, "/v1/streams/door/playlist.m3u8")
-    assert found["video"] == 11 * 25
-    assert found["audio"] == pytest.approx(11 * 48_000 / 1024, abs=7)
-    times = packets(http, "/v1/streams/door/playlist.m3u8", "v")
-    assert [round((after - before) * 25) for before, after in pairwise(times)] == [1] * (11 * 25 - 1)
-
-
-@needs_ffmpeg
-def test_a_player_follows_a_list_that_is_being_made(
-    http: httpx.Client, films: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("api.playlist.PATIENCE_S", 0.0)
-    monkeypatch.setattr("api.playlist.PART_US", seconds(2))
-    add(http, "door", make(films / "old.mkv", Clip(seconds=7, codec="mpeg4", sound="mp3", b_frames=0)))
-    assert played(http, "/v1/streams/door/playlist.m3u8")["video"] == 7 * 25
+    assert text.count("#EXT-X-MAP") == 4, "copied, encoded on either side of what was erased, copied"
+    assert sum(listed(text)[0]) == pytest.approx(38, abs=0.1)
+    shown = []
+    for run in text.split("#EXT-X-MAP:URI=")[1:]:
+        names = [run.split('"')[1], *listed(run)[1]]
+        part = tmp_path / "part.mp4"
+        part.write_bytes(b"".join(http.get(f"/v1/streams/{stream['id']}/{name}").content for name in names))
+        shown += numbers_of(part)
+    assert shown == [*range(13 * 25), *range(15 * 25, 40 * 25)]
 
 
 def test_of_a_codec_that_many_players_do_not_take_it_is_said(
@@ -278,12 +325,15 @@ def test_of_a_codec_that_many_players_do_not_take_it_is_said(
 
 
 @needs_ffmpeg
-def test_a_file_is_copied_for_its_playlist_once(http: httpx.Client, films: Path, tmp_path: Path) -> None:
+def test_of_a_file_a_stretch_is_listed_from_key_frame_to_key_frame(
+    http: httpx.Client, films: Path, tmp_path: Path
+) -> None:
     stream = add(http, "door", films / "two.mp4")
-    for where, pictures in (("", [120]), ("?from=00:03&to=00:06", [30, 31])):
-        assert http.get(f"/v1/streams/door/playlist.m3u8{where}").text.endswith("#EXT-X-ENDLIST\n")
-        assert played(http, f"/v1/streams/door/playlist.m3u8{where}")["video"] in pictures
-    assert len(list((tmp_path / "data" / "clips" / stream["id"]).iterdir())) == 2
+    for where, pictures in (("", 120), ("?from=00:03&to=00:06", 30), ("?from=00:03.5&to=00:05.5", 30)):
+        for _ in range(2):
+            assert http.get(f"/v1/streams/door/playlist.m3u8{where}").text.endswith("#EXT-X-ENDLIST\n")
+            assert played(http, f"/v1/streams/door/playlist.m3u8{where}")["video"] == pictures
+    assert len(list((tmp_path / "data" / "clips" / stream["id"]).iterdir())) == 3, "a header, all and a part"
 
 
 def test_what_has_no_recording_has_no_playlist(
@@ -296,7 +346,10 @@ def test_what_has_no_recording_has_no_playlist(
             ("nobody/playlist.m3u8", 404),
             ("door/playlist.m3u8?from=00:40&to=00:50", 404),
             ("door/playlist.m3u8?from=00:05&to=00:05", 400),
-            ("door/fragments.mp4", 400),
+            ("door/pieces/0-2-1.m4s", 400),
+            ("door/pieces/0-x-1.m4s", 400),
+            ("door/pieces/0-1-2.m4s", 404),
+            ("door/pieces/0-1.mp4", 404),
             ("cam/segments/0-1.mp4", 404),
         ):
             answer = http.get(f"/v1/streams/{where}")
@@ -310,7 +363,14 @@ def test_what_has_no_recording_has_no_playlist(
         assert http.get("/v1/streams/door/playlist.m3u8?from=00:01&to=00:04").status_code == 404
         left = http.get("/v1/streams/door/playlist.m3u8").text
         assert left.count("#EXT-X-MAP") == 1
-        assert f"from={FILMED_LATER}" in left
+        assert f"pieces/0-{FILMED_LATER}-" in left
+        film = Path(service.store.streams.get("door").source)
+        film.rename(film.with_suffix(".moved"))
+        try:
+            assert http.get("/v1/streams/door/playlist.m3u8").status_code == 404
+            assert http.get(f"/v1/streams/door/{listed(left)[1][0]}").status_code == 404
+        finally:
+            film.with_suffix(".moved").rename(film)
 
 
-FILMED_LATER = "2026-07-14T10:00:05.000000Z"
+FILMED_LATER = round(datetime.fromisoformat("2026-07-14T10:00:05Z").timestamp()) * 1_000_000

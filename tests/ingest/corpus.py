@@ -24,7 +24,7 @@ from typing import Any, Final
 import av
 import av.error
 
-from ingest import clips, decode, probe, reading, recording, sample, wire
+from ingest import clips, decode, keyframes, pieces, probe, reading, recording, sample, wire
 from ingest.beginning import Task
 from ingest.child import source_details
 from ingest.errors import HindsightError
@@ -411,13 +411,13 @@ def as_our_recording(body: bytes, place: Place) -> str:
         one.write_bytes(body)
     whole = Span(Moment(0), Moment(seconds(1)))
     segment = Segment(StreamId("cam"), 0, whole, str(path), len(body), 0, True)
+    spans, out = {"span": whole, "within": whole}, str(place.folder / "cut.mp4")
     jobs: tuple[tuple[Callable[..., object], dict[str, object]], ...] = (
         (probe.job, source_details(SourceSpec("file", "file", str(path)), ())),
         (clips.still_job, {"segment": segment, "moment": Moment(seconds(0.5)), "max_side": 64}),
-        *(
-            (clips.cut_job, {"pieces": [(segment, whole)], "out": str(place.folder / "cut.mp4"), **how})
-            for how in ({"exact": False, "fragmented": True}, {"exact": True, "fragmented": False})
-        ),
+        (keyframes.job, {"segments": [segment]}),
+        *((clips.cut_job, {"pieces": [(segment, whole)], "exact": how, "out": out}) for how in (False, True)),
+        *((pieces.job, {"segment": segment, **spans, "exact": how, "out": out}) for how in (False, True)),
         (recording.rescue_job, {"folder": str(place.folder), "stream": "cam"}),
     )
     told = {outcome(lambda job=job, order=order: job(order, LIMITS, lambda _: None)) for job, order in jobs}  # type: ignore[misc]

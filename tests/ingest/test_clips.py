@@ -236,9 +236,9 @@ def test_anamorphic_film_keeps_its_shape(codec: str, rotation: int, tmp_path: Pa
     wide, high = (288, 512) if rotation else (512, 288)
     shown = still([segment(film, length=3)], Moment(START + seconds(1)))
     assert Image.open(io.BytesIO(shown.jpeg)).size == (wide, high)
-    for exact, fragmented in ((False, False), (True, False), (False, True)):
-        out = tmp_path / f"{exact}-{fragmented}.mp4"
-        cut([segment(film, length=3)], [span(0, 2)], out, exact=exact, fragmented=fragmented)
+    for exact in (False, True):
+        out = tmp_path / f"{exact}.mp4"
+        cut([segment(film, length=3)], [span(0, 2)], out, exact=exact)
         with av.open(str(out)) as container:
             track = container.streams.video[0]
             stands = round(next(container.decode(video=0)).rotation) % 180 == 0
@@ -277,9 +277,9 @@ def test_turned_video_is_upright_in_stills_and_in_clips(codec: str, rotation: in
     shown = np.asarray(Image.open(io.BytesIO(still([segment(phone, length=3)], Moment(START + seconds(1))).jpeg)))
     assert shown.shape == wanted.shape
     assert np.abs(shown - wanted).mean() < 4
-    for exact, fragmented in ((False, False), (True, False), (False, True)):
-        out = tmp_path / f"{exact}-{fragmented}.mp4"
-        covered = cut([segment(phone, length=3)], [span(0, 2)], out, exact=exact, fragmented=fragmented)
+    for exact in (False, True):
+        out = tmp_path / f"{exact}.mp4"
+        covered = cut([segment(phone, length=3)], [span(0, 2)], out, exact=exact)
         copied = codec == "libx264" and not exact
         clip = segment(out, start=(covered.start - START) / 1e6, length=2)
         shown = np.asarray(Image.open(io.BytesIO(still([clip], Moment(START + seconds(1))).jpeg)))
@@ -290,18 +290,14 @@ def test_turned_video_is_upright_in_stills_and_in_clips(codec: str, rotation: in
             assert (round(frame.rotation) % 180 == 0 and frame.height > frame.width) or copied or rotation == 180
 
 
-@pytest.mark.parametrize(
-    ("sound", "exact", "fragmented"), [("aac", False, False), ("aac", False, True), ("mp3", True, False)]
-)
-def test_sound_that_is_switched_on_later_is_heard_when_it_was(
-    sound: str, exact: bool, fragmented: bool, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize(("sound", "exact"), [("aac", False), ("mp3", True)])
+def test_sound_that_is_switched_on_later_is_heard_when_it_was(sound: str, exact: bool, tmp_path: Path) -> None:
     """The tone pauses from 2.7 to 3.0 s of the second piece, which begins at 4 s: 6.7 s into the clip."""
     mute = make(tmp_path / "mute.mp4", Clip(seconds=4, sound=""))
     loud = make(tmp_path / "loud.mp4", Clip(seconds=4, sound=sound))
     out = tmp_path / "clip.mp4"
     pieces = [segment(mute, length=4), segment(loud, start=4, length=4, epoch=1)]
-    covered = cut(pieces, [span(0, 8)], out, exact=exact, fragmented=fragmented)
+    covered = cut(pieces, [span(0, 8)], out, exact=exact)
     assert covered.duration == pytest.approx(seconds(8), abs=seconds(0.1))
     assert numbers_of(out) == [*range(100), *range(100)]
     first, heard = sound_of(out)

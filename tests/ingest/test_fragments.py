@@ -7,17 +7,21 @@ from pathlib import Path
 import av
 import pytest
 
-from ingest.clips import cut
-from ingest.fragments import layout, shift, shifted
-from ingest.records import Moment, Segment, Span, StreamId, seconds
+from ingest.fragments import layout, shifted
+from ingest.recording import MUXING
 
 
 @pytest.fixture(scope="module")
 def fragmented(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("fragmented") / "ten.mp4"
-    span = Span(Moment(0), Moment(seconds(10)))
-    whole = clips / "ten.mp4"
-    cut([Segment(StreamId("cam"), 0, span, str(whole), whole.stat().st_size)], [span], out, fragmented=True)
+    with av.open(str(clips / "ten.mp4")) as source, av.open(str(out), "w", format="mp4", options=MUXING) as copy:
+        tracks = {track.index: copy.add_stream_from_template(track) for track in source.streams}
+        for packet in source.demux():
+            if packet.dts is not None:
+                packet.dts += packet.time_base.denominator  # no time of decoding is negative
+                packet.pts += packet.time_base.denominator
+                packet.stream = tracks[packet.stream.index]
+                copy.mux(packet)
     return out
 
 
@@ -73,10 +77,6 @@ def test_shifting_changes_times_alone(fragmented: Path, tmp_path: Path) -> None:
     later = tmp_path / "later.mp4"
     by = 1_773_510_120_000_000
     later.write_bytes(layout(fragmented).header + shifted(fragmented, by))
-    in_place = tmp_path / "in place.mp4"
-    in_place.write_bytes(fragmented.read_bytes())
-    shift(in_place, by)
-    assert decoding(in_place) == decoding(later)
     before, after = decoding(fragmented), decoding(later)
     assert [(kind, key) for kind, _, key in after] == [(kind, key) for kind, _, key in before]
     assert [at - by for _, at, _ in after] == pytest.approx([at for _, at, _ in before], abs=100)
