@@ -249,9 +249,10 @@ def test_one_that_is_stopped_and_started_at_once_goes_on_where_it_stopped(
 
 
 def test_a_clock_that_was_put_back_over_a_restart_is_believed_and_hides_no_gap(
-    rtsp: Callable[..., RtspServer], harvest: Callable[..., Harvest]
+    rtsp: Callable[..., RtspServer], harvest: Callable[..., Harvest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was seen lies an hour ahead of this machine's clock: it is told to be misdated, and what comes is not."""
+    monkeypatch.setattr("ingest.supervise_live.synchronised", lambda: True)
     server, made, hour = rtsp(), harvest(QUICK), seconds(3600)
     server.kill()
     now = SystemClock().now()
@@ -268,6 +269,21 @@ def test_a_clock_that_was_put_back_over_a_restart_is_believed_and_hides_no_gap(
     assert len({span.start for span in away}) == 1
     assert away[-1].end == made.of(Coverage)[0].span.start
     assert 0 <= SystemClock().now() - made.of(Frame)[0].moment < seconds(20), "and not an hour ahead"
+
+
+@pytest.mark.parametrize("kept", [True, False, None])
+def test_what_was_seen_is_doubted_only_by_a_clock_that_is_kept_right(
+    *, kept: bool | None, harvest: Callable[..., Harvest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that lost power begins with its clock behind, which looks like one that was ahead before."""
+    monkeypatch.setattr("ingest.supervise_live.synchronised", lambda: kept)
+    made, clock = harvest(QUICK), FakeClock()
+    known = Known(0, Moment(clock.now() + seconds(3600)), begun=clock.now())
+    watching = LiveSupervisor(plan("rtsp://127.0.0.1:1/x", known=known), replace(made.fleet._around, clock=clock))
+    assert watching._task()["starts_at"] == clock.now()
+    assert watching.known.end == clock.now()
+    made.wait(lambda: not any(made.bus.depth().values()))
+    assert [gap.reason for gap in made.of(Gap)] == ([] if kept is False else ["clock put back"])
 
 
 def test_a_clock_that_is_put_back_while_a_camera_is_watched_begins_an_epoch_at_the_time_that_it_tells(
