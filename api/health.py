@@ -107,6 +107,8 @@ class Health:
         told = f"Blind: {', '.join(blind)}." if blind else "None is blind."
         shed = [f"{one.name} ({_GIVEN_UP[one.shedding]})" for one in streams if one.shedding != "nothing"]
         told += f" More comes than can be looked at: {', '.join(shed)}." if shed else ""
+        aside = [f"{one.name} ({sum(one.counters.parked.values())})" for one in streams if one.counters.parked]
+        told += f" Pictures that could not be made sense of, the log says why: {', '.join(aside)}." if aside else ""
         return CheckOut(name="streams", ok=True, detail=told, worth_a_look=bool(blind or shed))
 
     def _listening(self) -> str:

@@ -256,6 +256,14 @@ def test_health_names_the_streams_of_which_more_comes_than_can_be_looked_at(
         assert checks["streams"] == {"name": "streams", "ok": True, "detail": told, "worth_a_look": True}
 
 
+def test_health_tells_of_pictures_that_were_set_aside(settings: Settings, films: Path) -> None:
+    with running(settings) as (service, http):
+        door = StreamId(add(http, "door", films / "plain.mp4")["id"])
+        service.ledger.captured(door, 3)
+        service.ledger.parked(door, "EncoderError", 3)
+        assert "could not be made sense of, the log says why: door (3)." in http.get("/v1/health").text
+
+
 def test_health_tells_of_a_clock_that_nobody_keeps_right(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """As advice, and nothing where the system does not say."""
     with running(settings) as (_, http):
