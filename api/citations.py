@@ -22,7 +22,7 @@ _SENTENCE = re.compile(
 _NO_CLAIM = re.compile(
     r"\b(?:no|not|nothing|nobody|none|never|cannot|can't|couldn't|isn't|doesn't|didn't|unknown|unclear|unable|"
     r"searched|looked for|sorry|picture was (?:frozen|dark)|"
-    r"only part(?:ly|ially)? (?:could be |was |were )?looked at)\b",
+    r"may have been earlier than told|only part(?:ly|ially)? (?:could be |was |were )?looked at)\b",
     re.IGNORECASE,
 )
 """What was missing, or what is said of the search and not of the footage."""
