@@ -18,12 +18,14 @@ import pytest
 
 from ingest.bus import FRAMES, JOURNAL, SOUNDS
 from ingest.bus_memory import MemoryBus
-from ingest.capture import CapturePlan, Fleet
+from ingest.capture import CapturePlan, Fleet, Recording
 from ingest.clock import SystemClock
 from ingest.guard import Guard
 from ingest.ledger import Ledger
 from ingest.limits import Limits
 from ingest.records import Ended, Frame, Record, Sound, StateChange, StreamId
+from ingest.sampling import Sampling
+from ingest.sources import parse
 from tests.conserved import assert_conserved
 from tests.media import Clip, make, make_sound
 
@@ -42,6 +44,15 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make(folder / "long.mp4", Clip(seconds=32, cuts=(9.0, 21.0)))
     make_sound(folder / "sound.flac", 23)
     return folder
+
+
+QUICK = Limits(read_s=2.0, open_s=10.0, stall_s=1.5, backoff_first_s=0.3, backoff_most_s=1.0)
+SAMPLED = Sampling(floor_hz=4, ceiling_hz=4)
+
+
+def plan(url: str, folder: Path | None = None, **changes: object) -> CapturePlan:
+    recording = Recording(folder, 1.0) if folder is not None else None
+    return CapturePlan(STREAM, parse(url), sampling=SAMPLED, recording=recording, **changes)  # type: ignore[arg-type]
 
 
 @dataclass

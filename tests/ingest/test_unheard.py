@@ -25,8 +25,7 @@ from ingest.sources import parse
 from ingest.stage import drive
 from ingest.supervise import Surroundings
 from ingest.supervise_live import LiveSupervisor
-from tests.ingest.conftest import STREAM, Harvest, RtspServer, decoders
-from tests.ingest.test_live import QUICK, plan
+from tests.ingest.conftest import QUICK, STREAM, Harvest, RtspServer, decoders, plan
 
 
 def sound(at_s: float, length_s: float = 10, epoch: int = 0) -> Sound:
