@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
 
+from api.watch import Watch
 from ingest.ledger import Ledger
 from ingest.plan import Known
-from ingest.questions import Scope
+from ingest.questions import Rule, Scope
 from ingest.records import Coverage, Gap, Mark, Moment, Segment, seconds
 from memory.memory import Memory
 from tests.conserved import assert_conserved
@@ -46,6 +49,20 @@ def test_both_are_remembered_found_and_counted(memory: Memory, ledger: Ledger) -
         memory._seal(DOOR)
     told = memory.recall.evidence(wrong, Scope((DOOR,)), query(1))
     assert [gap.reason for gap in told.gaps] == ["clock put back"]
+
+
+def test_a_rule_judges_what_was_stored_at_an_earlier_time_than_it_had_come_to(memory: Memory, ledger: Ledger) -> None:
+    """The service was stopped when the rule had come to the middle of the epoch that is stamped an hour late."""
+    watched(memory, ledger)
+    encoder: Any = SimpleNamespace(encode_queries=lambda texts: [query(2) for _ in texts])
+    memory.store.rules.save(Rule("r", "two", "axis 2"))
+    memory.store.alerts.save_progress("r", DOOR, Mark(0, seconds(AHEAD + 5), Moment(START + seconds(AHEAD + 5))))
+    for _ in range(2):  # nothing is told twice
+        watch = Watch(memory, encoder)
+        watch.reload()
+        watch.catch_up()
+        alerts = memory.store.alerts.list(rule="r")
+        assert sorted(alert.span.start - START for alert in alerts) == [seconds(10), seconds(AHEAD - 5)]
 
 
 def test_what_both_epochs_found_at_a_time_is_one_and_whole(memory: Memory, ledger: Ledger) -> None:
