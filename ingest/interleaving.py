@@ -53,9 +53,6 @@ class Interleaving:
             if alone and first[-1].dts - first[0].dts < LATE and len(first) < _MOST:
                 return
             yield first.popleft()
-            for track in self._waiting:
-                if len(track) > _MOST:
-                    track.popleft()
 
     def rest(self) -> Iterator[Timed]:
         """All that wait."""

@@ -244,21 +244,20 @@ class Recorder:
             self._sets = self._said(one.packet) or self._sets
         if held is not None:
             jumped = one.dts <= self._last or one.dts - self._last > FORWARD or one.line.epoch != held.epoch
-            length = pts - held.first
-            anew = self._sets != held.sets or self._piece(pts, held) != self._piece(held.first, held)
-            if not jumped and is_key and anew:
+            if not jumped and is_key and self._is_anew(pts, held):
                 held.end = pts
                 yield from self._end()
-            elif jumped or length >= _LONGEST:
+            elif jumped or pts - held.first >= _LONGEST:
                 yield from self._end()
                 if not jumped:
                     yield _NO_KEY
         if self._open is None and is_key and self._on:
             self._open = self._begin(one)
 
-    def _piece(self, pts: int, held: _Open) -> int:
-        """Which piece of UTC `pts` lies in: a segment begins with the first key frame of one."""
-        return (pts + held.offset) // self._length
+    def _is_anew(self, pts: int, held: _Open) -> bool:
+        """Whether a key frame begins a segment: the first of a piece of UTC does, and one that is decoded otherwise."""
+        piece, before = ((at + held.offset) // self._length for at in (pts, held.first))
+        return self._sets != held.sets or piece != before
 
     def _said(self, data: Any) -> bytes:
         assert self._video is not None

@@ -70,7 +70,7 @@ def read(stream: Readable) -> Any:
     total, header_size = _LENGTHS.unpack(_read_exactly(stream, _LENGTHS.size))
     if total > MAX_MESSAGE:
         raise WireError(f"The other side announced {total} bytes; the limit is {MAX_MESSAGE}.")
-    return _value(memoryview(_read_exactly(stream, total)).toreadonly(), header_size)
+    return _value(_read_exactly(stream, total).toreadonly(), header_size)
 
 
 def _pieces(value: object) -> list[_Buffer]:
@@ -99,10 +99,9 @@ def _value(body: memoryview, header_size: int) -> Any:
     return value
 
 
-def _read_exactly(stream: Readable, size: int) -> bytearray:
+def _read_exactly(stream: Readable, size: int) -> memoryview:
     """Into one piece of memory: a picture comes in many parts, and joining them would copy it once more."""
-    whole = bytearray(size)
-    rest = memoryview(whole)
+    whole = rest = np.empty(size, np.uint8).data
     while rest:
         count = stream.readinto(rest)
         if not count:
