@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ingest.records import Observation
+from models.language.telling import a
 
 
 def describe(observation: Observation) -> str:
@@ -34,8 +35,7 @@ def _verb(observation: Observation) -> str:
 def _named(label: str, colour: str) -> str:
     if label in ("something", "someone"):
         return f"{label} {colour}".rstrip()
-    noun = f"{colour} {label}".strip()
-    return f"{'an' if noun[:1] in 'aeiou' else 'a'} {noun}"
+    return a(f"{colour} {label}".strip())
 
 
 def _listed(actions: tuple[str, ...]) -> str:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from itertools import pairwise
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from ingest.questions import Evidence
 from ingest.reasons import by_kind
 from ingest.records import MICROSECONDS, Gap, Moment, Observation, Span, StreamId
+
+_UNCOUNTED: Final = ("furniture", "food", "wildlife")
 
 
 class Teller:
@@ -93,7 +96,9 @@ def thing(observation: Observation) -> str:
 
 
 def a(words: str) -> str:
-    """With its article: "an orange cat"."""
+    """With its article: "an orange cat", "some food"."""
+    if words.rpartition(" ")[2] in _UNCOUNTED:
+        return f"some {words}"
     return f"{'an' if words[:1] in 'aeiou' else 'a'} {words}"
 
 

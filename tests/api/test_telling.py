@@ -45,6 +45,7 @@ def seen(kind: str, label: str, start: float = 0, end: float = 1, **more: Any) -
         ),
         (seen("thing", "car", colour="red"), "a red car"),
         (seen("thing", "car", colour="orange", actions=("moves left",)), "an orange car moves left"),
+        (seen("thing", "furniture", colour="brown"), "some brown furniture"),
         (seen("event", "enters", colour="blue", text="something"), "something blue enters"),
         (seen("event", "leaves", text="person"), "a person leaves"),
         (seen("event", "appears"), "something appears"),
