@@ -9,8 +9,9 @@ listening, recording with every flush) plus what its parent spends on taking fra
 network. Of each contender, the cost of the film's beginning is subtracted from that of the whole: what a process costs
 to start and to end (a fifth of a second of ours, once per connection) is in neither. Every contender runs in turns with
 bare decoding, `--rounds` times, and is compared with the run just before its own; told are the median, the least and
-the most of these ratios. `--goals` measures, of every film, what is aimed at. `-b` has three B-frames between others,
-as encoders that are no cameras make them; `-still` is one picture with a camera's noise, for what rest saves.
+the most of these ratios, and the ratio of the least costs: what else a machine does only adds to a cost. `--goals`
+measures, of every film, what is aimed at. `-b` has three B-frames between others, as encoders that are no cameras make
+them; `-still` is one picture with a camera's noise, for what rest saves.
 """
 
 from __future__ import annotations
@@ -92,8 +93,8 @@ POLICIES = {
 AIMED = ("1 frame/s, motion gated", "key frames only")
 AIMED_AT_REST = ("1 frame/s, motion gated", "adaptive, 0.5 to 4 frames/s")
 HEAD = """
-| | CPU-s per hour | of bare decoding (least to most) | cameras per core | MB resident (own) | frames/s |
-|---|---|---|---|---|---|"""
+| | CPU-s per hour | of bare decoding (least to most) | by the least costs | cameras per core | MB (own) | frames/s |
+|---|---|---|---|---|---|---|"""
 
 
 def material(folder: Path, names: Iterable[str]) -> dict[str, Path]:
@@ -213,6 +214,16 @@ def net(film: Path, seconds: int, run: Callable[[Path], Cost]) -> Cost:
     return replace(whole, cpu=(whole.cpu - less.cpu) / rest, frames=round((whole.frames - less.frames) / rest, 2))
 
 
+@dataclass(frozen=True)
+class Row:
+    """The median cost for one second of video, and of bare decoding: its shares, one a round, the lowest first; and the
+    share of its least cost in the least."""
+
+    cost: Cost
+    shares: list[float]
+    least: float = 1.0
+
+
 class Beside:
     """Contenders on one film, each in turns with bare decoding: what else the machine does falls on both alike."""
 
@@ -221,14 +232,16 @@ class Beside:
         self._seconds = max(seconds, 3 * BEGINNING.get(kind_of(film), 4))
         self.bare: list[float] = []
 
-    def row(self, run: Callable[[Path], Cost]) -> tuple[Cost, list[float]]:
-        """The median cost for one second of video; and its shares of bare decoding, one a round, the lowest first."""
-        costs, shares = [], []
+    def row(self, run: Callable[[Path], Cost]) -> Row:
+        """What it costs, in turns with bare decoding."""
+        pairs = []
         for _ in range(self._rounds):
             self.bare.append(net(self._film, self._seconds, bare).cpu)
-            costs.append(self._undisturbed(run))
-            shares.append(costs[-1].cpu / self.bare[-1])
-        return replace(costs[-1], cpu=statistics.median(cost.cpu for cost in costs)), sorted(shares)
+            pairs.append((self._undisturbed(run), self.bare[-1]))
+        costs = [cost.cpu for cost, _ in pairs]
+        shares = sorted(cost.cpu / beside for cost, beside in pairs)
+        least = min(costs) / min(beside for _, beside in pairs)
+        return Row(replace(pairs[-1][0], cpu=statistics.median(costs)), shares, least)
 
     def _undisturbed(self, run: Callable[[Path], Cost]) -> Cost:
         for _ in range(_TRIES):
@@ -247,8 +260,8 @@ def table(film: Path, seconds: int, rounds: int) -> None:
     print(HEAD)
     beside = Beside(film, seconds, rounds)
     for name, run in contenders.items():
-        print(line(name, *beside.row(run)), flush=True)
-    print(line("ffmpeg, 1 thread, to null", Cost(statistics.median(beside.bare)), []))
+        print(line(name, beside.row(run)), flush=True)
+    print(line("ffmpeg, 1 thread, to null", Row(Cost(statistics.median(beside.bare)), [])))
 
 
 def goals(films: dict[str, Path], seconds: int, rounds: int) -> None:
@@ -258,14 +271,15 @@ def goals(films: dict[str, Path], seconds: int, rounds: int) -> None:
         beside = Beside(film, seconds, rounds)
         for policy in AIMED_AT_REST if kind_of(film) == "still" else AIMED:
             row = beside.row(partial(ours, sampling=POLICIES[policy]))
-            print(line(f"{name}: {policy}", *row), flush=True)
-        print(line(f"{name}: bare", Cost(statistics.median(beside.bare)), []), flush=True)
+            print(line(f"{name}: {policy}", row), flush=True)
+        print(line(f"{name}: bare", Row(Cost(statistics.median(beside.bare)), [])), flush=True)
 
 
-def line(name: str, cost: Cost, shares: list[float]) -> str:
+def line(name: str, row: Row) -> str:
+    cost, shares = row.cost, row.shares
     spread = f"{statistics.median(shares):.2f} ({shares[0]:.2f} to {shares[-1]:.2f})" if shares else "1"
     held = f"{cost.resident:.0f} ({cost.own:.0f}) | {cost.frames:.2f}" if cost.resident else "|"
-    return f"| {name} | {cost.cpu * HOUR:.0f} | {spread} | {1 / cost.cpu:.1f} | {held} |"
+    return f"| {name} | {cost.cpu * HOUR:.0f} | {spread} | {row.least:.2f} | {1 / cost.cpu:.1f} | {held} |"
 
 
 def kind_of(film: Path) -> str:
