@@ -21,7 +21,7 @@ from api.vault import CredentialsLost, Vault
 from api.views import Views
 from ingest.capture import CapturePlan, Fleet, Known, Recording, Ways
 from ingest.clock import Clock
-from ingest.errors import Busy, Conflict, DeadlineExceeded, HindsightError, Invalid, NotFound, SourceUnavailable
+from ingest.errors import Busy, Conflict, DeadlineExceeded, HindsightError, Invalid, NotFound, Unreachable
 from ingest.guard import Guard
 from ingest.ledger import Ledger
 from ingest.probe import MediaInfo, filmed, probe
@@ -99,16 +99,13 @@ class Streams:
         return self._shown(self._store.streams.get(id_or_name))
 
     def change(self, id_or_name: str, patch: StreamPatch) -> StreamOut:
-        """What cannot be opened, or makes no sense, changes nothing."""
+        """What refuses, or makes no sense, changes nothing; what cannot be reached, nothing of a stream that sees."""
         row = self._store.streams.get(id_or_name)
         self._refuse_moving(row, patch.starts_at)
         self._fit(_with(row, patch), set(patch.handling))
         source = None
         if patch.source is not None or patch.username is not None or patch.password is not None:
-            source = self._changed(row, patch)
-            source = _as_found(source, self._probe(source))
-            if source.kind != row.kind:
-                raise Invalid("A camera does not become a file.", advice="Add the file as a stream of its own.")
+            source = self._moved(row, self._changed(row, patch))
         with self._turning:
             row = self._staying(row.id)
             changed = _with(row, patch)
@@ -126,8 +123,7 @@ class Streams:
         if seen and alike and self._sampling(before) == self._sampling(after):
             self._capturing.fleet.adjust(after.id, ways)
             return
-        status = self._capturing.fleet.status(after.id)
-        seeing = status is None or status.state in ("live", "frozen", "dark")
+        seeing = self._sees(after.id)
         self._capturing.fleet.stop(after.id, reason="settings changed")
         self._begin(after, "settings changed" if seeing else "offline")
 
@@ -172,6 +168,28 @@ class Streams:
         if patch.username is not None and patch.password is not None and MASK not in row.source:
             return _with_login(_kept(row), patch)  # also where the old login can no longer be read
         return _with_login(self._source(row), patch)
+
+    def _moved(self, row: StreamRow, source: SourceSpec) -> SourceSpec:
+        """The new source of a camera, as it was found. A person may put right what is known of a camera before it is
+        there: while nothing is seen of it, one that cannot be reached is taken as it is. Of an address that ends as a
+        file's does nobody knows then what it is."""
+        try:
+            found = _as_found(source, self._probe(source))
+        except Unreachable as error:
+            if source.kind != "live":
+                raise
+            if self._sees(row.id):
+                advice = f"{error.advice} Pause {row.name} first to have it changed all the same."
+                raise Unreachable(error.message, advice=advice) from error
+            return source
+        if found.kind != row.kind:
+            raise Invalid("A camera does not become a file.", advice="Add the file as a stream of its own.")
+        return found
+
+    def _sees(self, stream: StreamId) -> bool:
+        """Whether pictures of it come just now."""
+        status = self._capturing.fleet.status(stream)
+        return status is not None and status.state in ("live", "reading", "frozen", "dark")
 
     def _known_there(self, row: StreamRow, source: SourceSpec, patch: StreamPatch) -> SourceSpec:
         """A new source with the login of before, where none is given and its place is the same: no other is told it."""
@@ -300,7 +318,7 @@ class Streams:
         except DeadlineExceeded as error:
             if live and silent:
                 return None
-            raise SourceUnavailable(error.message, advice=error.advice) from error
+            raise Unreachable(error.message, advice=error.advice) from error
 
     def _row(self, name: str, request: StreamIn, source: SourceSpec) -> StreamRow:
         row = StreamRow(

@@ -3,6 +3,7 @@
     HindsightError
     ├── Transient                try again later, nothing is wrong with the input
     │   ├── SourceUnavailable    (ConnectionError)  the camera or server does not answer
+    │   │   └── Unreachable                         nothing is there that could answer: it is off, or elsewhere
     │   ├── DeadlineExceeded     (TimeoutError)     it took longer than it was given
     │   ├── StorageFull          (OSError)          no space left where we write
     │   ├── Busy                                    queue full, database locked, model restarting
@@ -48,6 +49,10 @@ class Transient(HindsightError):
 
 class SourceUnavailable(Transient, ConnectionError):
     code = "source-unavailable"
+
+
+class Unreachable(SourceUnavailable):
+    code = "unreachable"
 
 
 class DeadlineExceeded(Transient, TimeoutError):

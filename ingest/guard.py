@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 from urllib.parse import urlsplit
 
-from ingest.errors import Invalid, NotFound, SourceRefused, SourceUnavailable
+from ingest.errors import Invalid, NotFound, SourceRefused, SourceUnavailable, Unreachable
 
 Resolver = Callable[[str, int], Sequence[str]]
 """Host and port -> every address of the host."""
@@ -149,9 +149,9 @@ class Guard:
         try:
             addresses = [ip_address(text) for text in self._resolver(host, port)]
         except (OSError, ValueError) as error:
-            raise SourceUnavailable(f"The name {host} is not known.", advice="Check it and the network.") from error
+            raise Unreachable(f"The name {host} is not known.", advice="Check it and the network.") from error
         if not addresses:
-            raise SourceUnavailable(f"The name {host} has no address.", advice="Check it and the network.")
+            raise Unreachable(f"The name {host} has no address.", advice="Check it and the network.")
         if not granted and not all(self._allowed(address) for address in addresses):
             raise SourceRefused(
                 f"{host} is at an address that may not be reached from here.",
@@ -269,7 +269,7 @@ def _in_turn(addresses: Sequence[IPv4Address | IPv6Address]) -> list[str]:
 
 
 def _connected(pinned: PinnedUrl, timeout_s: float) -> socket.socket:
-    """The first of its addresses that answers; together they have `timeout_s`. Raises `SourceUnavailable`."""
+    """The first of its addresses that answers; together they have `timeout_s`. Raises `Unreachable`."""
     addresses = (pinned.address, *pinned.others)
     why: OSError | None = None
     for address in addresses:
@@ -281,7 +281,7 @@ def _connected(pinned: PinnedUrl, timeout_s: float) -> socket.socket:
             plain.settimeout(timeout_s)
             return plain
     told = why.strerror if why is not None else None
-    raise SourceUnavailable(
+    raise Unreachable(
         f"{pinned.host}:{pinned.port} does not answer ({told or 'no answer in time'}).",
         advice="Check that the address is right and that the camera or server is on and reachable from here.",
     ) from why

@@ -19,7 +19,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, urlsplit
 
-from ingest.errors import DeadlineExceeded, HindsightError, Invalid, NotVideo, SourceRefused, SourceUnavailable
+from ingest.errors import DeadlineExceeded, HindsightError, Invalid, NotVideo, SourceRefused, Unreachable
 
 if TYPE_CHECKING:
     from ingest.guard import PinnedUrl
@@ -91,7 +91,7 @@ class SrtStream(io.RawIOBase):
             if self._begun:
                 return data
             failure = self._failure()
-            if not (self._addresses and isinstance(failure, SourceUnavailable)):
+            if not (self._addresses and isinstance(failure, Unreachable)):
                 raise failure
             self._hang_up()
             self._dial()
@@ -105,7 +105,7 @@ class SrtStream(io.RawIOBase):
             return SourceRefused("The installed ffmpeg was built without SRT.", advice="Use RTSP or RTMP.")
         if "unknown keyword" in told:
             return SourceRefused("The installed ffmpeg is too old for that.", advice="Install ffmpeg 5 or newer.")
-        return SourceUnavailable("Nobody answers over SRT, or not with this passphrase.", advice=_ADVICE)
+        return Unreachable("Nobody answers over SRT, or not with this passphrase.", advice=_ADVICE)
 
     def close(self) -> None:
         self._hang_up()

@@ -30,7 +30,8 @@ def get_stream(stream: str, parts: Parts) -> StreamOut:
 
 @router.patch("/{stream}")
 def change_stream(stream: str, request: StreamPatch, parts: Parts) -> StreamOut:
-    """Another name, address, login or settings. A new address is opened before anything is changed."""
+    """Another name, address, login or settings. A new address is opened first; one that cannot be reached is taken
+    where nothing is seen of the stream now."""
     return parts.streams.change(stream, request)
 
 

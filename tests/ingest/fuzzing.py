@@ -32,7 +32,7 @@ HANG_S = 30.0
 PER_CHILD = 100
 CODES = {
     "read", "not-video", "broken-video", "too-large", "source-refused", "source-unavailable", "deadline-exceeded",
-    "not-found", "unauthorised", "invalid", "bad-message",
+    "not-found", "unauthorised", "invalid", "bad-message", "unreachable",
 }  # fmt: skip
 """What may come of a case; "crash" and "hang" may not."""
 KNOWN = CODES | {MISSING}

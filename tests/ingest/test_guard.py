@@ -5,14 +5,22 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.errors import DeadlineExceeded, HindsightError, Invalid, NotFound, SourceRefused, SourceUnavailable
+from ingest.errors import (
+    DeadlineExceeded,
+    HindsightError,
+    Invalid,
+    NotFound,
+    SourceRefused,
+    SourceUnavailable,
+    Unreachable,
+)
 from ingest.guard import Guard
 from tests.ingest.conftest import LOOPBACK, Trap, answer
 
@@ -271,5 +279,14 @@ def test_broken_answers_are_ours(trap: Callable[..., Trap]) -> None:
 
     with pytest.raises(SourceUnavailable):
         Guard([], LOOPBACK).request("GET", f"http://127.0.0.1:{trap(nonsense).port}/")
-    with pytest.raises(SourceUnavailable):
+    with pytest.raises(Unreachable):
         Guard([], LOOPBACK).request("GET", "http://127.0.0.1:1/")
+
+
+def test_a_name_that_is_not_known_just_now_may_be_known_later() -> None:
+    def down(*_: object) -> Sequence[str]:
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    for resolver in (down, lambda *_: []):
+        with pytest.raises(Unreachable):
+            Guard([], resolver=resolver).url("rtsp://cam.example/x")
