@@ -110,7 +110,7 @@ class Playlists:
 
     def _parts(self, row: StreamRow, span: Span) -> tuple[list[Part], bool]:
         """In order, and whether there will be more of a file that is being read."""
-        timeline, known = self._store.timeline, dict[int, Part]()
+        timeline, known = self._store.timeline, dict[str, Part]()
         found = timeline.numbered(row.id, span)
         spans = [one.segment.span for one in found]
         whole = reduce(Span.hull, spans, span)
@@ -124,18 +124,20 @@ class Playlists:
         pieces, grows = self.pieces.listed(row, files, span) if files else ([], False)
         return [part for one in ours for part in self._whole(one, known)] + [_part(piece) for piece in pieces], grows
 
-    def _whole(self, one: Numbered, known: dict[int, Part]) -> Iterator[Part]:
-        """`known`: of each epoch one, whose header those have too that would have to be fetched to look at it."""
+    def _whole(self, one: Numbered, known: dict[str, Part]) -> Iterator[Part]:
+        """`known`: of each stretch without a break one, whose header those have too that would have to be fetched to
+        look at it. One that has no number is in none."""
         segment = one.segment
         name = f"segments/{segment.epoch}-{segment.span.start}"
-        like = known.get(segment.epoch)
+        stretch = name if one.number is None else str(one.breaks)
+        like = known.get(stretch)
         if like is None or self._recordings.is_near(segment):
             held = self._held(segment) or self._held(
                 segment
             )  # it may be sent to a store between finding and reading it
             if held is None or not held.fragments:
                 return
-            like = known[segment.epoch] = Part("", f"{name}.mp4", held.header, str(segment.epoch), segment.span)
+            like = known[stretch] = Part("", f"{name}.mp4", held.header, str(segment.epoch), segment.span)
         yield replace(like, url=f"{name}.m4s", span=segment.span, number=one.number, breaks=one.breaks)
 
     def _held(self, segment: Segment) -> Layout | None:
@@ -190,15 +192,20 @@ def _listed(parts: Sequence[Part], *, with_gaps: bool) -> Iterator[str]:
     """`with_gaps`: everything keeps its number, so what was between two and is gone has its place."""
     for before, part in zip([None, *parts], parts, strict=False):
         if before is None or not with_gaps:
-            apart = before is not None and (before.run != part.run or part.span.start - before.span.end > SLACK)
+            apart = before is not None and (not _alike(before, part) or part.span.start - before.span.end > SLACK)
         else:
             apart = part.breaks > before.breaks
             yield from _gone(before, part)
         yield from _lines(before, part, apart)
 
 
+def _alike(before: Part, part: Part) -> bool:
+    """Whether one decoder plays both, one behind the other."""
+    return (before.run, before.header) == (part.run, part.header)
+
+
 def _gone(before: Part, part: Part) -> Iterator[str]:
-    """Of the breaks of time between the two, the last is before `part`, and the one before it before a gap."""
+    """Of the breaks between the two, the last is before `part`, and the one before it before a gap."""
     assert before.number is not None
     assert part.number is not None
     gone = part.number - before.number - 1
@@ -210,7 +217,7 @@ def _gone(before: Part, part: Part) -> Iterator[str]:
 
 
 def _lines(before: Part | None, part: Part, apart: bool) -> list[str]:
-    """`apart`: time does not go on from the one before."""
+    """`apart`: it does not go on from the one before, in time or in what its header says."""
     head = ["#EXT-X-DISCONTINUITY"] * apart
     if before is None or apart or before.header != part.header:
         head.append(f'#EXT-X-MAP:URI="{part.source}"' + (f',BYTERANGE="{len(part.header)}@0"' if part.header else ""))

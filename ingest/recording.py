@@ -111,6 +111,8 @@ class Recorder:
         """What the pictures said last of how they are to be decoded: a camera may change their size as it goes on."""
         self._waiting = Interleaving(1 if audio is None else 2)
         self._on = self._audible = True
+        self._header = b""
+        """That of the segment that was told last."""
 
     @property
     def encodes_sound(self) -> bool:
@@ -214,10 +216,16 @@ class Recorder:
             return
         held.container.close()
         span = Span(Moment(held.first + held.offset), Moment(max(held.end, held.first + 1) + held.offset))
-        final = held.path.with_name(f"{held.epoch:05d}-{span.start}-{held.first - held.base}.mp4")
-        settle(held.path, final)
-        size = final.stat().st_size
-        yield Segment(self._stream, held.epoch, span, str(final), size, first_pts=held.first - held.base)
+        first_pts = held.first - held.base
+        yield self._settle(Segment(self._stream, held.epoch, span, str(held.path), 0, first_pts=first_pts))
+
+    def _settle(self, written: Segment) -> Segment:
+        """It gets its name. Its header is compared as it is: besides the sets of parameters and the tracks, it has what
+        libav made of them, which it may not have known yet when they changed."""
+        header = layout(Path(written.path)).header
+        before, settled = self._header, _settled(written)
+        self._header = header
+        return replace(settled, begins_anew=header != before)
 
     def abandon(self) -> Iterator[Segment]:
         """End the open segment with what of it is on the disk, which is full, say; the next key frame begins anew."""
@@ -232,7 +240,7 @@ class Recorder:
             held.container.close()
         written = _as_far(held.path, self._stream)
         if written is not None and written.size:
-            yield _settled(written)
+            yield self._settle(written)
         elif is_empty(held.path):
             held.path.unlink(missing_ok=True)
 
@@ -426,4 +434,5 @@ def _rescued(part: Path, stream: StreamId, limits: Limits) -> Segment | None:
         return None
     epoch, start, first_pts = (int(number) for number in name.groups())
     span = Span(Moment(start), Moment(start + end - first_pts))
-    return _settled(Segment(stream, epoch, span, str(part), 0, first_pts=first_pts))
+    begins_anew = True  # the one before it may be anywhere by now
+    return _settled(Segment(stream, epoch, span, str(part), 0, first_pts=first_pts, begins_anew=begins_anew))

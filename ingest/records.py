@@ -159,6 +159,9 @@ class Segment:
     """Container time, in microseconds, of the picture shown at `span.start`."""
     owned: bool = True
     """False for a user's own file, which retention and erasing never delete."""
+    begins_anew: bool = False
+    """Whether its header is another than that of the segment before it in its epoch, or may be. It is told once, with
+    the segment, and counted as a break of time is; what is looked up later does not have it."""
 
     @property
     def key(self) -> str:

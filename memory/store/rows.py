@@ -63,7 +63,7 @@ class Numbered:
     number: int | None
     """None for a user's own file, and for what came after a later one."""
     breaks: int
-    """How often before it time did not go on from one to the next."""
+    """How often before it time or the header did not go on from one to the next: those of one number have the same."""
 
 
 @dataclass(frozen=True, slots=True)

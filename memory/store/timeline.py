@@ -242,16 +242,16 @@ class Timeline:
         self._database.upsert(connection, table, [row], update=("start", "end"))
 
     def _next_number(self, connection: Connection, segment: Segment) -> dict[str, int]:
-        """The number of a recording that is new, and how often time did not go on before it. None has one that came
-        after a later one: it has no place among those that were told."""
+        """The number of a recording that is new, and how often time or the header did not go on before it. None has one
+        that came after a later one: it has no place among those that were told."""
         last, known = schema.last_segments, schema.segments.c.key == segment.key
         before = connection.execute(select(last).where(last.c.stream == segment.stream)).one_or_none()
         again = connection.scalar(select(schema.segments.c.key).where(known)) is not None
         if again or not segment.owned or (before is not None and _made(segment) < (before.epoch, before.end - SLACK)):
             return {}
         went_on = before is not None and before.epoch == segment.epoch and segment.span.start <= before.end + SLACK
-        number = 0 if before is None else before.number + 1
-        placed = {"number": number, "breaks": 0 if before is None else before.breaks + (not went_on)}
+        number, apart = 0 if before is None else before.number + 1, segment.begins_anew or not went_on
+        placed = {"number": number, "breaks": 0 if before is None else before.breaks + apart}
         row = {"stream": segment.stream, "epoch": segment.epoch, "start": segment.span.start, "end": segment.span.end}
         self._database.upsert(connection, last, [row | placed], update=("epoch", "start", "end", *placed))
         return placed

@@ -108,6 +108,7 @@ def test_what_a_killed_process_leaves_begins_when_its_first_picture_is_shown(b_f
     with av.open(segment.path) as left:
         times = [frame.pts * frame.time_base * 1_000_000 for frame in left.decode(video=0)]
     assert segment.first_pts == pytest.approx(float(times[0]), abs=1)
+    assert segment.begins_anew, "what lay before it is not looked for"
     assert segment.span.duration == pytest.approx(float(times[-1] - times[0]), abs=100_000)
 
 
@@ -127,6 +128,7 @@ def test_where_there_is_no_more_room_what_was_written_stays(tmp_path: Path, monk
     shown = [whole_pictures(Path(one.path)) for one in segments]
     assert shown[0] >= 50
     assert sum(shown) > 120, "it goes on with the next key frame"
+    assert [one.begins_anew for one in segments] == [True] + [False] * (len(segments) - 1), "with the same header"
 
 
 def test_what_nothing_can_be_made_of_is_set_aside_and_what_is_empty_goes(tmp_path: Path) -> None:
