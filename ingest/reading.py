@@ -134,6 +134,8 @@ class Reader:
                 with noting(error):
                     self._flush_sound()
             raise
+        finally:
+            self._tell_frugal()
         self._flush_sound()
         if self._recorder is not None:
             self._record(self._recorder.close(torn=not (self._orders.over or opened.ends)))
@@ -241,6 +243,8 @@ class Reader:
         frugal.load.filled = self._orders.filled
         now = self._clock.monotonic()
         decoded = frugal.admit(packet, now, wanted=shows and not self._served(packet, frugal), still=still)
+        if decoded:  # what was left out is counted before the picture behind it comes
+            self._tell_frugal()
         for one in decoded:
             self._spare(one, video, frugal)
             self._decode(one, video)

@@ -14,8 +14,9 @@ from ingest import reading
 from ingest.child import source_details
 from ingest.errors import Invalid
 from ingest.limits import Limits
+from ingest.load import Load
 from ingest.orders import Orders
-from ingest.records import Frame
+from ingest.records import Frame, seconds
 from ingest.sampling import POLICIES, Sampling, policy
 from ingest.sources import parse
 from tests.media import Clip, make, number_in
@@ -150,6 +151,28 @@ def test_key_frames_alone_look_as_if_all_were_decoded(tmp_path: Path, monkeypatc
     whole = pixels()
     errors = [np.square(one - other).mean() for one, other in zip(quick, whole, strict=True)]
     assert 0 < max(errors) < 255**2 / 10**4, "40 dB"
+
+
+@pytest.mark.parametrize("b_frames", [0, 2])
+def test_what_is_given_up_is_counted_before_the_picture_behind_it_comes(
+    b_frames: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And up to the end: who is late takes what waited within a moment, and may then lose the connection."""
+
+    def observe(load: Load, dts: int, _now: int) -> None:
+        load.step = 2 if seconds(3.3) < dts < seconds(7.3) or dts > seconds(9) else 0
+
+    monkeypatch.setattr(Load, "observe", observe)
+    path = make(tmp_path / "late.mp4", Clip(seconds=10, b_frames=b_frames))
+    told, met = 0, list[int]()
+    for said in read(path, Sampling(floor_hz=60, ceiling_hz=60), monkeypatch):
+        if isinstance(said, Frame):
+            met.append(number_in(said.pixels))
+            assert met[-1] + 1 - len(met) <= told
+        elif isinstance(said, tuple) and said[0] == "frugal":
+            told = said[2]
+    assert met[0] == 0
+    assert 250 - len(met) == told > 100
 
 
 def test_policies_are_read_as_they_are_written() -> None:
