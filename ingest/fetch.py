@@ -67,7 +67,8 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What to ask for. `login` and `certificate`, the SHA-256 of the only one that is accepted, are for this server."""
+    """What to ask for. `login` and `certificate`, the SHA-256 of the only one that is accepted, are for this server.
+    `led`: another server named this one, and no person did."""
 
     method: str
     url: str
@@ -78,13 +79,16 @@ class Call:
     body: bytes | None = None
     login: Credentials | None = None
     certificate: str = ""
+    led: bool = False
 
     def to(self, url: str) -> Call:
         """The same asked of another address; what only this server is to know stays here."""
-        if urlsplit(url)[:2] == urlsplit(self.url)[:2]:
+        there, here = urlsplit(url), urlsplit(self.url)
+        if there[:2] == here[:2]:
             return replace(self, url=url)
         public = {name: value for name, value in self.headers.items() if name.lower() not in _PRIVATE}
-        return replace(self, url=url, headers=public, granted=False, login=None, certificate="")
+        led = self.led or there.hostname != here.hostname
+        return replace(self, url=url, headers=public, granted=False, login=None, certificate="", led=led)
 
 
 class Exchange:
@@ -195,7 +199,7 @@ def _once(guard: Guard, call: Call) -> Exchange:
     parts = urlsplit(call.url)
     if parts.scheme not in ("http", "https"):
         raise SourceRefused(f"{parts.scheme}: is not HTTP.", advice="Use an http or https address.")
-    pinned = guard.url(call.url, granted=call.granted)
+    pinned = guard.url(call.url, granted=call.granted, led=call.led)
     connection = http.client.HTTPConnection(pinned.host, pinned.port)
     connection.default_port = 443 if parts.scheme == "https" else 80
     connection.sock = guard.dial(pinned, timeout_s=call.timeout_s, certificate=call.certificate)

@@ -29,8 +29,9 @@ Resolver = Callable[[str, int], Sequence[str]]
 PORTS: Final = {"http": 80, "https": 443, "rtsp": 554, "rtsps": 322, "rtmp": 1935, "srt": 9000}
 _TLS = ("https", "rtsps")
 _PRIVATE = tuple(ip_network(n) for n in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"))
-_NEVER = tuple(ip_network(n) for n in ("fd00:ec2::/32", "fd20:ce::/32", "192.0.0.0/24", "2002::/16", "2001::/32"))
-"""Metadata services inside the private range, and tunnels that hide another address."""
+_NEVER = tuple(ip_network(n) for n in ("fd00:ec2::/32", "fd20:ce::/32", "168.63.129.16/32", "192.0.0.0/24", "2002::/16",
+                                       "2001::/32"))  # fmt: skip
+"""Metadata services inside the private and the public ranges, and tunnels that hide another address."""
 _NAT64 = ip_network("64:ff9b::/96")
 _DEVICE = re.compile(r"/dev/video\d{1,3}")
 _TRIED: Final = 4
@@ -62,7 +63,8 @@ class Response:
 
 
 class Guard:
-    """Files must lie in one of `roots`; addresses must be public, private (RFC 1918, ULA), or within `networks`.
+    """Files must lie in one of `roots`; addresses must be public, private (RFC 1918, ULA) where a person named the
+    host, or within `networks`.
 
     Loopback, link-local, cloud metadata, multicast and reserved addresses are refused unless listed in `networks`.
     """
@@ -136,8 +138,9 @@ class Guard:
 
     # --- addresses ---------------------------------------------------------------------------------------------
 
-    def url(self, url: str, *, granted: bool = False) -> PinnedUrl:
-        """Resolve and check. `granted` is for addresses that the operator configured: any address will do."""
+    def url(self, url: str, *, granted: bool = False, led: bool = False) -> PinnedUrl:
+        """Resolve and check. `granted` is for addresses that the operator configured: any address will do. `led`: it
+        was named by a server, and by no person; a private one will not do then."""
         try:
             parts = urlsplit(url)
             host, port = parts.hostname, parts.port
@@ -152,22 +155,22 @@ class Guard:
             raise Unreachable(f"The name {host} is not known.", advice="Check it and the network.") from error
         if not addresses:
             raise Unreachable(f"The name {host} has no address.", advice="Check it and the network.")
-        if not granted and not all(self._allowed(address) for address in addresses):
+        if not granted and not all(self._allowed(address, led=led) for address in addresses):
             raise SourceRefused(
-                f"{host} is at an address that may not be reached from here.",
+                f"{host} is at an address that may not be reached from here{', where a server led' if led else ''}.",
                 advice="Ask the operator to add its network to the allowed networks.",
             )
         first, *others = _in_turn(addresses)
         return PinnedUrl(url, first, host, port, tuple(others))
 
-    def _allowed(self, address: IPv4Address | IPv6Address) -> bool:
+    def _allowed(self, address: IPv4Address | IPv6Address, *, led: bool) -> bool:
         inner = _unwrapped(address)
         if any(inner in network for network in self._granted):
             return True
         if any(inner in network for network in _NEVER):
             return False
         if any(inner in network for network in _PRIVATE):
-            return True
+            return not led
         return inner.is_global and not inner.is_multicast and not inner.is_reserved
 
     def dial(self, pinned: PinnedUrl, *, timeout_s: float, certificate: str = "") -> socket.socket:

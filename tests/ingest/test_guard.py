@@ -21,7 +21,9 @@ from ingest.errors import (
     SourceUnavailable,
     Unreachable,
 )
+from ingest.fetch import Call
 from ingest.guard import Guard
+from ingest.hls import HlsStream
 from tests.ingest.conftest import LOOPBACK, Trap, answer
 
 
@@ -93,7 +95,7 @@ def test_no_combination_leads_out(parts: list[str]) -> None:
 FORBIDDEN = [
     "127.0.0.1", "127.8.9.1", "0.0.0.0", "169.254.169.254", "169.254.0.1", "224.0.0.1", "255.255.255.255",
     "240.0.0.1", "100.64.0.1", "100.100.100.200", "192.0.0.192", "198.18.0.1", "::1", "::", "fe80::1", "ff02::1",
-    "::ffff:127.0.0.1", "::ffff:169.254.169.254", "64:ff9b::7f00:1", "2002:7f00:1::", "fd00:ec2::254",
+    "::ffff:127.0.0.1", "::ffff:169.254.169.254", "64:ff9b::7f00:1", "2002:7f00:1::", "fd00:ec2::254", "168.63.129.16",
 ]  # fmt: skip
 
 
@@ -193,6 +195,43 @@ def test_a_redirect_to_where_we_may_go_is_followed(trap: Callable[..., Trap]) ->
     goal = trap(answer(b"here"))
     door = trap(redirect(f"http://127.0.0.1:{goal.port}/x"))
     assert Guard([], LOOPBACK).request("GET", f"http://127.0.0.1:{door.port}/").body == b"here"
+
+
+@pytest.mark.parametrize("address", ["192.168.1.20", "10.1.2.3", "172.16.5.5", "fd12::5"])
+def test_a_private_address_that_a_server_names_wants_a_grant(address: str) -> None:
+    url = "http://inside.example/x"
+    with pytest.raises(SourceRefused):
+        Guard([], resolver=lambda *_: [address]).url(url, led=True)
+    assert Guard([], [address], resolver=lambda *_: [address]).url(url, led=True).address == address
+    assert Guard([], resolver=lambda *_: ["93.184.215.14"]).url(url, led=True)
+
+
+def at_home(host: str, _: int) -> list[str]:
+    """`door.example` is a server that may be reached, everything else stands in a private network."""
+    return ["127.0.0.1" if host == "door.example" else "192.168.1.1"]
+
+
+@pytest.mark.parametrize("to", ["http://router.example/", "//router.example:{port}/", "http://192.168.1.1:{port}/"])
+def test_neither_a_redirect_nor_a_playlist_leads_into_a_private_network(to: str, trap: Callable[..., Trap]) -> None:
+    """A router answers whoever stands where we stand; who only leads there must not be able to ask it anything."""
+    guard = Guard([], ["127.0.0.1/32"], resolver=at_home)
+    door = trap(redirect(to.format(port=80)))
+    with pytest.raises(SourceRefused, match="led"):
+        guard.request("GET", f"http://door.example:{door.port}/", timeout_s=1)
+    told = f"#EXTM3U\n#EXTINF:1,\n{to.format(port=80)}\n#EXT-X-ENDLIST\n"
+    door = trap(answer(told.encode()))
+    listed = HlsStream(guard, Call("GET", f"http://door.example:{door.port}/a.m3u8", timeout_s=1))
+    with pytest.raises(SourceRefused, match="led"):
+        listed.read(1)
+
+
+def test_who_was_named_may_lead_to_itself() -> None:
+    """From HTTP to HTTPS, or to another port: a camera at home does so. Once led away, nobody leads back."""
+    named = Call("GET", "http://cam.home/x")
+    assert not named.to("https://CAM.home/y").led
+    assert not named.to("http://cam.home:8080/y").led
+    assert named.to("http://other.home/").to("http://other.home/z").led
+    assert named.to("http://other.home/").to("http://cam.home/x").led
 
 
 def test_endless_redirects_end(trap: Callable[..., Trap]) -> None:
