@@ -41,6 +41,8 @@ FORMATS: Final = (
 )
 _DATAGRAMS: Final = 1 << 20
 """Bytes that may wait at a UDP port: a key frame comes in a rush."""
+_HEARS_US_ALONE: Final = "filter_src"
+"""libav's ports are open to the whole network: without it anyone who finds them is taken for the camera."""
 _TIMED: Final = ("video/mp2t", "video/mp4", "video/x-flv", "video/flv", "video/x-matroska", "video/webm")
 _TIMED_NAMES: Final = (".ts", ".m2ts", ".mp4", ".flv", ".mkv", ".webm")
 """Of what has no end over HTTP, what tells its own times. Motion JPEG tells none: a picture is of when it comes."""
@@ -233,7 +235,7 @@ def _relayed(relay: Relay, source: Mapping[str, Any], limits: Limits) -> Opened:
     if scheme == "rtsp":
         how = "udp" if source["transport"] == "udp" else "tcp"
         options = {"rtsp_transport": how, "timeout": microseconds, "protocol_whitelist": f"rtsp,rtp,{how},tcp"}
-        options |= {"buffer_size": str(_DATAGRAMS)} if how == "udp" else {}
+        options |= {"buffer_size": str(_DATAGRAMS), "rtsp_flags": _HEARS_US_ALONE} if how == "udp" else {}
     else:
         options = {"rw_timeout": microseconds, "protocol_whitelist": "rtmp,tcp"}
     container = _libav(url, limits, formats=f"rtsp,sdp,rtp,{FORMATS}", extra=options)

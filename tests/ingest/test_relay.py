@@ -6,6 +6,8 @@ import re
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
 import av
 import av.error
@@ -22,7 +24,7 @@ from ingest.probe import probe
 from ingest.relay_rtsp import Messages, NoRtsp, status
 from ingest.relay_udp import Datagrams
 from ingest.sources import parse
-from tests.ingest.conftest import LOOPBACK, Trap
+from tests.ingest.conftest import LOOPBACK, RtspServer, Trap
 
 # --- addresses that lead elsewhere -----------------------------------------------------------------------------
 
@@ -180,6 +182,28 @@ def test_datagrams_from_elsewhere_go_nowhere() -> None:
             free.bind(("127.0.0.1", port))
     for one in (camera, decoder, stranger):
         one.close()
+
+
+def datagram_sockets() -> dict[str, tuple[str, str]]:
+    """Those of this process: by inode, its own address and whom it is connected to, as the kernel writes them."""
+    rows = [line.split() for line in Path("/proc/net/udp").read_text().splitlines()[1:]]
+    places = {f"socket:[{row[9]}]": (row[1].partition(":")[0], row[2]) for row in rows}
+    mine = set[str]()
+    for handle in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):
+            mine.add(str(handle.readlink()))
+    return {name: place for name, place in places.items() if name in mine}
+
+
+def test_over_udp_libav_hears_the_relay_and_nobody_else(rtsp: Callable[..., RtspServer]) -> None:
+    """libav's ports would take a picture from anyone on the network who finds them, past the relay's own check."""
+    before = datagram_sockets()
+    source = source_details(parse(rtsp().url("silent") + "#transport=udp"), LOOPBACK)
+    with open_source(source, Limits()) as opened:
+        next(opened.packets(opened.video))
+        made = [place for name, place in datagram_sockets().items() if name not in before]
+    assert [own for own, _ in made].count("00000000") == 2, "towards the camera, one for pictures and one for reports"
+    assert sum(whom != "00000000:0000" for _, whom in made) == 2, "libav's, connected to the relay's"
 
 
 def setup(url: bytes = b"rtsp://x/1") -> bytes:
