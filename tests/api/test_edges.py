@@ -30,7 +30,7 @@ def test_what_passed_is_found_from_its_first_moment_to_its_last(tmp_path: Path) 
     with running(settings, Models(EmbeddedEncoder(), ExtractiveSystem())) as (_, http):
         source = {"name": "street", "source": str(tmp_path / "cars.mp4"), "starts_at": FILMED}
         assert http.post("/v1/streams", json=source).status_code == 201
-        wait_for(lambda: http.get("/v1/streams/street").json()["state"] == "finished", within_s=60)
+        wait_for(lambda: http.get("/v1/streams/street").json()["state"] == "finished")
         span = http.get("/v1/streams/street").json()["span"]
         assert span["end_offset_s"] == pytest.approx(LENGTH, abs=0.1)
         wanted = {

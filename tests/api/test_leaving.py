@@ -28,7 +28,7 @@ class Held:
 
     def __call__(self, *details: Any, **more: Any) -> Any:
         self.begun.set()
-        assert self.may_go_on.wait(20)
+        assert self.may_go_on.wait(60)
         return self._call(*details, **more)
 
 
@@ -56,7 +56,7 @@ def test_what_is_being_removed_is_not_started_again(
         erasing = Held(service.memory.erase)
         monkeypatch.setattr(service.memory, "erase", erasing)
         removed = pool.submit(http.delete, "/v1/streams/cam")
-        assert erasing.begun.wait(20)
+        assert erasing.begun.wait(60)
         answers = [http.post("/v1/streams/cam/resume"), http.post("/v1/streams/cam/pause")]
         answers += [http.patch("/v1/streams/cam", json={"sampling": "rate:1"})]
         erasing.may_go_on.set()
@@ -76,7 +76,7 @@ def test_what_is_removed_while_it_is_added_does_not_run_on(
         starting = Held(service.streams._start)
         monkeypatch.setattr(service.streams, "_start", starting)
         added = pool.submit(http.post, "/v1/streams", json={"name": "cam", "source": "rtsp://127.0.0.1:1/x"})
-        assert starting.begun.wait(20)
+        assert starting.begun.wait(60)
         removed = pool.submit(http.delete, "/v1/streams/cam")
         starting.may_go_on.set()
         added.result()

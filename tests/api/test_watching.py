@@ -138,7 +138,7 @@ def test_a_webhook_is_tried_until_it_is_taken(settings: Settings, films: Path, r
     with running(secret) as (_, http):
         http.post("/v1/rules", json={**RULE, "webhook": receiver.url})
         add(http, "door", films / "red.mp4")
-        wait_for(lambda: len(receiver.calls) == 2, within_s=20)
+        wait_for(lambda: len(receiver.calls) == 2)
         [alert] = http.get("/v1/alerts").json()
         for attempt, (headers, body) in enumerate(receiver.calls, 1):
             told = json.loads(body)

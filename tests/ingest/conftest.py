@@ -46,7 +46,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-QUICK = Limits(read_s=2.0, open_s=10.0, stall_s=1.5, backoff_first_s=0.3, backoff_most_s=1.0)
+QUICK = Limits(stall_s=4.0, backoff_first_s=0.3, backoff_most_s=1.0)
 SAMPLED = Sampling(floor_hz=4, ceiling_hz=4)
 
 

@@ -88,7 +88,7 @@ def test_a_picture_has_the_time_at_which_it_was_filmed(
     channel, made = Channel(tmp_path, clock_s=clock_s), harvest()
     with serving(channel.handler()) as address:
         made.fleet.start(CapturePlan(STREAM, parse(f"{address}/live.m3u8"), sampling=Sampling(2, 2)))
-        made.wait(lambda: len(made.of(Frame)) >= 12, 30)
+        made.wait(lambda: len(made.of(Frame)) >= 12)
         made.halt()
     assert max(abs(channel.wrong(frame)) for frame in made.of(Frame)) < most_s
 
@@ -100,11 +100,11 @@ def test_what_a_playlist_begins_again_with_is_not_seen_twice(harvest: Callable[.
         recording = Recording(tmp_path / "recorded", 2.0)
         url = parse(f"{address}/live.m3u8")
         made.fleet.start(CapturePlan(STREAM, url, sampling=Sampling(4, 4), recording=recording))
-        made.wait(lambda: len(made.of(Frame)) >= 16, 30)
+        made.wait(lambda: len(made.of(Frame)) >= 16)
         channel.down = True
-        made.wait(lambda: made.states()[-1:] == ["offline"], 20)
+        made.wait(lambda: made.states()[-1:] == ["offline"])
         channel.down = False
-        made.wait(lambda: sum(frame.epoch > 0 for frame in made.of(Frame)) >= 12, 30)
+        made.wait(lambda: sum(frame.epoch > 0 for frame in made.of(Frame)) >= 12)
         made.halt()
     frames = made.of(Frame)
     numbers = [number_in(frame.pixels) for frame in frames]

@@ -45,9 +45,9 @@ needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs 
 def seen(made: Harvest, url: str, folder: Path, frames: int = 10, **limits: float) -> list[Frame]:
     """Watch `url` until there are some frames and a segment; their times are those at which they came."""
     made.fleet.start(CapturePlan(STREAM, parse(url), sampling=SAMPLED, recording=Recording(folder, 1.0)))
-    made.wait(lambda: len(made.of(Frame)) >= frames and made.of(Segment), 30)
-    newest = made.of(Frame)[-1].moment
-    assert abs(SystemClock().now() - newest) < seconds(limits.get("within_s", 1.5))
+    made.wait(lambda: len(made.of(Frame)) >= frames and made.of(Segment))
+    within = seconds(limits.get("within_s", 1.5))
+    made.wait(lambda: abs(SystemClock().now() - made.of(Frame)[-1].moment) < within)
     return made.of(Frame)
 
 
@@ -109,14 +109,14 @@ def test_rtmp(harvest: Callable[..., Harvest], tmp_path: Path) -> None:
     with ffmpeg("-f", "flv", "-listen", "1", url):
         listening(url)
         seen(made, url, tmp_path / "recorded")
-    made.wait(lambda: made.states()[-1:] == ["offline"], 10)
+    made.wait(lambda: made.states()[-1:] == ["offline"])
     assert made.of(Frame)
 
 
 def listening(url: str) -> None:
     """Wait until someone listens, without visiting: ffmpeg has room for one visitor."""
     wanted = f":{int(url.split(':')[2].split('/', maxsplit=1)[0]):04X} "
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while not any(wanted in line and " 0A " in line for line in Path("/proc/net/tcp").read_text().splitlines()):
         assert time.monotonic() < end, "nobody listens"
         time.sleep(0.05)
@@ -136,7 +136,7 @@ def test_srt_with_a_passphrase_that_stands_on_no_command_line(harvest: Callable[
         ours = {pid for pid, line in commands().items() if b"ffmpeg" in line and parent(pid) in decoders()}
         assert ours
         made.halt()
-        made.wait(lambda: not ours & set(commands()), 5)
+        made.wait(lambda: not ours & set(commands()))
 
 
 @needs_ffmpeg
@@ -155,7 +155,7 @@ def test_srt_that_is_not_mpegts_is_said_so() -> None:
     """Of all the formats that the program knows, some that name other files, it opens the one that SRT carries."""
     port = free_port(socket.SOCK_DGRAM)
     with ffmpeg("-f", "matroska", f"srt://127.0.0.1:{port}?mode=listener"), pytest.raises(NotVideo) as caught:
-        probe(parse(f"srt://127.0.0.1:{port}"), GUARD, timeout_s=20)  # a caller asks until someone listens
+        probe(parse(f"srt://127.0.0.1:{port}"), GUARD, timeout_s=60)  # a caller asks until someone listens
     assert "MPEG-TS" in str(caught.value)
     assert "-f mpegts" in caught.value.advice
 
@@ -292,11 +292,11 @@ def test_a_camera_that_sends_rarely_is_known_by_its_own_pace(harvest: Callable[.
     made = harvest(Limits(stall_s=0.5, backoff_first_s=30))
     with serving(handler) as address:
         made.fleet.start(CapturePlan(STREAM, parse(f"{address}/video.cgi"), sampling=SAMPLED))
-        made.wait(lambda: len(made.of(Frame)) >= 8, 30)
+        made.wait(lambda: len(made.of(Frame)) >= 8)
         assert made.states() == ["connecting", "live"]
         silent.set()
         begun = time.monotonic()
-        made.wait(lambda: made.states()[-1:] == ["stalled"], 20)
+        made.wait(lambda: made.states()[-1:] == ["stalled"])
         assert time.monotonic() - begun > 3
         made.halt()
 
@@ -349,14 +349,11 @@ def test_hls_that_slides_is_followed_and_what_slid_away_is_passed_over(
 
     sliding = ["-f", "hls", "-hls_time", "2", "-hls_list_size", "4", "-hls_flags", "delete_segments"]
     with serving(partial(Slow, directory=str(folder))) as address, ffmpeg(*sliding, str(folder / "live.m3u8")):
-        end = time.monotonic() + 20
-        while not (folder / "live3.ts").exists():
-            assert time.monotonic() < end
-            time.sleep(0.1)
+        made.wait((folder / "live3.ts").exists)
         seen(made, f"{address}/live.m3u8", tmp_path / "recorded", frames=40, within_s=12)
         late.set()
         before = len(made.of(Frame))
-        made.wait(lambda: not late.is_set() and len(made.of(Frame)) > before + 16, 30)
+        made.wait(lambda: not late.is_set() and len(made.of(Frame)) > before + 16)
         status = made.fleet.status(STREAM)
         assert status is not None
         assert (status.shedding, status.skipped) == ("nothing", 0)

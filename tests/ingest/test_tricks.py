@@ -257,7 +257,7 @@ def test_a_child_that_reads_a_file_is_outside_and_one_that_reads_a_camera_is_not
     task = Task("cam", False, 0, 0, Sampling(), False, None, None, None, None, 60)
     reading = {"source": source_details(file, ()), "task": asdict(task)}
     with Decoder("capture", reading, Limits()) as decoder:  # its pipe is full before the film is over
-        assert isinstance(decoder.receive(10), tuple)
+        assert isinstance(decoder.receive(60), tuple)
         assert network(decoder.pid) != network(os.getpid())
     camera = parse(f"rtsp://127.0.0.1:{trap(silent).port}/x")
     with Decoder("probe", source_details(camera, ("127.0.0.0/8",)), Limits()) as decoder:
