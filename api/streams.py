@@ -427,9 +427,12 @@ def _with_login(source: SourceSpec, given: StreamIn | StreamPatch) -> SourceSpec
 
 
 def checked_name(name: str) -> str:
-    """Names appear in addresses and questions: no slashes, no control characters."""
+    """Names appear in addresses and questions: no slashes, no control characters. Signs may be joined, as families are
+    and letters of some scripts."""
     name = name.strip()
-    if name in ("", ".", "..") or "/" in name or any(not character.isprintable() for character in name):
+    joined = name.split("\N{ZERO WIDTH JOINER}")
+    shown = all(part and part == part.strip() and part.isprintable() for part in joined)
+    if name in (".", "..") or "/" in name or not shown:
         raise Invalid(f'"{name}" cannot be a name.', advice="Use letters, digits, spaces and dashes.")
     return name
 

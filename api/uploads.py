@@ -116,7 +116,10 @@ class Uploads:
                 async for piece in pieces:
                     received += len(piece)
                     if received > upload.size:
-                        raise TooLarge(f"More than the announced {upload.size} bytes came.", advice="Begin anew.")
+                        raise TooLarge(
+                            f"More than the announced {upload.size} bytes came; nothing of this piece is kept.",
+                            advice=f"Continue at offset {offset}, or begin a new upload if the file has grown.",
+                        )
                     await file.write(piece)
                 await file.flush()
                 await anyio.to_thread.run_sync(os.fsync, file.wrapped.fileno())

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from api.settings import load
+from api.streams import checked_name
 from ingest.errors import Invalid
 from tests.api.conftest import add, ask
 
@@ -93,10 +94,23 @@ def test_a_question_without_a_word_is_refused(http: httpx.Client, blank: str) ->
     assert http.post("/v1/rules", json={**RULE, "text": blank}).status_code == 400
 
 
-@pytest.mark.parametrize("name", ["..", ".", "a/b", " "])
+@pytest.mark.parametrize(
+    "name", ["..", ".", "a/b", " ", "\u200d", "\u200da", "a\u200d", "a\u200d\u200db", "a \u200d b"]
+)
 def test_names_can_be_addressed(http: httpx.Client, films: Path, name: str) -> None:
     assert http.post("/v1/rules", json={**RULE, "name": name}).status_code == 400
     assert http.post("/v1/streams", json={"name": name, "source": str(films / "plain.mp4")}).status_code == 400
+
+
+def test_a_name_of_joined_signs_is_one(http: httpx.Client, films: Path) -> None:
+    family = "\U0001f468\u200d\U0001f469\u200d\U0001f467 \u2764\ufe0f\u200d\U0001f525 yard"
+    stream = add(http, family, films / "plain.mp4")
+    assert http.get(f"/v1/streams/{family}").json()["id"] == stream["id"]
+    hits = http.post("/v1/find", json={"event": "something moves", "streams": [family]})
+    assert hits.status_code == 200, hits.text
+    for unseen in ("\u200d", "\u200da", "a\u200d", "a\u200d\u200db", "a \u200d b"):
+        with pytest.raises(Invalid):
+            checked_name(unseen)
 
 
 @pytest.mark.parametrize("seconds", ["1e400", "1e300", "-1"])
