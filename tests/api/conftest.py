@@ -93,7 +93,7 @@ def running(settings: Settings, models: Models | None = None) -> Iterator[tuple[
     finally:
         service.stopping.set()
         server.should_exit = True
-        thread.join(10)
+        thread.join(60)
         service.close()
         listening.close()
         assert_conserved(service.ledger)

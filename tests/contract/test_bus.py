@@ -135,10 +135,10 @@ def test_a_blocked_publisher_goes_on_when_there_is_room_and_nothing_is_lost(bus:
 def test_closing_wakes_everyone(bus: MemoryBus) -> None:
     begun = time.monotonic()
     threading.Timer(0.1, bus.close).start()
-    assert bus.receive((FRAMES,), "encode", limit=1, wait_s=10) == []
+    assert bus.receive((FRAMES,), "encode", limit=1, wait_s=60) == []
     with pytest.raises(Busy):
         bus.publish(FRAMES, frame(1))
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 30
 
 
 def test_depth_tells_what_waits_and_what_is_being_handled(bus: MemoryBus) -> None:
@@ -212,7 +212,7 @@ def run(stage: Encode, ledger: Ledger, count: int = 10) -> tuple[list[int], Memo
         bus.publish(FRAMES, frame(number))
     thread = threading.Thread(target=drive, args=(stage, bus, stop), kwargs={"ledger": ledger})
     thread.start()
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while sum(bus.depth()[name] for name in ("frames/encode",)) and time.monotonic() < end:
         time.sleep(0.01)
     for delivery in bus.receive((FEATURES,), "remember", limit=100, wait_s=0.2):
@@ -220,7 +220,7 @@ def run(stage: Encode, ledger: Ledger, count: int = 10) -> tuple[list[int], Memo
         ledger.stored(CAM)
         bus.acknowledge([delivery])
     stop.set()
-    thread.join(5)
+    thread.join(60)
     assert not thread.is_alive()
     return made, bus
 
@@ -269,7 +269,7 @@ def test_a_stage_waiting_for_something_transient_can_be_stopped(ledger: Ledger) 
     threading.Timer(0.3, stop.set).start()
     begun = time.monotonic()
     drive(stage, bus, stop)
-    assert time.monotonic() - begun < 4
+    assert time.monotonic() - begun < 20
     assert bus.depth()["frames/encode"] == 1
 
 
@@ -290,7 +290,7 @@ def test_a_full_topic_behind_a_stage_holds_it_back_without_loss(ledger: Ledger) 
 
     publisher = threading.Thread(target=publish)
     publisher.start()
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while len(got) < 20 and time.monotonic() < end:
         for group in ("watch", "remember"):
             deliveries = bus.receive((FEATURES,), group, limit=1, wait_s=0.05)
@@ -298,8 +298,8 @@ def test_a_full_topic_behind_a_stage_holds_it_back_without_loss(ledger: Ledger) 
             if group == "remember":
                 got += [d.record.pts for d in deliveries if isinstance(d.record, Feature)]
     stop.set()
-    publisher.join(5)
-    thread.join(5)
+    publisher.join(60)
+    thread.join(60)
     assert got == list(range(20))
 
 

@@ -199,7 +199,7 @@ def _rtmp(film: Path) -> bytes | None:
 
 
 def _connected(port: int) -> socket.socket:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while True:
         try:
             return socket.create_connection(("127.0.0.1", port))

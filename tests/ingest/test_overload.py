@@ -121,9 +121,9 @@ def test_what_cannot_be_encoded_is_shed_by_the_child_and_what_is_dropped_all_the
         shed.extend([status.shedding] if shed[-1:] != [status.shedding] else [])
         return status.shedding
 
-    made.wait(lambda: shedding() == "pictures", 30)
+    made.wait(lambda: shedding() == "pictures")
     assert shed[-3:] == ["nothing", "rate", "pictures"]
-    made.wait(lambda: any(change.detail == NOTE for change in made.of(StateChange)), 30)
+    made.wait(lambda: any(change.detail == NOTE for change in made.of(StateChange)))
     assert all(change.state == "live" for change in made.of(StateChange) if change.detail == NOTE)
     made.pace_s = 0.0
     made.halt()

@@ -123,7 +123,7 @@ def test_one_that_takes_too_long_to_end_is_waited_for_before_there_is_another(
     def save(_self: LiveSupervisor) -> None:
         at_work[0] += 1
         most[0] = max(most[0], at_work[0])
-        assert saved.wait(20)
+        assert saved.wait(60)
         at_work[0] -= 1
 
     monkeypatch.setattr(LiveSupervisor, "_rescue", save)

@@ -88,13 +88,13 @@ def test_a_frame_that_kills_the_model_is_poison_and_the_others_are_not() -> None
 
 
 def test_a_model_that_hangs_is_ended_at_its_deadline() -> None:
-    process = fake({"hangs_at": [1]}, call_s=1.0)
+    process = fake({"hangs_at": [1]}, call_s=3.0)
     try:
         remote = RemoteEncoder(process)
         begin = time.monotonic()
         with pytest.raises(DeadlineExceeded):
             remote.encode([frame(1)])
-        assert 0.9 < time.monotonic() - begin < 5.0
+        assert 2.9 < time.monotonic() - begin < 30
         assert len(remote.encode([frame(2)])) == 1
     finally:
         process.close()
