@@ -99,16 +99,16 @@ class Opened:
         if self.listed is not None:
             self.listed.passed(pts)
 
-    def missing(self, reached: int) -> int:
-        """Microseconds that the header promises beyond what was `reached`, and the file does not hold."""
+    @property
+    def promised(self) -> int:
+        """Where a file ends by its header, microseconds of its own clock; 0 where that tells nothing. To be asked
+        before it is read: of Matroska libav then takes a later picture for the first."""
         track, container = self.video or self.audio, self.container
         if not self.bounded or not self.one_timeline or track is None:
             return 0
         if track.duration and track.time_base:
-            end = round(((track.start_time or 0) + track.duration) * track.time_base * MICROSECONDS)
-        else:
-            end = (container.start_time or 0) + (container.duration or 0)
-        return int(max(0, end - reached))
+            return round(((track.start_time or 0) + track.duration) * track.time_base * MICROSECONDS)
+        return (container.start_time or 0) + (container.duration or 0)
 
     @property
     def one_timeline(self) -> bool:

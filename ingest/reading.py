@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -28,6 +29,7 @@ from ingest.records import Frame, Moment, Segment, StreamId, seconds
 from ingest.sampling import Grey, Sampler, Sampling
 from ingest.sight import Sight
 from ingest.timeline import (
+    APART,
     FORWARD,
     MPEGTS_WRAP,
     Stamp,
@@ -52,6 +54,8 @@ _LATE_S: Final = 1.0
 """So long sound waits at most for more of it."""
 _PATIENCE: Final = 200
 """Broken packets in a row after which a source counts as broken."""
+_REORDERED: Final = 32
+"""More packets than lie between the one that is shown last and the last one."""
 _SHORT: Final = seconds(2)
 """A file that ends this much before its stated duration was cut off."""
 
@@ -89,6 +93,11 @@ class Reader:
         heard = opened.audio if task.live else self._audio
         self._packets = opened.packets(opened.video, heard, *self._written)
         self._seek = seek_to(task, opened, hears=self._audio is not None or bool(self._written))
+        self._promised = opened.promised
+        self._lasts = 0
+        """How long the newest picture is shown, of sound alone the newest sound, in ticks; 0 where nothing tells it."""
+        self._ends: deque[int] = deque(maxlen=_REORDERED)
+        """In ticks, where the newest packets of a file end of which only key frames are decoded."""
         self._apart_s = 0.0
         """How far apart the first pictures came."""
         self._earliest = Moment(task.starts_at)
@@ -154,6 +163,8 @@ class Reader:
         elif self._frugal is not None and stream is opened.video and packet.size:
             self._ration(packet, self._frugal, opened.video)
         else:
+            if stream is opened.video and self._task.sampling.keyframes_only and packet.pts is not None:
+                self._ends.append(packet.pts + (packet.duration or 0))
             self._decode(packet)
             self._listen()
         if self._recorder is not None and not self._known(packet):
@@ -327,7 +338,7 @@ class Reader:
         if self._line.last is not None or offset is None or self._opened.filmed is None:
             return False
         at = None if frame.pts is None else microseconds(frame.pts, Fraction(frame.time_base or 0))
-        return at is not None and at + offset < self._earliest + self._line.interval // 2
+        return at is not None and at + offset < self._earliest + APART // 2
 
     def _lead(self, pts: int | None) -> Stamp | None:
         """Move the timeline on by the leading track."""
@@ -337,6 +348,7 @@ class Reader:
         if line.epoch != self._line.epoch:
             self._flush_sound()
             self._sampler.forget()
+            self._ends.clear()
             if self._sight is not None:
                 self._sight.forget()
         self._line = line
@@ -351,6 +363,7 @@ class Reader:
         stamp = None if self._known(frame) else self._lead(pts)
         if stamp is None:
             return
+        self._lasts = frame.duration
         if self._sampler.wants(stamp.pts, floor=self._frugal is not None and self._frugal.load.step > 0):
             grey = pictures.grey(frame)
             self._look(stamp, grey, frame)
@@ -418,6 +431,7 @@ class Reader:
         if self._opened.video is None:
             stamp = self._lead(pts)
             if stamp is not None:
+                self._lasts = frame.duration
                 self._beat(stamp)
         self._heard.append((pts, frame))
 
@@ -460,12 +474,20 @@ class Reader:
         newest = self._newest
         if newest is None:
             raise BrokenVideo("Not one picture of it could be decoded.", advice="Check that it plays elsewhere.")
-        missing = self._opened.missing(newest.pts)
+        end = self._end(newest.pts)
+        missing = max(0, self._promised - end)
         return {
             "ends": self._opened.ends,
             "missing_us": missing if missing > _SHORT else 0,
             "moment": newest.moment,
             "pts": newest.pts,
             "epoch": newest.epoch,
-            "interval_us": self._line.interval,
+            "lasts_us": end - newest.pts,
         }
+
+    def _end(self, newest: int) -> int:
+        """Where the `newest` picture ends, microseconds: when it is no longer shown, as far as that can be."""
+        ticks = self._tracks[0 if self._opened.video is not None else 1]
+        told = [newest + microseconds(self._lasts or 0, ticks.base), *(ticks.at(end) for end in self._ends)]
+        lasts = max(told) - newest
+        return newest + min(lasts or APART, max(FORWARD, self._promised - newest))

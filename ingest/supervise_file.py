@@ -153,7 +153,7 @@ class FileSupervisor(Supervisor):
         self._end(Moment(self._newest), self._reached.epoch, self._origin + self._duration, str(error))
 
     def _finished(self, outcome: dict[str, Any]) -> None:
-        end = Moment(max(self._newest, outcome["moment"] + outcome["interval_us"]))
+        end = Moment(max(self._newest, outcome["moment"] + outcome["lasts_us"]))
         missing = outcome["missing_us"]
         detail = f"The last {missing / 1e6:.0f} s are missing: the file was cut off." if missing else ""
         self._end(end, outcome["epoch"], end + missing, detail)

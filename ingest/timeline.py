@@ -23,6 +23,8 @@ FORWARD: Final = 10 * MICROSECONDS
 """A clock that leaps further than this ahead of real time has jumped."""
 BACKWARD: Final = MICROSECONDS
 """A clock that steps back further than this has jumped; less is a late or repeated picture."""
+APART: Final = MICROSECONDS // 25
+"""How far two pictures are apart where nothing tells it."""
 PUT: Final = MICROSECONDS // 4
 """How far the wall clock must run ahead of the monotonic one, or behind it, between two looks, to have been put. Less
 is led: with what networks delay, no time is wrong by more than half a second meanwhile."""
@@ -105,7 +107,6 @@ class Timeline:
     epoch: int = 0
     offset: int | None = None
     last: int | None = None
-    interval: int = 40_000
     jumps: bool = True
     floor: Moment | None = None
     arrived: Arrival | None = None
@@ -132,7 +133,7 @@ def advance(
         if line.last is None:
             return line, None
         alone = arrival is not None and not arrival.held
-        pts = line.last + (max(1, _elapsed(line, arrival)) if alone else line.interval)
+        pts = line.last + (max(1, _elapsed(line, arrival)) if alone else APART)
     if line.offset is None:
         return _place(replace(line, offset=first - pts), pts, arrival)
     put = _put(line, arrival)
@@ -142,7 +143,7 @@ def advance(
         return _place(replace(line, offset=low), pts, arrival)
     step = pts - line.last
     if line.jumps and (step < -BACKWARD or step > FORWARD + _elapsed(line, arrival)):
-        before = Moment(line.last + line.offset + line.interval + back)
+        before = Moment(line.last + line.offset + APART + back)
         moment = before if arrival is None else max(arrival.moment - arrival.held, before)
         return _place(_anew(line, moment - pts), pts, arrival)
     if step <= 0:
@@ -168,7 +169,7 @@ def follow(line: Timeline, pts: int) -> Stamp | None:
 
 def _anew(line: Timeline, offset: int) -> Timeline:
     """The next epoch: nothing that was known of how late pictures come holds any more."""
-    return Timeline(line.epoch + 1, offset, line.last, line.interval, line.jumps, line.floor)
+    return Timeline(line.epoch + 1, offset, line.last, line.jumps, line.floor)
 
 
 def _led(line: Timeline, pts: int, step: int, arrival: Arrival) -> Timeline:
@@ -181,9 +182,7 @@ def _led(line: Timeline, pts: int, step: int, arrival: Arrival) -> Timeline:
     looked, due = line.looked or arrival.ticks, line.due
     if arrival.ticks - looked >= LOOK:
         looked, due, least = arrival.ticks, least or 0, None
-    return Timeline(
-        line.epoch, offset, line.last, line.interval, line.jumps, line.floor, line.arrived, least, looked, due
-    )
+    return Timeline(line.epoch, offset, line.last, line.jumps, line.floor, line.arrived, least, looked, due)
 
 
 def _put(line: Timeline, arrival: Arrival | None) -> int:

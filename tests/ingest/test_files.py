@@ -33,8 +33,9 @@ from ingest.records import (
     Sound,
     Span,
     StateChange,
+    seconds,
 )  # fmt: skip
-from ingest.sampling import Sampling
+from ingest.sampling import Sampling, policy
 from ingest.sources import parse
 from tests.ingest.conftest import STREAM, Harvest, children, decoders
 from tests.media import Clip, make, number_in
@@ -45,6 +46,49 @@ EVERY = Sampling(floor_hz=5, ceiling_hz=5)
 
 def plan(path: Path, **changes: object) -> CapturePlan:
     return CapturePlan(STREAM, parse(str(path)), starts_at=START, **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "clip", "sampling"),
+    [
+        ("one.mp4", Clip(seconds=6, fps=1, gop=6, sound=""), EVERY),
+        ("one.mkv", Clip(seconds=6, fps=1, gop=6, sound=""), EVERY),
+        ("one.ts", Clip(seconds=6, fps=1, gop=2, b_frames=0, sound=""), EVERY),
+        ("one.avi", Clip(seconds=6, fps=1, gop=2, b_frames=0, sound=""), EVERY),
+        ("lapse.mp4", Clip(seconds=6, fps=1, gop=6, sound=""), EVERY),
+        ("keys.mp4", Clip(seconds=16, gop=200), policy("keys", EVERY)),
+        ("keys.ts", Clip(seconds=16, gop=200), policy("keys", EVERY)),
+    ],
+)
+def test_a_file_ends_where_its_last_picture_is_shown_no_longer(
+    name: str, clip: Clip, sampling: Sampling, tmp_path: Path, harvest: Callable[..., Harvest]
+) -> None:
+    """However far apart its pictures are, and however many of them nobody decodes: it is whole."""
+    path, ends = make(tmp_path / name, clip), seconds(clip.seconds)
+    if name == "lapse.mp4":
+        path, ends = slowed(path, 5), 5 * ends
+    made = harvest()
+    made.finish(plan(path, sampling=sampling))
+    told = [max(one.span.end for one in made.of(Coverage)), *(one.moment for one in made.of(Ended))]
+    assert [end - START for end in told] == pytest.approx([ends] * 3, abs=2000)
+    assert made.of(Gap) == []
+
+
+def slowed(path: Path, times: int) -> Path:
+    """The same pictures, each shown so many times as long."""
+    import av
+
+    out = path.with_name(f"slowed-{path.name}")
+    with av.open(str(path)) as source, av.open(str(out), "w") as target:
+        track = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(source.streams.video[0]):
+            if packet.pts is not None and packet.dts is not None:
+                packet.pts, packet.dts, packet.duration = (
+                    times * at for at in (packet.pts, packet.dts, packet.duration or 0)
+                )
+                packet.stream = track
+                target.mux(packet)
+    return out
 
 
 @pytest.mark.parametrize("name", ["ten.mp4", "ten.mkv", "ten.ts"])
