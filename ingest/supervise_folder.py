@@ -44,8 +44,8 @@ class FolderSupervisor(FileSupervisor):
         self._tree = Tree(around.clock)
         self._found: dict[Path, Found] = {}
         """Files that were not read yet."""
-        self._refused: dict[Path, Looks] = {}
-        """Files of which nothing could be made, as they were then."""
+        self._refused: dict[Path, tuple[Looks, str]] = {}
+        """Files of which nothing could be made, as they were then, and why; the last one last."""
         mark = plan.resume
         known = sorted(plan.taken, key=lambda one: one.epoch)
         begun = [one for one in known if mark is not None and one.epoch <= mark.epoch]
@@ -83,8 +83,13 @@ class FolderSupervisor(FileSupervisor):
         for path in ready:
             self._take(path)
         self._there = self._clock.now()
-        refused = f" {len(self._refused)} could not be read." if self._refused else ""
-        self._say("live", f"Files read: {len(self._taken)}; waiting for more.{refused}")
+        self._say("live", f"Files read: {len(self._taken)}; waiting for more.{self._unread()}")
+
+    def _unread(self) -> str:
+        if not self._refused:
+            return ""
+        path, (_, why) = next(reversed(self._refused.items()))
+        return f" {len(self._refused)} could not be read, the last {path.name}: {why}"
 
     def _refuse_empty_mount(self, folder: Path) -> None:
         """Where a disk was unmounted its folder is there, and empty; before a restart, say, of which nobody knows."""
@@ -143,9 +148,12 @@ class FolderSupervisor(FileSupervisor):
                 self._refused.pop(path, None)
             elif looks != before.looks:
                 self._found[path] = Found(looks, now)
-            elif looks[0] and self._refused.get(path) != looks and now - before.since >= self._settled_s(path):
+            elif looks[0] and not self._is_refused(path, looks) and now - before.since >= self._settled_s(path):
                 ready.append((looks[1], path))
         return [path for _, path in sorted(ready)]
+
+    def _is_refused(self, path: Path, looks: Looks) -> bool:
+        return path in self._refused and self._refused[path][0] == looks
 
     def _is_other(self, path: Path) -> bool:
         """Whether another file has taken the name of one that was read, or it has grown since. What is of the same
@@ -158,6 +166,7 @@ class FolderSupervisor(FileSupervisor):
         return self._limits.settle_s * (_AGAIN if path in self._taken else 1)
 
     def _take(self, path: Path) -> None:
+        self._refused.pop(path, None)
         if self._found[path].looks in self._taken.values():  # moved, or another name of what was read
             self._also.add(path)
             del self._found[path]
@@ -193,10 +202,10 @@ class FolderSupervisor(FileSupervisor):
 
     def _refuse(self, path: Path, error: HindsightError) -> None:
         """Tried again when it has changed: it may not have been written to its end after all."""
-        self._refused[path] = _looks(path)
-        self._found[path] = Found(self._refused[path], self._clock.monotonic())
+        looks = _looks(path)
+        self._refused[path] = looks, str(error)
+        self._found[path] = Found(looks, self._clock.monotonic())
         self._taken.pop(path, None)
-        self._say("live", f"{path.name}: {error}")
 
     def _ended(self, epoch: int, moment: Moment, detail: str = "") -> None:
         """A file has ended, and the stream has not."""

@@ -110,9 +110,10 @@ def test_a_file_of_no_use_is_named_and_read_once_it_is_whole(
     made.wait(lambda: any("half.mp4: " in change.detail for change in made.of(StateChange)))
     put(clips / "ten.mkv", folder, "whole.mkv", 0)
     read(made, 1)
-    assert "1 could not be read" in made.of(StateChange)[-1].detail
+    made.wait(lambda: "1 could not be read, the last half.mp4: " in made.of(StateChange)[-1].detail)
     (folder / "half.mp4").write_bytes(data)
     read(made, 2)
+    made.wait(lambda: made.of(StateChange)[-1].detail == "Files read: 2; waiting for more.")
     assert {frame.epoch for frame in made.of(Frame)} == {0, 1}
 
 
