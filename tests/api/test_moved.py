@@ -32,7 +32,9 @@ def nobody() -> str:
 def test_a_login_is_changed_while_the_camera_is_away_and_counts_when_it_is_back(
     settings: Settings,
     rtsp: Callable[..., RtspServer],  # the fixture
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("api.streams.OPEN_S", 50.0)  # so that a slow machine does not cut short how it refuses
     camera = rtsp("--login", "admin c4nary-first")
     with running(settings) as (service, http):
         login = {"username": "admin", "password": "c4nary-first"}
@@ -57,10 +59,10 @@ def test_a_login_is_changed_while_the_camera_is_away_and_counts_when_it_is_back(
         wait_for(lambda: [one.reason for one in told(http)][-1] is None)
         after = told(http)
     assert b"c4nary" not in whole(settings)
-    assert [one.reason for one in after if one.reason is None] == [None, None], "watched, away, watched"
     assert {one.reason for one in after} <= {None, "offline", "stalled"} | UNSEEING
     for earlier, later in itertools.pairwise(after):
         assert earlier.end <= later.start, (earlier, later)
+        assert earlier.reason is None or earlier.reason != later.reason, "one gap goes on over the change"
         assert later.start - earlier.end < timedelta(seconds=1.5), (earlier, later)
 
 
