@@ -12,6 +12,7 @@ import pytest
 
 from api.profile import Models
 from api.settings import Settings
+from ingest.audio import PERIOD, REACH
 from ingest.records import Sound, Utterance, seconds
 from models.fake import FakeEncoder, FakeSystem, FakeTranscriber
 from tests.api.conftest import FILMED, add, running, wait_for
@@ -93,9 +94,9 @@ def test_sound_and_recording_change_while_a_camera_is_watched_and_nothing_is_ope
         recorded, before = segments(), stored()
         for (_, end, _), (start, _, _) in pairwise(recorded):
             assert abs(start - end) < 200_000, "one begins where the other ended"
-        wait_for(lambda: stored() > before + 20)
+        wait_for(lambda: stored() > before + 20 and service.clock.now() > muted + PERIOD + REACH)
         assert segments() == recorded, "it is watched, and not recorded"
-        assert heard_to() < muted + seconds(1) < service.clock.now() - seconds(5), "and nobody listens"
+        assert heard_to() < muted + seconds(5), "and nobody listens"
 
         change(http, "door", record=None, audio=None, language="ger", keep_recordings_hours=1)
         wait_for(lambda: len(found := segments()) > len(recorded) and found[-1][2])
