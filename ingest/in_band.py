@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
+
+from ingest.pictures import pixel_of
 
 if TYPE_CHECKING:
     from av import Packet
@@ -31,6 +36,19 @@ def parameter_sets(codec: str, data: bytes) -> bytes:
             found += b"\0" + data[at : after if after >= 0 else None].rstrip(b"\0")
         at = after
     return found
+
+
+def shape_in(codec: str, picture: bytes) -> tuple[int, int, Fraction] | None:
+    """Width, height and the shape of a pixel of a key frame that has its parameters before it; None where libav cannot
+    tell."""
+    import av
+    import av.error
+
+    with suppress(av.error.FFmpegError), av.open(io.BytesIO(picture), format=codec) as container:
+        video = container.streams.video[0]
+        if video.width and video.height:
+            return video.width, video.height, pixel_of(video)
+    return None
 
 
 def whole(packets: Iterable[Packet], video: Any) -> Iterator[Packet]:

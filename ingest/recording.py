@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ingest.fragments import Fragment, is_empty, layout
-from ingest.in_band import joined, parameter_sets, says_in_band
+from ingest.in_band import joined, parameter_sets, says_in_band, shape_in
 from ingest.interleaving import Interleaving, SoundEncoder, Timed
 from ingest.pictures import pixel_of
 from ingest.records import MICROSECONDS, SAMPLE_RATE, Moment, Segment, Span, StreamId, seconds
@@ -109,6 +109,8 @@ class Recorder:
         self._in_band = self._video is not None and says_in_band(self._video)
         self._sets = self._said(self._video.codec_context.extradata) if self._video is not None else b""
         """What the pictures said last of how they are to be decoded: a camera may change their size as it goes on."""
+        self._shape: tuple[int, int, Fraction] | None = None
+        """How large they said to be then, where it is not as it was at first."""
         self._waiting = Interleaving(1 if audio is None else 2)
         self._on = self._audible = True
         self._header = b""
@@ -249,7 +251,7 @@ class Recorder:
         assert one.line is not None
         held, pts, is_key = self._open, one.pts, one.packet.is_keyframe
         if is_key:
-            self._sets = self._said(one.packet) or self._sets
+            self._heed(one.packet)
         if held is not None:
             jumped = one.dts <= self._last or one.dts - self._last > FORWARD or one.line.epoch != held.epoch
             if not jumped and is_key and self._is_anew(pts, held):
@@ -266,6 +268,13 @@ class Recorder:
         """Whether a key frame begins a segment: the first of a piece of UTC does, and one that is decoded otherwise."""
         piece, before = ((at + held.offset) // self._length for at in (pts, held.first))
         return self._sets != held.sets or piece != before
+
+    def _heed(self, key: Packet) -> None:
+        """What a key frame says of how it is to be decoded."""
+        assert self._video is not None
+        said = self._said(key)
+        if said and said != self._sets:
+            self._sets, self._shape = said, shape_in(self._video.codec_context.name, bytes(key))
 
     def _said(self, data: Any) -> bytes:
         assert self._video is not None
@@ -284,8 +293,8 @@ class Recorder:
         for track in (self._video, self._audio if self._audible else None):
             if track is not None:
                 copied = copied_track(container, track)
-                if self._sets and track is self._video:
-                    copied.codec_context.extradata = self._sets
+                if track is self._video:
+                    self._describe(copied.codec_context)
         if self.encodes_sound:
             container.add_stream("aac", rate=SAMPLE_RATE, layout="mono")
         tracks = tuple(container.streams)
@@ -294,6 +303,13 @@ class Recorder:
             container, tracks, path, line.epoch,
             base=dts, first=pts, end=pts, offset=line.offset, sets=self._sets, reached=reached,
         )  # fmt: skip
+
+    def _describe(self, context: Any) -> None:
+        """Tell in a header what the pictures themselves said last, if they did."""
+        if self._sets:
+            context.extradata = self._sets
+        if self._shape is not None:
+            context.width, context.height, context.sample_aspect_ratio = self._shape
 
     def _write(self, one: Timed, held: _Open) -> None:
         held.reached[one.track] = one.dts

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import resource
+import struct
 from collections.abc import Iterator
 from dataclasses import asdict
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pytest
 
 from ingest import reading, recording
 from ingest.child import source_details
-from ingest.in_band import parameter_sets
+from ingest.in_band import parameter_sets, shape_in
 from ingest.limits import Limits
 from ingest.opening import Opened, open_source
 from ingest.orders import Orders
@@ -150,6 +152,13 @@ def anew(packet: av.Packet, data: bytes, shift: int, track: Any) -> av.Packet:
     return made
 
 
+def sides_told(segment: Path) -> tuple[int, ...]:
+    """Width and height as the header's sample entry has them (ISO/IEC 14496-12, 12.1.3), which libav overrules."""
+    data = segment.read_bytes()
+    entry, config = (b"avc1", b"avcC") if b"avcC" in data else (b"hev1", b"hvcC")
+    return struct.unpack_from(">HH", data, data.rindex(entry, 0, data.index(config)) + 28)
+
+
 @pytest.mark.parametrize("codec", ["libx264", "libx265"])
 def test_a_camera_that_changes_its_size_begins_a_segment_that_says_so(codec: str, tmp_path: Path) -> None:
     """Whoever plays it believes the header, whatever stands amid the pictures."""
@@ -182,6 +191,18 @@ def test_a_camera_that_changes_its_size_begins_a_segment_that_says_so(codec: str
         assert len(sets) >= 2
         assert all(one in header for one in sets)
         assert numbers_of(Path(segment.path)) == numbers_of(film)
+        height = int(film.stem)
+        assert sides_told(Path(segment.path)) == (height * 16 // 9, height)
+
+
+@pytest.mark.parametrize(("codec", "encoder"), [("h264", "libx264"), ("hevc", "libx265")])
+def test_of_a_torn_key_frame_no_wrong_size_is_told(codec: str, encoder: str, tmp_path: Path) -> None:
+    with av.open(str(make(tmp_path / "film.ts", Clip(seconds=0.2, sound="", codec=encoder)))) as film:
+        key = bytes(next(film.demux(video=0)))
+    whole = 320, 180, Fraction(1)
+    assert shape_in(codec, key) == whole
+    assert {shape_in(codec, key[:size]) for size in range(0, len(key), len(key) // 20)} <= {None, whole}
+    assert shape_in(codec, bytes(range(256)) * 9) is None
 
 
 def test_a_picture_that_comes_in_two_pieces_is_recorded_as_one(tmp_path: Path) -> None:
