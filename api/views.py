@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from api import schemas
 from api.describe import describe
+from api.lookout import RULE
 from api.scope import Scopes
 from api.times import Calendar, label, utc
 from ingest.capture import CaptureStatus
@@ -21,6 +22,8 @@ from memory.store import StreamRow, StreamSettings
 AROUND_CLIP = seconds(1)
 """Shown before and after a hit, so that a clip of an instant is watchable."""
 STILL_OPEN = seconds(15)
+_AWAY = ("offline", "stalled", "failed")
+"""States in which no picture comes."""
 MOST_GAPS = 100
 """Shown with an answer."""
 
@@ -144,8 +147,6 @@ class Views:
 
     def alert(self, alert: Alert, rule_name: str) -> schemas.AlertOut:
         row = self._store.streams.get(alert.stream)
-        mark = self._store.streams.mark(row.id)
-        going_on = row.state != "finished" and mark is not None and abs(mark.moment - alert.span.end) < STILL_OPEN
         return schemas.AlertOut(
             id=alert.key,
             rule=alert.rule,
@@ -153,12 +154,20 @@ class Views:
             stream=row.id,
             stream_name=row.name,
             span=self.span(alert.span, row),
-            open=going_on,
+            open=self._goes_on(alert, row),
             score=alert.score,
             why=alert.why,
             thumbnail_url=self.thumbnail_url(row.id, alert.peak),
             clip_url=self.clip_url(row.id, alert.span),
         )
+
+    def _goes_on(self, alert: Alert, row: StreamRow) -> bool:
+        """Whether it reaches up to the newest picture, or, where none comes any more, is what is told of that."""
+        if alert.rule == RULE and row.state in _AWAY:
+            gap = self._store.timeline.known(row.id).gap
+            return gap is not None and gap.span.start == alert.span.start
+        mark = self._store.streams.mark(row.id)
+        return row.state != "finished" and mark is not None and abs(mark.moment - alert.span.end) < STILL_OPEN
 
     def searched(self, rows: Sequence[StreamRow], span: Span | None) -> schemas.SearchedOut:
         row = rows[0] if len(rows) == 1 else None

@@ -21,7 +21,7 @@ from ingest.bus import FEATURES, FRAMES, JOURNAL
 from ingest.capture import CaptureStatus, Fleet
 from ingest.questions import Evidence
 from ingest.reasons import GapReason
-from ingest.records import Coverage, Frame, Gap, Heard, Moment, Span, StateChange, StreamId, seconds
+from ingest.records import Coverage, Frame, Gap, Heard, Moment, Span, StateChange, StreamId, StreamState, seconds
 from ingest.sampling import Sampling
 from memory.store import StreamRow
 from models.fake import FakeEncoder, FakeSystem, FakeTranscriber
@@ -55,9 +55,9 @@ def test_a_frozen_picture_is_told_in_coverage_and_in_answers_and_raises_one_aler
         stream = add(http, "door", films / "plain.mp4")
         for end in (2.0, 3.0, 3.5):
             service.bus.publish(JOURNAL, blind(stream, "frozen", 0.5, end))
-        service.bus.publish(JOURNAL, blind(stream, "offline", 3.5, 4.0))
+        service.bus.publish(JOURNAL, blind(stream, "broken video", 3.5, 4.0))
         gaps = wait_for(lambda: len(found := http.get("/v1/streams/door/coverage").json()["gaps"]) == 2 and found)
-        assert [gap["reason"] for gap in gaps] == ["frozen", "offline"]
+        assert [gap["reason"] for gap in gaps] == ["frozen", "broken video"]
         assert gaps[0]["span"]["label"] == "00:00:00.5–00:00:03.5"
         said = ask(http, "was there a red car?", streams=["door"])["text"]
         assert "no video" in said
@@ -72,6 +72,28 @@ def test_a_frozen_picture_is_told_in_coverage_and_in_answers_and_raises_one_aler
         assert alert["why"] == "door sees nothing: frozen. Pictures come, and do not change."
         wait_for(lambda: alerts()[0]["span"]["label"] == "00:00:00.5–00:00:03.5")
         assert received.wait(60), "it goes out like any other alert"
+
+
+def test_an_outage_goes_on_until_the_camera_is_back(settings: Settings, films: Path) -> None:
+    """However long it lasts; what was told of the time before it is over."""
+    with running(settings.model_copy(update={"blind_alert_s": 2.0})) as (service, http):
+        stream = add(http, "door", films / "plain.mp4")
+
+        def going_on() -> dict[str, bool]:
+            found = http.get("/v1/alerts").json()
+            return {one["why"].partition(": ")[2].partition(".")[0]: one["open"] for one in found}
+
+        def becomes(state: StreamState) -> None:
+            service.bus.publish(JOURNAL, StateChange(StreamId(stream["id"]), state, Moment(2**60), ""))
+
+        last = stream["span"]["end_offset_s"]
+        service.bus.publish(JOURNAL, blind(stream, "service stopped", last, last + 20))
+        for end in (25, 40, 100):
+            service.bus.publish(JOURNAL, blind(stream, "offline", last + 20, last + end))
+        becomes("offline")
+        wait_for(lambda: going_on() == {"service stopped": False, "offline": True})
+        becomes("live")
+        wait_for(lambda: going_on() == {"service stopped": False, "offline": False})
 
 
 def test_what_was_only_partly_looked_at_is_told_so_and_is_no_hole_in_the_recording(
