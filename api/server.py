@@ -16,7 +16,7 @@ import uvicorn
 
 from api.app import create
 from api.compose import Service
-from api.settings import Settings
+from api.settings import Settings, disinherit
 from ingest.errors import Conflict, Invalid
 
 GRACE_S = 3
@@ -27,6 +27,7 @@ LAST_BREATH_S = 0.2
 
 def serve(settings: Settings, ready: Callable[[str], None]) -> None:
     """Runs until it is told to stop (SIGTERM, Ctrl-C). `ready` hears the address once it answers."""
+    disinherit()
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for chatty in ("alembic", "faiss", "httpx", "uvicorn"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLogger().level))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 from pathlib import Path
 from typing import Literal, Self
 from zoneinfo import ZoneInfo
@@ -191,6 +192,13 @@ def load(**overrides: object) -> Settings:
         name = "HINDSIGHT_" + "_".join(str(part) for part in first["loc"]).upper() if first["loc"] else "Settings"
         message = first["msg"].removeprefix("Value error, ")
         raise Invalid(f"{name}: {message}", advice="See `hindsight serve --help`.") from error
+
+
+def disinherit() -> None:
+    """What this process starts from now on gets none of these variables: there are keys and addresses among them."""
+    prefix = Settings.model_config["env_prefix"]
+    for name in [name for name in os.environ if name.upper().startswith(prefix)]:
+        del os.environ[name]
 
 
 def is_loopback(host: str) -> bool:

@@ -30,8 +30,10 @@ from ingest.sources import SourceSpec, parse
 from memory import migrations
 from memory.store import Database, StreamRow
 from tests.api.conftest import add, running, wait_for
+from tests.api.test_service import Hindsight
 from tests.api.test_watching import RULE, Receiver, receiver
 from tests.ingest.conftest import RtspServer, rtsp
+from tests.outside import runs, tree
 
 __all__ = ["receiver", "rtsp"]
 
@@ -404,3 +406,21 @@ def test_an_alert_waits_while_the_key_of_its_webhook_is_lost(
         assert "c4nary" not in on_the_command_line(http, "rule", "change", "red", "--webhook", hook(receiver))
         wait_for(lambda: receiver.paths)
         assert "Nobody" not in http.get("/v1/health").text
+
+
+@pytest.mark.service
+def test_what_the_service_starts_gets_none_of_its_settings(tmp_path: Path) -> None:
+    """A model's process, above all, runs what came with the model."""
+    secrets = {"HINDSIGHT_LLM_KEY": "c4nary-llm", "HINDSIGHT_WEBHOOK_SECRET": "c4nary-hook", "KEPT": "k3pt"}
+    hindsight = Hindsight(tmp_path, secrets).start()
+    assert hindsight.process is not None
+    service = hindsight.process.pid
+    try:
+        wait_for(lambda: any(runs(one, b"models.worker") for one in tree(service)), within_s=90)
+        for child in tree(service)[1:]:
+            environment = Path(f"/proc/{child}/environ").read_bytes()
+            assert b"HINDSIGHT_" not in environment
+            assert b"c4nary" not in environment
+            assert b"k3pt" in environment or not runs(child, b"models.worker")
+    finally:
+        hindsight.end()
