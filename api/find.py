@@ -24,6 +24,7 @@ from models.protocols import FrameEncoder
 DEFAULT_THRESHOLD = 0.5
 LIKELIEST = 0.1
 """The least probability at which a moment is mentioned that did not pass the threshold."""
+_QUOTES = frozenset('"“”«»')
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +128,8 @@ def _notes(found: Found) -> list[str]:
         notes.append(f"It cannot be sure of: {', '.join(found.query.unsure)}.")
     if found.watched and not found.hits:
         notes.append("Nothing in the footage passed the threshold.")
+        if found.query.unknown and not _QUOTES.intersection(found.query.text):
+            notes.append("To find words that are said or written, put them in quotation marks.")
     return notes
 
 

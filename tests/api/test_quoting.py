@@ -66,6 +66,14 @@ def test_a_sentence_that_a_pause_parts_is_one(settings: Settings, films: Path, a
         assert hits[0]["score"] > hits[1]["score"]
 
 
+def test_who_looks_for_words_without_quotation_marks_is_told_of_them(settings: Settings, films: Path) -> None:
+    """In "ask not" the one word may be what is not to be seen."""
+    with running(settings, Models(EmbeddedEncoder(), FakeSystem())) as (_, http):
+        add(http, "speech", films / "plain.mp4")
+        notes = [http.post("/v1/find", json={"event": event}).json()["note"] for event in ("ask not", "“ask not”")]
+        assert ["in quotation marks" in note for note in notes] == [True, False]
+
+
 @pytest.mark.skipif(not SPEECH.exists(), reason="needs the clips that are not in the repository")
 def test_the_speech_itself(settings: Settings, films: Path) -> None:
     from models.moonshine import MoonshineTranscriber, installed
