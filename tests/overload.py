@@ -50,6 +50,8 @@ WARM_SHARE = 0.5
 """Of the run, at its beginning, in which memory may still grow: models load, the queues of all streams fill."""
 QUEUE = 64
 """Records that wait at most per stream and group (`MemoryBus`), beside those that are being handled."""
+DRAINED_S = 600
+"""For full queues of all streams to be worked off."""
 BLIND_SHARE = 0.05
 """Of the time, in which a stream may not be live: overload is no reason to begin anew."""
 NEWEST_S = 10.0
@@ -146,7 +148,7 @@ def gaps(run: Run, name: str) -> str:
 
 def accounts(run: Run) -> list[str]:
     """Pauses everything and prints the account of each stream."""
-    wrong = paused(run.client, 120)
+    wrong = paused(run.client, DRAINED_S)
     sys.stdout.write(
         "\n| stream | captured | stored | dropped | parked | in flight | holds |\n|---|---|---|---|---|---|---|\n"
     )
