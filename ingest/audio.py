@@ -74,7 +74,7 @@ class SoundCutter:
             joined = np.concatenate(self._parts) if self._parts else np.zeros(0, np.float32)
             if not np.isfinite(joined.sum()):  # looked for at once: cleaning costs more than resampling
                 joined = np.nan_to_num(joined)
-            self._parts, self._clean = [np.clip(joined, -1.0, 1.0)], True
+            self._parts, self._clean = [np.clip(joined, -1.0, 1.0, out=joined)], True
         return self._parts[0]
 
     def _quietest(self, target: int) -> int:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
-from typing import Any, BinaryIO, Final, NoReturn, cast
+from typing import Any, Final, NoReturn
 
 from ingest import wire
 from ingest.clock import Clock, SystemClock
@@ -64,7 +64,7 @@ class Decoder:
         _widen(self._process.stdout.fileno())
         order = {"job": job, "details": dict(details), "limits": asdict(limits), "parent": os.getpid()}
         try:
-            wire.write(cast("BinaryIO", self._process.stdin), order)
+            wire.write(self._process.stdin.fileno(), order)
         except BrokenPipeError:
             self._raise_death()
 

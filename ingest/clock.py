@@ -44,8 +44,7 @@ class SystemClock:
     def now(self) -> Moment:
         return Moment(time.time_ns() // 1000)
 
-    def monotonic(self) -> float:
-        return time.monotonic()
+    monotonic = staticmethod(time.monotonic)
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)

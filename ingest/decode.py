@@ -14,7 +14,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 from ingest import wire
 from ingest.errors import BrokenVideo, HindsightError, NotVideo, TooLarge
@@ -71,9 +71,9 @@ def _jobs() -> Mapping[str, Callable[[dict[str, Any], Limits, Emit], Any]]:
     }
 
 
-def _take_output() -> BinaryIO:
+def _take_output() -> int:
     """Standard output for messages alone: what a library prints goes to standard error."""
-    output = os.fdopen(os.dup(1), "wb")
+    output = os.dup(1)
     os.dup2(2, 1)
     return output
 

@@ -40,13 +40,13 @@ class Layout:
 
 def layout(path: Path) -> Layout:
     """What is whole in the file: a fragment whose end is missing is left out."""
-    header, timescale, found = b"", 0, list[Fragment]()
+    beginning, timescale, found = b"", 0, list[Fragment]()
     opened: tuple[int, bytes] | None = None
     with path.open("rb") as file:
         for kind, at, size in _outermost(file):
             if kind == b"moov":
                 timescale = next(iter(_timescales(_read(file, at, size)).values()), 0)
-                header = _read(file, 0, at + size)
+                beginning = _read(file, 0, at + size)
             elif kind == b"moof":
                 opened = at, _read(file, at, size)
             elif kind == b"mdat" and opened is not None and timescale:
@@ -59,7 +59,13 @@ def layout(path: Path) -> Layout:
                     last = found.pop()
                     end = last.end if ticks is None else (ticks + _lasts(moof)) * MICROSECONDS // timescale
                     found.append(replace(last, size=at + size - last.offset, end=end))
-    return Layout(header, tuple(found))
+    return Layout(beginning, tuple(found))
+
+
+def header(path: Path) -> bytes:
+    """What every fragment needs before it, read alone; empty where it is not whole."""
+    with path.open("rb") as file:
+        return next((_read(file, 0, at + size) for kind, at, size in _outermost(file) if kind == b"moov"), b"")
 
 
 def is_empty(path: Path) -> bool:

@@ -22,7 +22,7 @@ import numpy as np
 from ingest.child import Decoder
 from ingest.clips import moment_of, open_segment, seek_before
 from ingest.cutting import EARLIER, RATE, EncodedAudio, EncodedVideo, Track, Zero, feed, sinks
-from ingest.fragments import layout
+from ingest.fragments import header
 from ingest.keyframes import LEAD, REORDERED, Keys, Timing, is_copied
 from ingest.limits import Limits
 from ingest.recording import MUXING, copied_track, is_copied_sound, stamped
@@ -82,7 +82,7 @@ def make(piece: Piece, out: Path, *, timeout_s: float = 60) -> Span:
             covered: Span = decoder.result(timeout_s * minutes)
         with part.open("rb") as whole, out.open("wb") as file:
             if piece.span.duration:
-                whole.seek(len(layout(part).header))
+                whole.seek(len(header(part)))
             shutil.copyfileobj(whole, file)
     finally:
         part.unlink(missing_ok=True)

@@ -151,24 +151,28 @@ class Reader:
         return self._outcome()
 
     def _take(self, packet: Packet) -> None:
-        opened, stream = self._opened, packet.stream
-        if stream is opened.video and opened.burst_s:
-            self._pass(packet)
-        if stream in self._written:
+        opened, stream, recorder = self._opened, packet.stream, self._recorder
+        if stream is opened.video:
+            self._take_picture(packet, opened.video)
+        elif stream is not opened.audio:
             self._caption(packet)
-        elif stream is opened.audio and self._audio is None:
+        elif self._audio is None:
             self._place(1, packet)  # its clock may wrap meanwhile
-        elif stream is opened.audio and self._put_off(packet):
-            pass
-        elif self._frugal is not None and stream is opened.video and packet.size:
-            self._ration(packet, self._frugal, opened.video)
-        else:
-            if stream is opened.video and self._task.sampling.keyframes_only and packet.pts is not None:
-                self._ends.append(packet.pts + (packet.duration or 0))
+        elif not self._put_off(packet):
             self._decode(packet)
             self._listen()
-        if self._recorder is not None and not self._known(packet):
-            self._record(self._recorder.add(packet, self._line))
+        if recorder is not None and not self._known(packet) and (found := recorder.add(packet, self._line)):
+            self._record(found)
+
+    def _take_picture(self, packet: Packet, video: VideoStream) -> None:
+        if self._opened.burst_s:
+            self._pass(packet)
+        if self._frugal is not None and packet.size:
+            self._ration(packet, self._frugal, video)
+            return
+        if self._task.sampling.keyframes_only and packet.pts is not None:
+            self._ends.append(packet.pts + (packet.duration or 0))
+        self._decode(packet)
 
     def _pass(self, packet: Packet) -> None:
         """Say how far the pictures reach, decoded or not."""

@@ -16,7 +16,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.fragments import Fragment, is_empty, layout
+from ingest.fragments import Fragment, header, is_empty, layout
 from ingest.in_band import joined, parameter_sets, says_in_band, shape_in
 from ingest.interleaving import Interleaving, SoundEncoder, Timed
 from ingest.pictures import pixel_of
@@ -224,10 +224,8 @@ class Recorder:
     def _settle(self, written: Segment) -> Segment:
         """It gets its name. Its header is compared as it is: besides the sets of parameters and the tracks, it has what
         libav made of them, which it may not have known yet when they changed."""
-        header = layout(Path(written.path)).header
-        before, settled = self._header, _settled(written)
-        self._header = header
-        return replace(settled, begins_anew=header != before)
+        before, self._header = self._header, header(Path(written.path))
+        return replace(_settled(written), begins_anew=self._header != before)
 
     def abandon(self) -> Iterator[Segment]:
         """End the open segment with what of it is on the disk, which is full, say; the next key frame begins anew."""

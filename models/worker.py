@@ -20,7 +20,7 @@ import traceback
 from collections.abc import Generator, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -42,7 +42,7 @@ _CHECKS: Final = itertools.count()
 
 def main() -> None:
     """Serve one model until stdin closes or the parent is gone."""
-    replies = os.fdopen(os.dup(1), "wb")
+    replies = os.dup(1)
     os.dup2(2, 1)  # whatever a library prints must not end up between messages
     orders = io.FileIO(0, closefd=False)
     order = wire.read(orders)
@@ -118,7 +118,7 @@ def _close(answer: Iterator[str] | None) -> None:
         answer.close()
 
 
-def _reply(replies: BinaryIO, served: _Served, method: str, argument: Any) -> None:
+def _reply(replies: int, served: _Served, method: str, argument: Any) -> None:
     try:
         answer: Any = ("ok", served.do(method, argument))
     except HindsightError as error:

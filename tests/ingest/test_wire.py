@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,18 @@ ARRAYS = [
     np.array(7, np.int64),
     np.array([[True, False]]),
 ]
+
+
+def through_pipe(value: Any) -> bytes:
+    """What comes of `value` at the other end of a pipe."""
+    came, gone = os.pipe()
+    with ThreadPoolExecutor(1) as reader, os.fdopen(came, "rb") as source:
+        try:
+            bytes_read = reader.submit(source.read)
+            wire.write(gone, value)
+        finally:
+            os.close(gone)
+        return bytes_read.result()
 
 
 def test_a_query_arrives_with_all_it_asks_for() -> None:
@@ -49,13 +63,24 @@ def test_a_query_that_is_cut_off_is_refused(cut: int) -> None:
 
 @pytest.mark.parametrize("array", ARRAYS, ids=lambda array: f"{array.dtype} {array.shape}")
 def test_arrays_arrive_by_both_ways(array: Any) -> None:
-    pipe = io.BytesIO()
-    wire.write(pipe, ("frame", array, b"raw"))
-    assert pipe.getvalue() == wire.pack(("frame", array, b"raw"))
-    pipe.seek(0)
-    for tag, came, raw in (wire.read(pipe), wire.unpack(pipe.getvalue())):
+    message = wire.pack(("frame", array, b"raw"))
+    assert through_pipe(("frame", array, b"raw")) == message
+    for tag, came, raw in (wire.read(io.BytesIO(message)), wire.unpack(message)):
         assert (tag, raw, came.shape, came.dtype) == ("frame", b"raw", array.shape, array.dtype)
         assert np.array_equal(came, array)
+
+
+@pytest.mark.parametrize(
+    "large",
+    [
+        np.arange(3 << 20, dtype=np.uint8),
+        [np.arange(70_000, dtype=np.uint8), b"", np.zeros((0, 2), np.int8), np.arange(9)],
+        [np.full(100, number % 256, np.uint8) for number in range(3000)],
+    ],
+    ids=["one", "with empty ones", "many"],
+)
+def test_what_a_pipe_does_not_hold_arrives_whole(large: Any) -> None:
+    assert through_pipe(large) == wire.pack(large)
 
 
 def test_a_message_is_apart_from_what_it_was_made_of() -> None:
@@ -80,9 +105,13 @@ def test_a_pipe_that_ends_within_a_message_has_ended() -> None:
             wire.read(io.BytesIO(message[:size]))
 
 
-def test_what_has_no_place_on_the_wire_is_refused_before_a_byte_is_written() -> None:
-    pipe = io.BytesIO()
-    for value in (object(), np.zeros(2, np.complex64), {"inside": [object()]}):
-        with pytest.raises(WireError):
-            wire.write(pipe, value)
-    assert pipe.getvalue() == b""
+@pytest.mark.parametrize(
+    "value", [object(), np.zeros(2, np.complex64), {"inside": [object()]}], ids=["object", "complex", "inside"]
+)
+def test_what_has_no_place_on_the_wire_is_refused_before_a_byte_is_written(value: Any) -> None:
+    came, gone = os.pipe()
+    with pytest.raises(WireError):
+        wire.write(gone, value)
+    os.close(gone)
+    assert os.read(came, 1) == b""
+    os.close(came)
