@@ -257,4 +257,5 @@ def _descriptions() -> Path:
 
 def _extra(module: str) -> None:
     if find_spec(module) is None:
-        raise Invalid("ONVIF is not installed.", advice="Install it: pip install 'hindsight[onvif]'.")
+        how = "pip install -c constraints.txt -e '.[onvif]'"
+        raise Invalid("ONVIF is not installed.", advice=f"In Hindsight's folder: {how}")

@@ -106,7 +106,7 @@ def _in_few_bits(bits: str, device: str) -> dict[str, Any]:
         if find_spec(package) is None:
             raise Invalid(
                 f"{bits} needs {package}, which is not installed.",
-                advice="pip install 'hindsight[quantised]', or choose auto.",
+                advice="In Hindsight's folder: pip install -c constraints.txt -e '.[quantised]', or choose auto.",
             )
     half = torch.bfloat16 if device.startswith("cuda") else torch.float32
     how = {"load_in_8bit": True} if bits == "int8" else {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}

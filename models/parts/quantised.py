@@ -23,7 +23,7 @@ _OUTLIER = 6.0
 _PACKED = (32, 64)
 """Rows and columns of which a matrix has to be made up for its layout for processors with AVX-512."""
 
-EXTRA = "pip install 'hindsight[quantised]'"
+EXTRA = "In Hindsight's folder: pip install -c constraints.txt -e '.[quantised]'"
 
 
 class Quantised(nn.Linear):

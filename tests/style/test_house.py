@@ -50,6 +50,12 @@ def test_functions_can_be_seen_at_once() -> None:
     assert long == {}
 
 
+def test_extras_are_installed_from_our_own_folder() -> None:
+    """The package index has a `hindsight` that is someone else's."""
+    documents = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    assert [path.name for path in [*documents, *sources()] if "hindsight[" in path.read_text()] == []
+
+
 def test_benchmarks_are_there_and_say_how_they_are_run() -> None:
     """As modules: a script's own folder stands before the packages."""
     there = {
