@@ -158,7 +158,7 @@ class Guard:
         if not granted and not all(self._allowed(address, led=led) for address in addresses):
             raise SourceRefused(
                 f"{host} is at an address that may not be reached from here{', where a server led' if led else ''}.",
-                advice="Ask the operator to add its network to the allowed networks.",
+                advice="If it is meant, grant its network to the service: HINDSIGHT_NETWORKS='[\"127.0.0.0/8\"]'.",
             )
         first, *others = _in_turn(addresses)
         return PinnedUrl(url, first, host, port, tuple(others))
