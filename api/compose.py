@@ -65,7 +65,7 @@ class Service:
     def __init__(self, settings: Settings, models: Models | None = None, clock: Clock | None = None) -> None:
         self.settings = settings
         self.clock = clock = clock or SystemClock()
-        self.guard = Guard(settings.readable, settings.networks)
+        self.guard = Guard(settings.readable, settings.networks, private=settings.private)
         self.models = models or chosen(settings, self.guard)
         self._accounts = Accounts(settings.folder / "accounts")
         self.ledger = Ledger(self._accounts.keep)

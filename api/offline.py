@@ -19,7 +19,7 @@ def examine(*, repair: bool) -> list[CheckOut]:
         raise NotFound(f"There is no memory in {found.folder}.", advice="Set HINDSIGHT_DATA to where it is.")
     # Nothing will be answered or heard: only the encoder says which memory this is.
     quiet = found.model_copy(update={"system": "extractive", "audio": False})
-    models = chosen(quiet, Guard(found.readable, found.networks))
+    models = chosen(quiet, Guard(found.readable, found.networks, private=found.private))
     try:
         memory = open_memory(found, models, Ledger(), SystemClock())
         try:

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from api.times import zone_named
 from ingest.errors import Invalid
+from ingest.guard import Private
 from ingest.languages import language
 from ingest.sampling import Sampling, policy
 from memory.store import StreamSettings
@@ -42,7 +43,12 @@ class Settings(BaseSettings):
     llm_key: SecretStr = Field(SecretStr(""), description="Key for that endpoint.")
 
     roots: list[Path] = Field([Path("~"), Path()], description="Folders that video files may be read from.")
-    networks: list[str] = Field([], description="Networks (CIDR) granted beyond public and private ones.")
+    networks: list[str] = Field([], description="Networks (CIDR) granted: what is in them may be reached.")
+    private: Private = Field(
+        "named",
+        description="Private addresses that may be reached: named, where a person names the host; or granted, within "
+        "HINDSIGHT_NETWORKS alone.",
+    )
     vault_key_file: Path | None = Field(
         None, description="File of the key that credentials are sealed with; vault.key in the data folder if unset."
     )

@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from ingest.child import Decoder, source_details
+from ingest.guard import Guard
 from ingest.limits import Limits
 from ingest.records import Frame, Segment
 from ingest.sampling import Sampling
@@ -174,7 +175,7 @@ def job(film: Path, sampling: Sampling, folder: str) -> dict[str, Any]:
         "stream": "cam", "live": True, "epoch": 0, "starts_at": 0, "sampling": asdict(sampling), "audio": True,
         "resume": None, "heard": None, "skip": None, "folder": folder, "segment_s": 10.0,
     }  # fmt: skip
-    return {"source": source_details(parse(str(film)), ()), "task": task}
+    return {"source": source_details(parse(str(film)), Guard([])), "task": task}
 
 
 def ours(film: Path, sampling: Sampling) -> Cost:

@@ -18,6 +18,7 @@ from typing import Any, Final, NoReturn
 from ingest import wire
 from ingest.clock import Clock, SystemClock
 from ingest.errors import BrokenVideo, DeadlineExceeded, by_code
+from ingest.guard import Guard
 from ingest.limits import Limits
 from ingest.sources import SourceSpec
 
@@ -148,8 +149,8 @@ class _DeadlinePipe:
         return os.readv(self._handle, [memory])
 
 
-def source_details(spec: SourceSpec, networks: tuple[str, ...]) -> dict[str, Any]:
-    """A source as a job's details: the one place where a secret leaves for a child."""
+def source_details(spec: SourceSpec, guard: Guard) -> dict[str, Any]:
+    """A source as a job's details, with what `guard` grants: the one place where a secret leaves for a child."""
     return {
         "kind": spec.kind,
         "scheme": spec.scheme,
@@ -158,7 +159,8 @@ def source_details(spec: SourceSpec, networks: tuple[str, ...]) -> dict[str, Any
         "password": spec.password.reveal(),
         "transport": spec.transport,
         "certificate": spec.certificate,
-        "networks": list(networks),
+        "networks": list(guard.networks),
+        "private": guard.private,
     }
 
 

@@ -128,7 +128,7 @@ def cut_job(details: Mapping[str, Any], limits: Limits, emit: Emit) -> Span:
 def open_segment(segment: Segment, limits: Limits) -> Any:
     from ingest.opening import open_source
 
-    return open_source({"scheme": "file", "location": segment.path, "networks": []}, limits)
+    return open_source({"scheme": "file", "location": segment.path}, limits)
 
 
 def moment_of(segment: Segment, pts: int, time_base: Any) -> Moment:

@@ -18,13 +18,15 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from itertools import zip_longest
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Literal
 from urllib.parse import urlsplit
 
 from ingest.errors import Invalid, NotFound, SourceRefused, SourceUnavailable, Unreachable
 
 Resolver = Callable[[str, int], Sequence[str]]
 """Host and port -> every address of the host."""
+Private = Literal["named", "granted"]
+"""When a private address (RFC 1918, ULA) is reached: where a person named its host, or only in a granted network."""
 
 PORTS: Final = {"http": 80, "https": 443, "rtsp": 554, "rtsps": 322, "rtmp": 1935, "srt": 9000}
 _TLS = ("https", "rtsps")
@@ -63,15 +65,22 @@ class Response:
 
 
 class Guard:
-    """Files must lie in one of `roots`; addresses must be public, private (RFC 1918, ULA) where a person named the
-    host, or within `networks`.
+    """Files must lie in one of `roots`; addresses must be public, private as `private` says, or within `networks`.
 
     Loopback, link-local, cloud metadata, multicast and reserved addresses are refused unless listed in `networks`.
     """
 
-    def __init__(self, roots: Sequence[Path], networks: Sequence[str] = (), resolver: Resolver | None = None) -> None:
+    def __init__(
+        self,
+        roots: Sequence[Path],
+        networks: Sequence[str] = (),
+        resolver: Resolver | None = None,
+        *,
+        private: Private = "named",
+    ) -> None:
         self._roots = tuple(Path(root).resolve() for root in roots)
         self.networks = tuple(str(network) for network in networks)
+        self.private: Private = private
         self._granted = tuple(ip_network(network, strict=False) for network in networks)
         self._resolver = resolver or resolve
 
@@ -158,7 +167,7 @@ class Guard:
         if not granted and not all(self._allowed(address, led=led) for address in addresses):
             raise SourceRefused(
                 f"{host} is at an address that may not be reached from here{', where a server led' if led else ''}.",
-                advice="If it is meant, grant its network to the service: HINDSIGHT_NETWORKS='[\"127.0.0.0/8\"]'.",
+                advice="If it is meant, add its network to HINDSIGHT_NETWORKS, written like '[\"192.168.1.0/24\"]'.",
             )
         first, *others = _in_turn(addresses)
         return PinnedUrl(url, first, host, port, tuple(others))
@@ -170,7 +179,7 @@ class Guard:
         if any(inner in network for network in _NEVER):
             return False
         if any(inner in network for network in _PRIVATE):
-            return not led
+            return self.private == "named" and not led
         return inner.is_global and not inner.is_multicast and not inner.is_reserved
 
     def dial(self, pinned: PinnedUrl, *, timeout_s: float, certificate: str = "") -> socket.socket:

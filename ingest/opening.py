@@ -130,15 +130,15 @@ def open_source(source: Mapping[str, Any], limits: Limits, seen: Moment = NEVER)
     relay: Relay | None = None
     stack = ExitStack()
     try:
-        guard = Guard((), source["networks"])
         match source["scheme"]:
             case "file":
                 opened = _file(stack, source, limits)
             case "device":
-                opened = _device(guard, source, limits)
+                opened = _device(source, limits)
             case "http" | "https":
-                opened = _http(stack, guard, source, limits, seen)
+                opened = _http(stack, source, limits, seen)
             case "rtsp" | "rtsps" | "rtmp":
+                guard = _guard(source)
                 relay = Relay(
                     guard,
                     guard.url(source["location"]),
@@ -148,7 +148,7 @@ def open_source(source: Mapping[str, Any], limits: Limits, seen: Moment = NEVER)
                 )
                 opened = _relayed(relay, source, limits)
             case _:
-                opened = _srt(stack, guard, source, limits)
+                opened = _srt(stack, source, limits)
         stack.callback(opened.container.close)
         yield opened
     except failures() as error:
@@ -192,17 +192,22 @@ def _why_not(path: Path, ours: HindsightError) -> HindsightError:
     return ours
 
 
+def _guard(source: Mapping[str, Any]) -> Guard:
+    """The parent's, as far as addresses go."""
+    return Guard((), source["networks"], private=source["private"])
+
+
 def _file(stack: ExitStack, source: Mapping[str, Any], limits: Limits) -> Opened:
     path = Path(source["location"])
     handle = stack.enter_context(Guard([path.parent]).open(path))
     return _finish(_libav(handle, limits), limits)
 
 
-def _device(guard: Guard, source: Mapping[str, Any], limits: Limits) -> Opened:
+def _device(source: Mapping[str, Any], limits: Limits) -> Opened:
     """A webcam, as motion JPEG where it can, so that recording is a copy."""
     import av.error
 
-    path, formats = guard.device(source["location"]), "v4l2,video4linux2"
+    path, formats = Guard(()).device(source["location"]), "v4l2,video4linux2"
     try:
         container = _libav(path, limits, "v4l2", formats=formats, extra={"input_format": "mjpeg"})
     except av.error.FFmpegError:
@@ -210,7 +215,8 @@ def _device(guard: Guard, source: Mapping[str, Any], limits: Limits) -> Opened:
     return _finish(container, limits, bounded=False)
 
 
-def _http(stack: ExitStack, guard: Guard, source: Mapping[str, Any], limits: Limits, seen: Moment) -> Opened:
+def _http(stack: ExitStack, source: Mapping[str, Any], limits: Limits, seen: Moment) -> Opened:
+    guard = _guard(source)
     call = Call(
         "GET",
         source["location"],
@@ -242,8 +248,8 @@ def _relayed(relay: Relay, source: Mapping[str, Any], limits: Limits) -> Opened:
     return _finish(container, limits, bounded=False)
 
 
-def _srt(stack: ExitStack, guard: Guard, source: Mapping[str, Any], limits: Limits) -> Opened:
-    stream = stack.enter_context(SrtStream(guard.url(source["location"]), timeout_s=limits.read_s))
+def _srt(stack: ExitStack, source: Mapping[str, Any], limits: Limits) -> Opened:
+    stream = stack.enter_context(SrtStream(_guard(source).url(source["location"]), timeout_s=limits.read_s))
     return _finish(_libav(stream, limits, "mpegts"), limits, bounded=False)
 
 

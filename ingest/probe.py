@@ -55,7 +55,7 @@ def probe(spec: SourceSpec, guard: Guard, *, timeout_s: float = 10) -> MediaInfo
         guard.folder(spec.location)
         return MediaInfo(None, 0, 0, 0.0, "", None, None)
     limits = replace(Limits(), open_s=timeout_s, read_s=min(timeout_s * 0.8, Limits().read_s))
-    with Decoder("probe", source_details(checked(spec, guard), guard.networks), limits) as decoder:
+    with Decoder("probe", source_details(checked(spec, guard), guard), limits) as decoder:
         return MediaInfo(**decoder.result(timeout_s))
 
 

@@ -433,7 +433,7 @@ def _rescued(part: Path, stream: StreamId, limits: Limits) -> Segment | None:
     name = _NAME.fullmatch(part.name)
     if name is None:
         return None
-    source = {"scheme": "file", "location": str(part), "networks": []}
+    source = {"scheme": "file", "location": str(part)}
     end = first = None
     try:
         with open_source(source, limits) as opened:

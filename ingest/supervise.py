@@ -191,7 +191,7 @@ class Supervisor(ABC):
     def _read(self, task: dict[str, Any], silence: Callable[[], float]) -> dict[str, Any]:
         """One child, from opening to its end. `silence()`: seconds without a word after which it is given up."""
         guard, plan = self._around.guard, self.plan
-        source = source_details(checked(plan.source, guard), guard.networks)
+        source = source_details(checked(plan.source, guard), guard)
         self._go_on()  # to look up a name may have taken long
         recording = plan.recording if plan.source.scheme != "file" else None
         task = {

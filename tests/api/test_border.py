@@ -149,6 +149,7 @@ def test_an_upload_becomes_one_stream(http: httpx.Client, films: Path) -> None:
     [
         ("ROOTS", "/tmp"),
         ("NETWORKS", '["zzz"]'),
+        ("PRIVATE", "never"),
         ("LOG_LEVEL", "bogus"),
         ("DATABASE", "garbage"),
         ("SAMPLE_FLOOR_HZ", "10"),

@@ -18,6 +18,7 @@ from api.settings import Settings
 from ingest import reading
 from ingest.child import source_details
 from ingest.clock import FakeClock
+from ingest.guard import Guard
 from ingest.ledger import Ledger
 from ingest.limits import Limits
 from ingest.orders import Orders
@@ -70,7 +71,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> list[Segment]:
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Orders, "end", end)
-        source = source_details(parse(str(of_two_sizes(folder))), ())
+        source = source_details(parse(str(of_two_sizes(folder))), Guard([]))
         reading.job({"source": source, "task": task}, Limits(), said.append)
     return [one for one in said if isinstance(one, Segment)]
 

@@ -22,6 +22,7 @@ from api.settings import Settings
 from ingest import reading
 from ingest.child import source_details
 from ingest.errors import StillRecording
+from ingest.guard import Guard
 from ingest.limits import Limits
 from ingest.orders import Orders
 from ingest.records import Coverage, Moment, Segment, Span, StreamId, seconds
@@ -64,7 +65,7 @@ def record(film: Path, folder: Path, stream: str, start: Moment, monkeypatch: py
         "resume": None, "heard": None, "skip": None, "folder": str(folder), "segment_s": 10.0,
     }  # fmt: skip
     monkeypatch.setattr(Orders, "end", lambda _self: False)
-    reading.job({"source": source_details(parse(str(film)), ()), "task": task}, Limits(), said.append)
+    reading.job({"source": source_details(parse(str(film)), Guard([])), "task": task}, Limits(), said.append)
     return [message for message in said if isinstance(message, Segment)]
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -11,8 +12,8 @@ from pydantic import SecretStr
 
 from api import settings as settings_module
 from api.settings import Settings
-from ingest.errors import Invalid
-from tests.api.conftest import running
+from ingest.errors import DeadlineExceeded, Invalid
+from tests.api.conftest import running, wait_for
 
 KEY = "correct horse battery staple"
 
@@ -44,6 +45,38 @@ def test_the_page_trades_the_key_for_a_cookie(locked: httpx.Client) -> None:
     assert locked.get("/v1/streams").status_code == 200  # the client kept it
     locked.cookies.clear()
     assert locked.get("/v1/streams", headers={"Cookie": "hindsight=guess"}).status_code == 401
+
+
+def test_under_the_strict_reading_whoever_may_call_reaches_no_private_address(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither as a camera nor as a webhook; no child is started for it. A grant is told to the child."""
+    told: list[Mapping[str, Any]] = []
+
+    def silent(_: str, details: Mapping[str, Any], *__: object) -> None:
+        told.append(details.get("source", details))
+        raise DeadlineExceeded("It says nothing.", advice="Wait.")
+
+    monkeypatch.setattr("ingest.probe.Decoder", silent)
+    monkeypatch.setattr("ingest.supervise.Decoder", silent)
+    strict = settings.model_copy(update={"private": "granted", "networks": ["10.1.2.0/24"]})
+    rule = {"name": "red", "text": "something red", "webhook": "http://10.9.9.9/hook"}
+    with running(strict) as (_, http):
+        refused = [
+            http.post("/v1/streams", json={"name": "yard", "source": "rtsp://10.9.9.9/cam"}),
+            http.post("/v1/streams", json={"name": "yard", "source": "http://[fd12::5]/live.m3u8"}),
+            http.post("/v1/rules", json=rule),
+        ]
+        for answer in refused:
+            assert answer.status_code == 403, answer.text
+            assert "add its network to HINDSIGHT_NETWORKS" in answer.json()["advice"]
+        assert (told, http.get("/v1/streams").json()) == ([], [])
+        added = http.post("/v1/streams", json={"name": "door", "source": "rtsp://10.1.2.3/cam"})
+        assert added.status_code == 201, added.text
+        assert http.patch("/v1/streams/door", json={"source": "rtsp://10.9.9.9/cam"}).status_code == 403
+        wait_for(lambda: len(told) > 1)  # looked at, and watched
+    assert {one["location"] for one in told} == {"rtsp://10.1.2.3/cam"}
+    assert all((one["networks"], one["private"]) == (["10.1.2.0/24"], "granted") for one in told)
 
 
 @pytest.mark.parametrize(

@@ -349,7 +349,7 @@ def read_source(source: dict[str, Any], folder: Path | None = None, *, live: boo
 def as_file(body: bytes, place: Place, name: str = "mutated.bin") -> str:
     path = place.folder / name
     path.write_bytes(body)
-    return read_source(source_details(SourceSpec("file", "file", str(path)), ()))
+    return read_source(source_details(SourceSpec("file", "file", str(path)), Guard([])))
 
 
 def over_http(body: bytes, place: Place) -> str:
@@ -413,7 +413,7 @@ def as_our_recording(body: bytes, place: Place) -> str:
     segment = Segment(StreamId("cam"), 0, whole, str(path), len(body), 0, True)
     spans, out = {"span": whole, "within": whole}, str(place.folder / "cut.mp4")
     jobs: tuple[tuple[Callable[..., object], dict[str, object]], ...] = (
-        (probe.job, source_details(SourceSpec("file", "file", str(path)), ())),
+        (probe.job, source_details(SourceSpec("file", "file", str(path)), Guard([]))),
         (clips.still_job, {"segment": segment, "moment": Moment(seconds(0.5)), "max_side": 64}),
         (keyframes.job, {"segments": [segment]}),
         *((clips.cut_job, {"pieces": [(segment, whole)], "exact": how, "out": out}) for how in (False, True)),
@@ -430,7 +430,7 @@ def as_subtitles(body: bytes, place: Place) -> str:
         os.link(place.folder.parent / "seed.mp4", film)
     for name in ("film.srt", "film.de.vtt"):
         (place.folder / name).write_bytes(body)
-    return read_source(source_details(SourceSpec("file", "file", str(film)), ()))
+    return read_source(source_details(SourceSpec("file", "file", str(film)), Guard([])))
 
 
 def as_a_picture(body: bytes, place: Place) -> str:
@@ -446,7 +446,7 @@ def as_a_message(body: bytes, place: Place) -> str:
 def _remote(url: str, place: Place, *, live: bool = True) -> str:
     folder = place.folder / "recordings"
     folder.mkdir(exist_ok=True)
-    return read_source(source_details(parse(url), LOOPBACK), folder, live=live)
+    return read_source(source_details(parse(url), Guard([], LOOPBACK)), folder, live=live)
 
 
 RAW: Final = ("h264", "hevc", "mpjpeg")

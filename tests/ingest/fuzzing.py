@@ -24,6 +24,7 @@ from unittest.mock import patch
 
 from ingest import decode
 from ingest.child import _ENVIRONMENT, source_details
+from ingest.guard import Guard
 from ingest.limits import Limits
 from ingest.sources import SourceSpec
 from tests.ingest.corpus import FEEDS, MISSING, Place, read_source, seeds
@@ -67,7 +68,7 @@ def mutated(data: bytes, chance: random.Random) -> bytes:
 
 def read_through(path: Path) -> str:
     """Read a file as a decoder child does, in this process; what came of it."""
-    return read_source(source_details(SourceSpec("file", "file", str(path)), ()))
+    return read_source(source_details(SourceSpec("file", "file", str(path)), Guard([])))
 
 
 def case(number: int, seed: int | None, folder: Path, place: Place) -> str:

@@ -14,6 +14,7 @@ import pytest
 from ingest import deferred, reading
 from ingest.child import source_details
 from ingest.deferred import Deferred
+from ingest.guard import Guard
 from ingest.limits import Limits
 from ingest.orders import Orders
 from ingest.records import Frame
@@ -62,7 +63,7 @@ def read(path: Path, sampling: Sampling, monkeypatch: pytest.MonkeyPatch, *, eag
             "stream": "cam", "live": True, "epoch": 0, "starts_at": 0, "sampling": asdict(sampling), "audio": True,
             "resume": None, "heard": None, "skip": None, "folder": None, "segment_s": 0.0,
         }  # fmt: skip
-        reading.job({"source": source_details(parse(str(path)), ()), "task": task}, Limits(), said.append)
+        reading.job({"source": source_details(parse(str(path)), Guard([])), "task": task}, Limits(), said.append)
     return [message for message in said if isinstance(message, Frame)]
 
 

@@ -395,9 +395,11 @@ def test_the_child_ends_with_its_parent(clips: Path) -> None:
     script = (
         "import sys, time\n"
         "from ingest.child import Decoder, source_details\n"
+        "from ingest.guard import Guard\n"
         "from ingest.limits import Limits\n"
         "from ingest.sources import parse\n"
-        "d = Decoder('probe', {**source_details(parse(sys.argv[1]), ('127.0.0.0/8',))}, Limits(open_s=60, read_s=60))\n"
+        "source = source_details(parse(sys.argv[1]), Guard([], ['127.0.0.0/8']))\n"
+        "d = Decoder('probe', source, Limits(open_s=60, read_s=60))\n"
         "print(d.pid, flush=True)\n"
         "time.sleep(60)\n"
     )

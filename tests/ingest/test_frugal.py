@@ -13,6 +13,7 @@ import pytest
 from ingest import reading
 from ingest.child import source_details
 from ingest.errors import Invalid
+from ingest.guard import Guard
 from ingest.limits import Limits
 from ingest.load import Load
 from ingest.orders import Orders
@@ -49,7 +50,7 @@ def read(path: Path, sampling: Sampling, monkeypatch: pytest.MonkeyPatch) -> lis
         "stream": "cam", "live": True, "epoch": 0, "starts_at": 0, "sampling": asdict(sampling), "audio": True,
         "resume": None, "heard": None, "skip": None, "folder": None, "segment_s": 0.0,
     }  # fmt: skip
-    reading.job({"source": source_details(parse(str(path)), ()), "task": task}, Limits(), said.append)
+    reading.job({"source": source_details(parse(str(path)), Guard([])), "task": task}, Limits(), said.append)
     frames = [message for message in said if isinstance(message, Frame)]
     assert [frame.pts for frame in frames] == sorted({frame.pts for frame in frames})
     assert {frame.epoch for frame in frames} == {0}

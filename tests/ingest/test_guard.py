@@ -6,12 +6,14 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingest.child import Decoder, source_details
 from ingest.errors import (
     DeadlineExceeded,
     HindsightError,
@@ -24,6 +26,9 @@ from ingest.errors import (
 from ingest.fetch import Call
 from ingest.guard import Guard
 from ingest.hls import HlsStream
+from ingest.limits import Limits
+from ingest.opening import open_source
+from ingest.sources import parse
 from tests.ingest.conftest import LOOPBACK, Trap, answer
 
 
@@ -204,6 +209,70 @@ def test_a_private_address_that_a_server_names_wants_a_grant(address: str) -> No
         Guard([], resolver=lambda *_: [address]).url(url, led=True)
     assert Guard([], [address], resolver=lambda *_: [address]).url(url, led=True).address == address
     assert Guard([], resolver=lambda *_: ["93.184.215.14"]).url(url, led=True)
+
+
+@st.composite
+def addresses(draw: st.DrawFn) -> str:
+    """Any address, private ones often, and IPv4 ones as they are written in IPv6, too."""
+    networks = [ip_network(one) for one in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "0.0.0.0/0")]
+    four = draw(st.sampled_from(networks).flatmap(lambda one: st.ip_addresses(network=one)))
+    six = draw(st.sampled_from(["fc00::/7", "::/0"]).flatmap(lambda one: st.ip_addresses(network=one)))
+    return draw(st.sampled_from([str(four), f"::ffff:{four}", f"64:ff9b::{four}", str(six)]))
+
+
+@given(addresses())
+def test_under_the_strict_reading_a_person_reaches_what_a_server_may_lead_to(address: str) -> None:
+    """Which is nothing private; a grant is what lets either of them there."""
+
+    def reached(guard: Guard, *, led: bool) -> bool:
+        try:
+            return guard.url("http://some.example/x", led=led).address == str(ip_address(address))
+        except SourceRefused:
+            return False
+
+    usual, strict = (Guard([], resolver=lambda *_: [address], private=how) for how in ("named", "granted"))
+    assert reached(strict, led=False) == reached(strict, led=True) == reached(usual, led=True)
+    assert not (reached(strict, led=False) and ip_address(address).is_private)
+    granted = Guard([], ["0.0.0.0/0", "::/0"], resolver=lambda *_: [address], private="granted")
+    assert reached(granted, led=False)
+
+
+@pytest.mark.parametrize("address", ["192.168.1.20", "10.1.2.3", "172.16.5.5", "fd12::5", "::ffff:10.1.2.3"])
+def test_under_the_strict_reading_a_private_address_wants_a_grant_whoever_names_it(address: str) -> None:
+    def guard(*networks: str) -> Guard:
+        return Guard([], networks, resolver=lambda *_: [address], private="granted")
+
+    url = "rtsp://cam.example/x"
+    with pytest.raises(SourceRefused) as caught:
+        guard("127.0.0.0/8").url(url)
+    assert "HINDSIGHT_NETWORKS" in caught.value.advice
+    assert guard("10.0.0.0/8", "192.168.1.0/24", "172.16.5.5", "fd12::/16").url(url)
+    assert guard().url(url, granted=True), "as of what the operator configured"
+
+
+@pytest.mark.parametrize("url", ["http://{}/a.mp4", "http://{}/a.m3u8", "rtsp://{}/a", "rtmp://{}/a/b"])
+def test_under_the_strict_reading_a_child_dials_no_private_address(
+    url: str, trap: Callable[..., Trap], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server on loopback stands in for a camera at home. Under the usual reading it is dialled."""
+    monkeypatch.setattr("ingest.guard._PRIVATE", (ip_network("127.0.0.0/8"),))
+    camera = trap(lambda visitor: visitor.close())
+    spec = parse(url.format(f"127.0.0.1:{camera.port}"))
+    with pytest.raises(SourceRefused), open_source(source_details(spec, Guard([], private="granted")), Limits()):
+        pass
+    assert camera.hits == 0
+    with pytest.raises(HindsightError), open_source(source_details(spec, Guard([])), Limits()):
+        pass
+    assert camera.hits > 0
+
+
+@pytest.mark.parametrize("scheme", ["http", "srt"])
+def test_the_strict_reading_reaches_the_real_child(scheme: str) -> None:
+    spec = parse(f"{scheme}://10.1.2.3:9/live")
+    with Decoder("probe", source_details(spec, Guard([], private="granted")), Limits()) as decoder:
+        with pytest.raises(SourceRefused) as caught:
+            decoder.result(60)
+        assert "HINDSIGHT_NETWORKS" in caught.value.advice
 
 
 def at_home(host: str, _: int) -> list[str]:

@@ -11,6 +11,7 @@ import pytest
 
 from ingest import reading
 from ingest.child import source_details
+from ingest.guard import Guard
 from ingest.limits import Limits
 from ingest.orders import Orders
 from ingest.records import Segment, Sound
@@ -29,7 +30,7 @@ def read(path: Path, folder: Path | None, monkeypatch: pytest.MonkeyPatch) -> li
     said: list[Any] = []
     with monkeypatch.context() as patch:
         patch.setattr(Orders, "end", lambda _self: False)
-        reading.job({"source": source_details(parse(str(path)), ()), "task": task}, Limits(), said.append)
+        reading.job({"source": source_details(parse(str(path)), Guard([])), "task": task}, Limits(), said.append)
     return said
 
 

@@ -82,7 +82,7 @@ def test_no_name_is_a_protocol(location: str, folder: Path) -> None:
     spec = SourceSpec("file", "file", location.format(folder / NEIGHBOUR))
     with pytest.raises(HindsightError):
         probe(spec, Guard([folder]))
-    with pytest.raises(HindsightError), open_source(source_details(spec, ()), Limits()):
+    with pytest.raises(HindsightError), open_source(source_details(spec, Guard([])), Limits()):
         pass
 
 
@@ -188,7 +188,7 @@ def test_a_bomb_is_refused_by_its_header_or_by_its_memory(suffix: str, tmp_path:
 def test_a_decoder_that_needs_more_memory_than_it_has_is_told_apart_from_bad_data(clips: Path) -> None:
     """libav may call a refused allocation "invalid data"."""
     spec = parse(str(clips / "ten.mp4"))
-    details = source_details(spec, ())
+    details = source_details(spec, Guard([]))
     with Decoder("probe", details, Limits(memory_mb=1024)) as decoder:
         assert decoder.result(10)["video_codec"] == "h264"
     with Decoder("probe", details, Limits(memory_mb=60)) as decoder, pytest.raises((TooLarge, DecoderDied)):

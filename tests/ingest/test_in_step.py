@@ -16,6 +16,7 @@ import pytest
 from ingest import reading
 from ingest.child import source_details
 from ingest.clips import cut
+from ingest.guard import Guard
 from ingest.limits import Limits
 from ingest.opening import open_source
 from ingest.orders import Orders
@@ -99,7 +100,7 @@ def recorded(film: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[
         "resume": None, "heard": None, "skip": None, "folder": str(folder), "segment_s": 6.0,
     }  # fmt: skip
     monkeypatch.setattr(Orders, "end", lambda _self: False)
-    reading.job({"source": source_details(parse(str(film)), ()), "task": task}, Limits(), said.append)
+    reading.job({"source": source_details(parse(str(film)), Guard([])), "task": task}, Limits(), said.append)
     return [message for message in said if isinstance(message, Segment)]
 
 
@@ -185,7 +186,7 @@ def test_they_stay_together_over_the_border_of_two_connections(
 def test_sound_that_comes_late_is_in_the_segment_it_belongs_to(tmp_path: Path) -> None:
     """A camera sends sound when it has encoded it, behind pictures that are younger: none is lost at a border."""
     film = make(tmp_path / "film.mp4", Clip(seconds=12, gop=25))
-    source = {"scheme": "file", "location": str(film), "networks": []}
+    source = {"scheme": "file", "location": str(film)}
     with open_source(source, Limits()) as opened:
         recorder = Recorder(opened, str(tmp_path / "recorded"), StreamId("cam"), 3.0)
         packets = [packet for packet in opened.packets(opened.video, opened.audio) if packet.dts is not None]

@@ -152,7 +152,7 @@ def test_a_decoder_that_works_and_shows_nothing_is_ended_by_its_cpu_limit(tmp_pa
         "skip": None, "folder": None, "segment_s": 0.0, "sampling": {},
     }  # fmt: skip
     assert probe(spec, Guard([tmp_path])).width == 64
-    job = {"source": source_details(spec, ()), "task": task}
+    job = {"source": source_details(spec, Guard([])), "task": task}
     killed = pytest.raises(DecoderDied, match=f"signal {signal.SIGXCPU.value}")
     with Decoder("capture", job, Limits(cpu_s=2)) as decoder, killed:
         decoder.result(120)
@@ -171,7 +171,7 @@ def test_a_picture_whose_slices_each_say_how_they_are_decoded_is_one_packet(tmp_
                 whole.time_base, whole.pts, whole.dts = packet.time_base, packet.pts, packet.dts
                 whole.is_keyframe, whole.stream = packet.is_keyframe, track
                 written.mux(whole)
-    with open_source({"scheme": "file", "location": str(odd), "networks": []}, Limits()) as opened:
+    with open_source({"scheme": "file", "location": str(odd)}, Limits()) as opened:
         shown = [frame.to_ndarray() for packet in opened.packets(opened.video) for frame in packet.decode()]
     with av.open(str(film)) as source:
         truth = [frame.to_ndarray() for frame in source.decode(video=0)]

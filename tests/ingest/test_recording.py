@@ -16,6 +16,7 @@ import pytest
 
 from ingest import reading, recording
 from ingest.child import source_details
+from ingest.guard import Guard
 from ingest.in_band import parameter_sets, shape_in
 from ingest.limits import Limits
 from ingest.opening import Opened, open_source
@@ -35,7 +36,7 @@ def test_without_a_key_frame_for_too_long_a_recording_ends_and_says_so(
     """What never ends can never go; it begins again with the next key frame."""
     film = make(tmp_path / "rare.mkv", Clip(seconds=7, gop=125, b_frames=0, sound=""))
     monkeypatch.setattr(recording, "_LONGEST", seconds(3))
-    with open_source({"scheme": "file", "location": str(film), "networks": []}, Limits()) as opened:
+    with open_source({"scheme": "file", "location": str(film)}, Limits()) as opened:
         recorder = Recorder(opened, str(tmp_path / "recorded"), STREAM, 1.0)
         line = Timeline(offset=0)
         packets = opened.packets(opened.video)
@@ -77,7 +78,7 @@ def read(film: Path, folder: Path) -> list[Any]:
         "resume": None, "heard": None, "skip": None, "folder": str(folder), "segment_s": 1e6,
     }  # fmt: skip
     said: list[Any] = []
-    reading.job({"source": source_details(parse(str(film)), ()), "task": task}, Limits(), said.append)
+    reading.job({"source": source_details(parse(str(film)), Guard([])), "task": task}, Limits(), said.append)
     return said
 
 
@@ -100,7 +101,7 @@ def test_a_picture_that_the_end_of_the_connection_tore_is_not_recorded(
 def test_what_a_killed_process_leaves_begins_when_its_first_picture_is_shown(b_frames: int, tmp_path: Path) -> None:
     """With B-frames that is later than when it is decoded, and where clips are cut."""
     film, folder = make(tmp_path / "film.mkv", Clip(seconds=5, b_frames=b_frames, sound="")), tmp_path / "recorded"
-    with open_source({"scheme": "file", "location": str(film), "networks": []}, Limits()) as opened:
+    with open_source({"scheme": "file", "location": str(film)}, Limits()) as opened:
         recorder = Recorder(opened, str(folder), STREAM, 60.0)
         for packet in opened.packets(opened.video):
             assert not [*recorder.add(packet, Timeline(offset=0))]
@@ -170,7 +171,7 @@ def test_a_camera_that_changes_its_size_begins_a_segment_that_says_so(codec: str
         for height in (180, 360)
     )
     with (
-        open_source({"scheme": "file", "location": str(small), "networks": []}, Limits()) as opened,
+        open_source({"scheme": "file", "location": str(small)}, Limits()) as opened,
         av.open(str(large)) as later,
     ):
         track = opened.video
@@ -208,7 +209,7 @@ def test_of_a_torn_key_frame_no_wrong_size_is_told(codec: str, encoder: str, tmp
 def test_a_picture_that_comes_in_two_pieces_is_recorded_as_one(tmp_path: Path) -> None:
     """Servers that say before each slice how it is decoded make libav take each for a picture of its own."""
     film = make(tmp_path / "film.ts", Clip(seconds=4, gop=25, b_frames=0, sound="", encoder=(("slices", "2"),)))
-    with open_source({"scheme": "file", "location": str(film), "networks": []}, Limits()) as opened:
+    with open_source({"scheme": "file", "location": str(film)}, Limits()) as opened:
         recorder = Recorder(opened, str(tmp_path / "recorded"), STREAM, 60.0)
 
         def pieces() -> Iterator[av.Packet]:

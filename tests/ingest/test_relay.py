@@ -80,7 +80,7 @@ def test_an_rtsp_redirect_is_refused_and_hits_nothing(
 ) -> None:
     inside = trap(silence)
     door = trap(redirecting(REDIRECTS[form], inside.port, at_once))
-    source = source_details(parse(f"rtsp://127.0.0.1:{door.port}/x#transport={transport}"), LOOPBACK)
+    source = source_details(parse(f"rtsp://127.0.0.1:{door.port}/x#transport={transport}"), Guard([], LOOPBACK))
     with pytest.raises((SourceRefused, SourceUnavailable)) as caught, open_source(source, Limits(read_s=10)):
         pass
     assert (door.hits, inside.hits) == (1, 0)
@@ -198,7 +198,7 @@ def datagram_sockets() -> dict[str, tuple[str, str]]:
 def test_over_udp_libav_hears_the_relay_and_nobody_else(rtsp: Callable[..., RtspServer]) -> None:
     """libav's ports would take a picture from anyone on the network who finds them, past the relay's own check."""
     before = datagram_sockets()
-    source = source_details(parse(rtsp().url("silent") + "#transport=udp"), LOOPBACK)
+    source = source_details(parse(rtsp().url("silent") + "#transport=udp"), Guard([], LOOPBACK))
     with open_source(source, Limits()) as opened:
         next(opened.packets(opened.video))
         made = [place for name, place in datagram_sockets().items() if name not in before]

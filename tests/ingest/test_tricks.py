@@ -22,7 +22,7 @@ from ingest.opening import open_source
 from ingest.probe import probe
 from ingest.sampling import Sampling
 from ingest.sources import SourceSpec, parse
-from tests.ingest.conftest import Trap, answer
+from tests.ingest.conftest import LOOPBACK, Trap, answer
 from tests.ingest.fuzzing import read_through
 from tests.ingest.tricks import BESIDE, BOMBS, FILES, LOOPBACKS, SHUT, Watchman, hls
 
@@ -104,7 +104,7 @@ def outcome(address: str) -> str:
 
 
 def remote(address: str) -> dict[str, object]:
-    return source_details(parse(address), ("127.0.0.1/32",))
+    return source_details(parse(address), Guard([], ["127.0.0.1/32"]))
 
 
 def read_all(opened: object) -> None:
@@ -133,7 +133,7 @@ def test_no_webhook_reaches_it_either(host: str, trap: Callable[..., Trap]) -> N
 
 
 def open_with(spec: SourceSpec) -> None:
-    with open_source(source_details(spec, ()), Limits(read_s=1)):
+    with open_source(source_details(spec, Guard([])), Limits(read_s=1)):
         pass
 
 
@@ -194,7 +194,7 @@ def test_a_bomb_is_told_and_harms_no_one(name: str, tmp_path: Path) -> None:
     path.write_bytes(BOMBS[name]())
     assert path.stat().st_size < 12_000_000
     begun = time.monotonic()
-    with Decoder("probe", source_details(parse(str(path)), ()), Limits(memory_mb=512, cpu_s=8)) as decoder:
+    with Decoder("probe", source_details(parse(str(path)), Guard([])), Limits(memory_mb=512, cpu_s=8)) as decoder:
         told = looked_at(decoder)
     assert told in {"read", "not-video", "broken-video", "too-large", "decoder-died"}
     assert time.monotonic() - begun < 90
@@ -257,12 +257,12 @@ def test_a_child_that_reads_a_file_is_outside_and_one_that_reads_a_camera_is_not
         pytest.skip("this kernel lets nobody leave the network")
     file = parse(str(clips / "long.mp4"))
     task = Task("cam", False, 0, 0, Sampling(), False, None, None, None, None, 60)
-    reading = {"source": source_details(file, ()), "task": asdict(task)}
+    reading = {"source": source_details(file, Guard([])), "task": asdict(task)}
     with Decoder("capture", reading, Limits()) as decoder:  # its pipe is full before the film is over
         assert isinstance(decoder.receive(60), tuple)
         assert network(decoder.pid) != network(os.getpid())
     camera = parse(f"rtsp://127.0.0.1:{trap(silent).port}/x")
-    with Decoder("probe", source_details(camera, ("127.0.0.0/8",)), Limits()) as decoder:
+    with Decoder("probe", source_details(camera, Guard([], LOOPBACK)), Limits()) as decoder:
         time.sleep(1)
         assert network(decoder.pid) == network(os.getpid())
 

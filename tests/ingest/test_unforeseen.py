@@ -17,6 +17,7 @@ from ingest.capture import CapturePlan, CaptureStatus
 from ingest.child import Decoder, source_details
 from ingest.decode import _told
 from ingest.errors import SourceUnavailable
+from ingest.guard import Guard
 from ingest.limits import Limits
 from ingest.orders import Orders
 from ingest.records import Frame, Gap
@@ -108,7 +109,7 @@ def test_a_failure_is_told_though_the_last_sound_fails_too(clips: Path, monkeypa
     monkeypatch.setattr(SoundCutter, "flush", without_memory)
     with pytest.raises(SourceUnavailable) as raised:
         reading.job(
-            {"source": source_details(parse(str(clips / "ten.mp4")), ()), "task": task}, Limits(), lambda _: None
+            {"source": source_details(parse(str(clips / "ten.mp4")), Guard([])), "task": task}, Limits(), lambda _: None
         )
     told = (SourceUnavailable.code, "The connection was cut. Then: Decoding it takes more memory than is allowed.")
     assert _told(raised.value, Limits())[:2] == told
