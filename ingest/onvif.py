@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from ingest.errors import DeadlineExceeded, HindsightError, Invalid, SourceRefused, SourceUnavailable, Unauthorised
+from ingest.errors import DeadlineExceeded, Invalid, SourceRefused, SourceUnavailable, Unauthorised
 from ingest.fetch import Call, Credentials, exchange
 from ingest.guard import Guard
 from ingest.sources import Secret
@@ -69,13 +69,15 @@ class Login:
 def discover(guard: Guard, timeout_s: float = 3.0) -> list[Answering]:
     """Every camera that answers WS-Discovery within `timeout_s`, by address; a few hundred at most.
 
-    Anyone on this network may answer, with anything: see `answering`. Nothing is sent to who answers.
+    Anyone on this network may answer, with anything: see `answering`. Nothing is sent to who answers. Raises
+    `SourceRefused` where all who answered may not be reached.
     """
     _extra("wsdiscovery")
     from wsdiscovery import QName
     from wsdiscovery.discovery import ThreadedWSDiscovery
 
     found: dict[str, Answering] = {}
+    refused = set[str]()
 
     class Search(ThreadedWSDiscovery):  # type: ignore[misc]  # wsdiscovery has no types
         """Hears answers alone: greetings, farewells and proxies would have it ask elsewhere, or forget."""
@@ -84,7 +86,11 @@ def discover(guard: Guard, timeout_s: float = 3.0) -> list[Answering]:
             for match in env.getProbeResolveMatches():
                 if _VIDEO in [(kind.getNamespace(), kind.getLocalname()) for kind in match.getTypes()]:
                     scopes = [str(scope.getValue()) for scope in match.getScopes()]
-                    one = answering(guard, addr[0], match.getXAddrs(), scopes)
+                    try:
+                        one = answering(guard, addr[0], match.getXAddrs(), scopes)
+                    except SourceRefused:
+                        refused.add(addr[0])
+                        continue
                     if one is not None and len(found) < _MOST_ANSWERING:
                         found.setdefault(one.address, one)
 
@@ -96,6 +102,11 @@ def discover(guard: Guard, timeout_s: float = 3.0) -> list[Answering]:
         search.searchServices(types=[QName(*_VIDEO)], timeout=timeout_s)
     finally:
         search.stop()
+    if refused and not found:
+        raise SourceRefused(
+            f"What answered, {len(refused)} in all, is at addresses that may not be reached from here.",
+            advice="If it is your cameras, add their network to HINDSIGHT_NETWORKS.",
+        )
     return [found[address] for address in sorted(found)]
 
 
@@ -114,12 +125,13 @@ def _undaunted(receive: Callable[[], None]) -> Callable[[], None]:
 
 
 def answering(guard: Guard, source: str, told: Iterable[str], scopes: Sequence[str]) -> Answering | None:
-    """Who answered from the address `source`: at the first address that it `told` that is just that and may be reached.
+    """Who answered from the address `source`: at the first address that it `told` that is just that.
 
-    None, where there is none: a neighbour who names someone else is not listed, and no login is asked for in that name.
+    None, where it told no such address: a neighbour who names someone else is not listed, and no login is asked for in
+    that name. Raises `SourceRefused` where its own may not be reached.
     """
     for address in told:
-        with suppress(ValueError, HindsightError):
+        with suppress(ValueError, Invalid):
             parts = urlsplit(address)
             own = ip_address(parts.hostname or "") == ip_address(source)
             if own and parts.scheme in ("http", "https") and "@" not in parts.netloc and len(address) <= _LONGEST:

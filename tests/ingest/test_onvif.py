@@ -114,7 +114,17 @@ def test_who_answers_is_listed_where_it_answered_from_and_nowhere_else(told: str
 @pytest.mark.parametrize("source", ["127.0.0.1", "169.254.169.254", "::1", "fe80::1%eth0"])
 def test_who_answers_from_where_nothing_may_be_reached_is_not_listed(source: str) -> None:
     host = f"[{source}]" if ":" in source else source
-    assert answering(Guard([]), source, [f"http://{host}/onvif/device_service"], []) is None
+    with pytest.raises(SourceRefused):
+        answering(Guard([]), source, [f"http://{host}/onvif/device_service"], [])
+
+
+def test_where_private_addresses_are_granted_one_by_one_cameras_are_listed_of_those_alone() -> None:
+    told = ["http://10.0.0.8/onvif/device_service"]
+    with pytest.raises(SourceRefused):
+        answering(Guard([], private="granted"), "10.0.0.8", told, [])
+    assert answering(Guard([], ["10.0.0.0/24"], private="granted"), "10.0.0.8", told, [])
+    with pytest.raises(SourceRefused):
+        streams("10.0.0.8", LOGIN, Guard([], private="granted"))
 
 
 def test_a_camera_on_this_network_answers() -> None:
@@ -166,6 +176,8 @@ def test_a_camera_on_this_network_answers() -> None:
         found = discover(Guard([], ["0.0.0.0/0"]), timeout_s=2)
         if not heard.is_set():
             pytest.skip("no multicast on this machine")
+        with pytest.raises(SourceRefused, match="answered"):  # and not that there is none
+            discover(Guard([], resolver=lambda *_: ["169.254.0.1"]), timeout_s=2)
     assert found
     for one in found:  # from each network of this machine
         assert one == Answering(one.address, "Front door", "IPC-1")
