@@ -29,8 +29,6 @@ _HOLE: Final = RATE // 25
 EARLIER: Final = seconds(0.25)
 """Sound that is to be decoded begins before the picture it goes with: packets are long, and need the one before."""
 _QUALITY: Final = {"preset": "veryfast", "crf": "21", "bf": "0"}
-
-
 _PROGRESS: Final = 250
 """Packets between two signs of progress."""
 _ASTRAY: Final = seconds(10)
@@ -211,16 +209,11 @@ class _Encoded(Track):
 
     def _take(self, frames: Any, segment: Segment, time_base: Any) -> None:
         for frame in frames:
-            if frame.pts is None:
-                continue
-            moment = moment_of(segment, frame.pts, frame.time_base or time_base)
-            if moment < self._span.end and moment + self._length(frame) > self._span.start:
-                self._encode(frame, moment)
+            if frame.pts is not None:
+                self._decoded(frame, moment_of(segment, frame.pts, frame.time_base or time_base), segment)
 
-    def _length(self, frame: Any) -> int:
-        raise NotImplementedError
-
-    def _encode(self, frame: Any, moment: Moment) -> None:
+    def _decoded(self, frame: Any, moment: Moment, segment: Segment) -> None:
+        """What was decoded begins at `moment`, in or out of the span."""
         raise NotImplementedError
 
 
@@ -245,17 +238,12 @@ class EncodedVideo(_Encoded):
         super().begin(span, source)
         self._pixel, self._standing = pixel_of(source), None
 
-    def _take(self, frames: Any, segment: Segment, time_base: Any) -> None:
-        for frame in frames:
-            if frame.pts is None:
-                continue
-            moment = moment_of(segment, frame.pts, frame.time_base or time_base)
-            if moment < self._span.start:
-                self._standing = frame if segment.owned else None  # of another's file it may have been erased
-                continue
-            if moment < self._span.end:
-                self._show_standing(moment)
-            super()._take([frame], segment, time_base)
+    def _decoded(self, frame: Any, moment: Moment, segment: Segment) -> None:
+        if moment < self._span.start:
+            self._standing = frame if segment.owned else None  # of another's file it may have been erased
+        elif moment < self._span.end:
+            self._show_standing(moment)
+            self._encode(frame, moment)
 
     def piece_ends(self, segment: Segment, source: Any) -> None:
         super().piece_ends(segment, source)
@@ -266,9 +254,6 @@ class EncodedVideo(_Encoded):
         frame, self._standing = self._standing, None
         if frame is not None and until > self._span.start:
             self._encode(frame, self._span.start)
-
-    def _length(self, frame: Any) -> int:
-        return self._interval
 
     def _encode(self, frame: Any, moment: Moment) -> None:
         at = max(0, moment - self._zero.moment) if self._zero.moment is not None else 0
@@ -296,11 +281,11 @@ class EncodedAudio(_Encoded):
         self._resampler = av.AudioResampler(format="fltp", layout="mono", rate=RATE)
         self._next: int | None = None
 
-    def _length(self, frame: Any) -> int:
-        return int(frame.samples * MICROSECONDS // frame.sample_rate)
-
-    def _encode(self, frame: Any, moment: Moment) -> None:
+    def _decoded(self, frame: Any, moment: Moment, segment: Segment) -> None:
         """Sound runs on by itself; only its start is placed, and where it goes on behind a hole."""
+        end = Moment(moment + frame.samples * MICROSECONDS // frame.sample_rate)
+        if moment >= self._span.end or end <= self._span.start:
+            return
         at, (first, last) = self._samples(moment), self._wanted
         if self._next is None or at - self._next > _HOLE:
             self._next = at
@@ -310,7 +295,7 @@ class EncodedAudio(_Encoded):
             low, high = max(0, first - begin), min(part.samples, last - begin)
             if low < high:
                 self._add(part if high - low == part.samples else _trimmed(part, low, high), begin + low)
-        self._cover(max(moment, self._span.start), min(Moment(moment + self._length(frame)), self._span.end))
+        self._cover(max(moment, self._span.start), min(end, self._span.end))
 
     def _add(self, part: Any, at: int) -> None:
         part.pts, part.time_base = at, Fraction(1, RATE)

@@ -321,18 +321,14 @@ class _EncodedPictures(EncodedVideo):
         self._held, self._begun = _Held(container, self._out), False
         self._next: Moment | None = None
 
-    def _take(self, frames: Any, segment: Segment, time_base: Any) -> None:
-        for frame in frames:
-            if frame.pts is None:
-                continue
-            moment = moment_of(segment, frame.pts, frame.time_base or time_base)
-            if moment < self._span.start:
-                self._standing = frame if moment in self._within else None
-            elif moment < self._span.end:
-                self._begin_at(moment)
-                self._encode(frame, moment)
-            elif self._next is None:
-                self._next = moment
+    def _decoded(self, frame: Any, moment: Moment, segment: Segment) -> None:
+        if moment < self._span.start:
+            self._standing = frame if moment in self._within else None
+        elif moment < self._span.end:
+            self._begin_at(moment)
+            self._encode(frame, moment)
+        elif self._next is None:
+            self._next = moment
 
     def _begin_at(self, moment: Moment) -> None:
         if not self._begun and moment - self._span.start > _STANDS:
