@@ -22,6 +22,7 @@ from ingest.plan import CapturePlan, CaptureStatus, Known, Ways
 from ingest.probe import MediaInfo, checked
 from ingest.reasons import GapReason
 from ingest.records import Ended, Frame, Mark, Moment, Record, Segment, Sound, StateChange, StreamState
+from ingest.timeline import Stamp
 
 _LOG = logging.getLogger(__name__)
 _JOIN_S: Final = 15.0
@@ -47,15 +48,6 @@ class Surroundings:
     clock: Clock
     limits: Limits
     turnstile: Turnstile
-
-
-@dataclass(frozen=True, slots=True)
-class Beat:
-    """The newest decoded picture."""
-
-    epoch: int
-    pts: int
-    moment: Moment
 
 
 class Stopped(Exception):
@@ -148,7 +140,7 @@ class Supervisor(ABC):
         """The source has been opened."""
 
     @abstractmethod
-    def _beaten(self, beat: Beat) -> None:
+    def _beaten(self, beat: Stamp) -> None:
         """A picture has been decoded."""
 
     def _live(self) -> None:
@@ -249,7 +241,7 @@ class Supervisor(ABC):
                 self._opened(MediaInfo(**info))
             case ("beat", epoch, pts, moment):
                 self._set(last_frame=moment)
-                self._beaten(Beat(epoch, pts, moment))
+                self._beaten(Stamp(epoch, pts, moment))
             case ("frugal", shedding, skipped, resting):
                 self._set(shedding=shedding, skipped=self._skipped + skipped, resting=resting)
             case ("unrecorded", why):

@@ -14,7 +14,8 @@ from ingest.errors import DeadlineExceeded, HindsightError, Transient
 from ingest.plan import CapturePlan
 from ingest.probe import MediaInfo
 from ingest.records import Coverage, Gap, Mark, Moment, Segment, Span, seconds
-from ingest.supervise import Beat, Supervisor, Surroundings
+from ingest.supervise import Supervisor, Surroundings
+from ingest.timeline import Stamp
 
 
 class FileSupervisor(Supervisor):
@@ -73,7 +74,7 @@ class FileSupervisor(Supervisor):
         self._info = info
         self._say("reading")
 
-    def _beaten(self, beat: Beat) -> None:
+    def _beaten(self, beat: Stamp) -> None:
         if self._known is None:
             self._tell_segment(beat)
         self._newest = max(self._newest, beat.moment)
@@ -86,7 +87,7 @@ class FileSupervisor(Supervisor):
     def _duration(self) -> int:
         return (self._info.duration_us if self._info is not None else None) or 0
 
-    def _tell_segment(self, beat: Beat) -> None:
+    def _tell_segment(self, beat: Stamp) -> None:
         """A local file is its own recording."""
         source = self.plan.source
         if source.scheme != "file" or self._info is None:

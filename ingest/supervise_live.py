@@ -34,8 +34,8 @@ from ingest.records import (
     seconds,
 )
 from ingest.sight import Blindness
-from ingest.supervise import Beat, Supervisor, Surroundings
-from ingest.timeline import Arrival, put_between
+from ingest.supervise import Supervisor, Surroundings
+from ingest.timeline import Arrival, Stamp, put_between
 from ingest.unlooked import NOTE, Attention
 
 _LOG: Final = logging.getLogger(__name__)
@@ -122,7 +122,7 @@ class LiveSupervisor(Supervisor):
             except HindsightError as error:
                 self._lost(error)
             else:
-                self._beaten(Beat(outcome["epoch"], outcome["pts"], outcome["moment"]))
+                self._beaten(Stamp(outcome["epoch"], outcome["pts"], outcome["moment"]))
                 self._go_on()
                 if outcome["ends"]:
                     self._finished()
@@ -202,7 +202,7 @@ class LiveSupervisor(Supervisor):
         super()._heard(message)
         match message:
             case Frame():
-                self._beaten(Beat(message.epoch, message.pts, message.moment))
+                self._beaten(Stamp(message.epoch, message.pts, message.moment))
                 self._unlooked(self._attention.sampled(message.moment))
             case ("look", blind, since, detail):
                 self._looked(blind, since, detail)
@@ -253,7 +253,7 @@ class LiveSupervisor(Supervisor):
             self._tell_dim()
         self._say(blind or "live", detail)
 
-    def _beaten(self, beat: Beat) -> None:
+    def _beaten(self, beat: Stamp) -> None:
         self._look_at_the_clocks()
         self._pictured = self._clock.monotonic()
         if self._connected is None:
@@ -275,7 +275,7 @@ class LiveSupervisor(Supervisor):
         if beat.moment - self._told >= _TELL_EVERY:
             self._tell_coverage()
 
-    def _see_again(self, beat: Beat) -> None:
+    def _see_again(self, beat: Stamp) -> None:
         """The first picture of an epoch: the gap before it is complete."""
         self._go_back()
         if self._blind and (self._why != "clock jump" or beat.moment - self._seen > _HOLE):

@@ -12,8 +12,8 @@ import pytest
 from ingest.capture import Known
 from ingest.clock import FakeClock, SystemClock
 from ingest.records import Coverage, Frame, Gap, Mark, Moment, Span, seconds
-from ingest.supervise import Beat
 from ingest.supervise_live import LiveSupervisor
+from ingest.timeline import Stamp
 from tests.ingest.conftest import QUICK, STREAM, Harvest, RtspServer, plan
 
 pytestmark = pytest.mark.service
@@ -100,11 +100,11 @@ def test_a_clock_that_is_put_back_while_a_camera_is_watched_begins_an_epoch_at_t
     watching = LiveSupervisor(plan("rtsp://127.0.0.1:1/x"), replace(made.fleet._around, clock=clock))
     begun, hour = clock.now(), seconds(3600)
     for at in range(5):
-        watching._beaten(Beat(1, seconds(at), clock.now()))
+        watching._beaten(Stamp(1, seconds(at), clock.now()))
         clock.advance(1)
     clock.jump(-3600)
-    watching._beaten(Beat(1, seconds(4), Moment(begun + seconds(4))))  # it was on its way
-    watching._beaten(Beat(2, seconds(5), clock.now()))
+    watching._beaten(Stamp(1, seconds(4), Moment(begun + seconds(4))))  # it was on its way
+    watching._beaten(Stamp(2, seconds(5), clock.now()))
     clock.advance(1)
     watching._lost(None)
     made.wait(lambda: made.of(Gap) and made.of(Gap)[-1].reason == "offline")
