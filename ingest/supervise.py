@@ -113,12 +113,12 @@ class Supervisor(ABC):
             decoder.tell(changed(audio=self._ways.audio, record=self._ways.record))
 
     def ask_to_stop(self, reason: GapReason) -> None:
-        """Begin to stop: a file is read again, so its child is killed; a live one may say what it still holds."""
+        """Begin to stop: a child that has something which is not read again may say what it still holds."""
         self._reason = reason
         self._stopping.set()
         decoder = self._decoder
         if decoder is not None:
-            decoder.kill() if self._policy is Policy.BLOCK else decoder.finish()
+            decoder.finish() if self._holds else decoder.kill()
 
     def stop(self, reason: GapReason, within_s: float = _JOIN_S) -> None:
         """Stop and wait until the thread has ended."""
@@ -126,6 +126,11 @@ class Supervisor(ABC):
         self._thread.join(within_s)
 
     # --- in the supervisor's own thread ------------------------------------------------------------------------
+
+    @property
+    def _holds(self) -> bool:
+        """Whether the child may have something that is not read again: of a file everything is."""
+        return False
 
     @abstractmethod
     def _run(self) -> None:
@@ -203,6 +208,7 @@ class Supervisor(ABC):
             self._decoder = decoder
             self._tell_ways()  # they may have changed while it was started
             try:
+                self._go_on()  # whoever asked to stop before it was there could not end it
                 return self._listen(decoder, silence)
             except HindsightError:
                 self._go_on()

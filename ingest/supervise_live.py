@@ -110,6 +110,11 @@ class LiveSupervisor(Supervisor):
         gap = self._gap if self._gap is not None and self._gap.span.end > self._seen else None
         return Known(self._epoch, self._seen if gap is None else gap.span.end, gap)
 
+    @property
+    def _holds(self) -> bool:
+        """Not before its first picture; and while it opens it hears nobody, however long a silent peer takes."""
+        return self._connected is not None
+
     def _run(self) -> None:
         self._catch_up()
         self._rescue()

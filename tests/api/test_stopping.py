@@ -6,6 +6,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -13,6 +14,10 @@ import pytest
 
 from api.compose import STOP_S
 from api.settings import Settings
+from ingest import capture, supervise_live
+from ingest.limits import Limits
+from ingest.records import Moment, StreamId
+from memory.store import StreamRow
 from tests.api.conftest import FILMED, add, running, wait_for
 from tests.api.test_service import Hindsight, write_crossing
 from tests.conserved import assert_left_conserved
@@ -71,3 +76,31 @@ def test_what_is_read_again_is_no_loss(settings: Settings, films: Path) -> None:
         counters = http.get("/v1/streams/door").json()["counters"]
         assert counters == {**before, "captured": before["captured"] + 7, "repeated": 7}
         assert 'hindsight_frames_repeated_total{stream="door"} 7.0' in http.get("/metrics").text
+
+
+@pytest.mark.service
+def test_a_camera_that_says_nothing_is_let_go_while_it_is_opened(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Changed, paused, removed, and the service ended: nobody waits for its answer."""
+    monkeypatch.setattr(supervise_live, "_GIVE_UP_S", 600.0)
+    monkeypatch.setattr(capture, "Limits", lambda: Limits(open_s=600.0, read_s=600.0))
+    with ExitStack() as held, socket.create_server(("127.0.0.1", 0)) as peer, running(settings) as (service, http):
+        peer.settimeout(60)
+
+        def opened() -> None:
+            held.enter_context(peer.accept()[0])
+
+        source = f"rtsp://127.0.0.1:{peer.getsockname()[1]}/x"
+        for name in ("gone", "left"):
+            row = StreamRow(StreamId(name), name, "live", source, source, "paused", "", Moment(1), paused=True)
+            service.store.streams.add(row)
+            assert http.post(f"/v1/streams/{name}/resume").json()["state"] == "connecting"
+            opened()
+        assert http.patch("/v1/streams/gone", json={"sampling": "keys"}).status_code == 200
+        opened()
+        assert http.post("/v1/streams/gone/pause").json()["state"] == "paused"
+        assert http.post("/v1/streams/gone/resume").json()["state"] == "connecting"
+        opened()
+        assert http.delete("/v1/streams/gone").status_code == 200
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("capture ")]

@@ -16,6 +16,7 @@ from pathlib import Path
 import av
 import pytest
 
+from ingest import supervise_live
 from ingest.capture import CapturePlan, Recording
 from ingest.clips import cut, still
 from ingest.clock import SystemClock
@@ -383,6 +384,27 @@ def test_a_silent_peer_is_a_deadline_and_not_for_ever(
     assert time.monotonic() - begun < 3 + 6, "and what a busy machine adds"
     assert caught.value.advice
     assert isinstance(caught.value, DeadlineExceeded) or talk is drip
+    assert decoders() == []
+
+
+@pytest.mark.parametrize(
+    ("scheme", "talk"), [("rtsp", silence), ("rtsp", after_options), ("http", http_header_only), ("rtmp", silence)]
+)
+def test_a_camera_that_says_nothing_is_stopped_while_it_is_opened(
+    scheme: str,
+    talk: Callable[[socket.socket], None],
+    trap: Callable[..., Trap],
+    harvest: Callable[..., Harvest],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its child hears nobody while it waits for an answer, and holds nothing that an orderly end would save."""
+    monkeypatch.setattr(supervise_live, "_GIVE_UP_S", 600.0)
+    peer, made = trap(talk), harvest(Limits(open_s=600.0, read_s=600.0))
+    made.fleet.start(CapturePlan(STREAM, parse(f"{scheme}://127.0.0.1:{peer.port}/x")))
+    made.wait(lambda: peer.hits)
+    made.halt()
+    assert not made.fleet.ending(STREAM)
+    assert made.states() == ["connecting", "paused"]
     assert decoders() == []
 
 
