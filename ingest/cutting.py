@@ -157,20 +157,19 @@ class _Copied(Track):
     def __init__(self, container: OutputContainer, source: Any, span: Span, zero: Zero) -> None:
         super().__init__(container, source, span, zero)
         self._out = copied_track(container, source)
-        self._dts = -1
+        self._dts: int | None = None
 
     def add(self, packet: Packet, segment: Segment) -> None:
         pts = moment_of(segment, packet.pts, packet.time_base)
         duration = round((packet.duration or 0) * packet.time_base * MICROSECONDS)
         if self._zero.exact and not self._span.start <= pts <= self._span.end - duration:
             return
-        dts = self._decoded_at(packet, segment, pts, duration)
         if self._zero.moment is None:
             if not self._is_video or not packet.is_keyframe:
                 return
-            self._zero.moment = dts
-        at = dts - self._zero.moment
-        if at < 0 or at <= self._dts:
+            self._zero.moment = pts
+        at = self._decoded_at(packet, segment, pts, duration) - self._zero.moment
+        if pts < self._zero.moment or (self._dts is not None and at <= self._dts):
             return
         self._dts = at
         stamped(packet, pts - self._zero.moment, at, duration)
@@ -182,7 +181,7 @@ class _Copied(Track):
         """Matroska leaves the time of decoding out; it lies a few pictures before that of showing."""
         if packet.dts is not None:
             return moment_of(segment, packet.dts, packet.time_base)
-        if self._zero.moment is None:
+        if self._zero.moment is None or self._dts is None:
             return Moment(pts - 4 * duration)
         return Moment(min(pts, self._zero.moment + self._dts + max(1, duration)))
 

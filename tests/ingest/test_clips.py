@@ -59,6 +59,23 @@ def test_a_copy_begins_at_the_key_frame_before(clips: Path, tmp_path: Path) -> N
     assert boxes(out).index(b"moov") < boxes(out).index(b"mdat"), "a browser can begin before it has all"
 
 
+@pytest.mark.parametrize("name", ["closed.mp4", "open.mp4", "closed.mkv"])
+def test_what_a_copy_shows_is_told_by_its_beginning_and_the_time_in_it(name: str, tmp_path: Path) -> None:
+    """Pictures are sent two before they are shown; of an open group, those before its key frame cannot be shown."""
+    encoder = (("x264-params", f"open-gop={int(name.startswith('open'))}:b-adapt=0"),)
+    source = make(tmp_path / name, Clip(seconds=6, encoder=encoder))
+    begin = first_pts(source)
+    out = tmp_path / "clip.mp4"
+    covered = cut([segment(source, length=6, first_pts=begin)], [span(3.3, 4.6)], out)
+    with av.open(str(out)) as container:
+        shown = [(f.pts * f.time_base, number_in(f.to_ndarray(format="rgb24"))) for f in container.decode(video=0)]
+    for at, number in shown:
+        assert covered.start + at * 1_000_000 == pytest.approx(START + number * 40_000, abs=1000)
+    assert shown[0] == (0, 50)
+    assert shown[-1][1] >= 114
+    assert covered.end == pytest.approx(START + (shown[-1][1] + 1) * 40_000, abs=1000)
+
+
 @pytest.mark.parametrize("name", ["ten.mp4", "ten.mkv", "ten.ts"])
 def test_an_exact_cut_has_exactly_the_pictures_of_the_span(name: str, clips: Path, tmp_path: Path) -> None:
     source = segment(clips / name, first_pts=first_pts(clips / name))
