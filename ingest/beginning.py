@@ -128,11 +128,11 @@ def read_early(packets: Iterable[Packet], lead: Stream | None, clock: Clock, *, 
 
 def _date_back(packets: list[Packet]) -> None:
     """RTSP sources often send the first key frame without a time, Matroska without one of decoding: count back from the
-    first that has one."""
+    first that has one. What is shown next may be sent later."""
     known = next((place for place, packet in enumerate(packets) if packet.dts is not None), 0)
     for place in range(known - 1, -1, -1):
-        after = packets[place + 1]
-        if after.dts is not None:
-            packet = packets[place]
-            packet.dts = after.dts - (packet.duration or 1)
-            packet.pts = packet.dts if packet.pts is None else packet.pts
+        packet, lasts = packets[place], packets[place].duration or 1
+        shown = [after.pts for after in packets[place + 1 : known + 1] if after.pts is not None]
+        packet.dts = packets[place + 1].dts - lasts
+        if packet.pts is None:
+            packet.pts = min(shown, default=packet.dts + lasts) - lasts

@@ -85,10 +85,10 @@ class Cutting:
 
     def _tracks(self, container: OutputContainer) -> tuple[Track | None, Track | None]:
         """Each as in the first piece that has it: sound may be switched on later."""
-        _, span = self._pieces[0]
+        segment, span = self._pieces[0]
         video: Track | None = None
         audio: Track | None = None
-        shared = Zero(None if self._copies else span.start)
+        shared = Zero(None if self._copies else max(span.start, segment.span.start))
         if self._seen is not None:
             with open_segment(self._seen, self._limits) as first:
                 kind = _Copied if self._copies else EncodedVideo
@@ -106,7 +106,8 @@ class Cutting:
 
 
 class Zero:
-    """The moment that is zero in the clip: the first key frame's when pictures are copied."""
+    """The moment that is zero in the clip, and that it is said to begin at: the first key frame's when pictures are
+    copied."""
 
     def __init__(self, moment: Moment | None) -> None:
         self.moment = moment
@@ -239,7 +240,7 @@ class EncodedVideo(_Encoded):
 
     def _decoded(self, frame: Any, moment: Moment, segment: Segment) -> None:
         if moment < self._span.start:
-            self._standing = frame if segment.owned else None  # of another's file it may have been erased
+            self._standing = frame if segment.owned else None  # it may have been erased
         elif moment < self._span.end:
             self._show_standing(moment)
             self._encode(frame, moment)

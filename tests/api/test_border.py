@@ -71,6 +71,16 @@ def test_a_clip_around_what_was_erased_is_what_remains(http: httpx.Client, films
     assert http.get(clip, params={"from": "00:00:04", "to": "00:00:06"}).status_code == 404
 
 
+def test_an_exact_clip_of_a_file_begins_with_the_picture_that_stands_then(http: httpx.Client, films: Path) -> None:
+    """A picture lasts a tenth of a second; 3 ms of one are a clip, too."""
+    stream = add(http, "film", films / "two.mp4")["id"]
+    asked = {"from": "00:00:05.012", "to": "00:00:05.015", "exact": "true"}
+    short = http.get(f"/v1/streams/{stream}/clip", params=asked)
+    assert short.status_code == 200, short.text
+    assert colours_of(short.content) == [(0.0, "blue")]
+    assert "T10:00:05.012" in short.headers["hindsight-span"]
+
+
 def test_no_picture_is_shown_of_another_time(http: httpx.Client, films: Path) -> None:
     stream = add(http, "film", films / "plain.mp4")["id"]
     assert http.get(f"/v1/streams/{stream}/frame", params={"at": "00:00:02"}).status_code == 200

@@ -85,3 +85,22 @@ def test_what_is_told_of_when_it_was_filmed_needs_no_calm() -> None:
     early = socket.early(filmed=Moment(socket.begun - 7))
     assert socket.wrong_s(early) == pytest.approx(-7e-6)
     assert len(early.packets) <= 4
+
+
+def test_a_key_frame_without_a_time_is_shown_right_before_the_first_picture_that_has_one() -> None:
+    """Which of several that are sent in another order than shown is not the next one; the first is decoded earlier."""
+    clock = FakeClock()
+    sent = [(None, None), (4, None), (2, None), (1, 1), (3, 2), (8, 3), (6, 4), (5, 5)]
+    packets = [
+        SimpleNamespace(
+            stream=LEAD,
+            pts=None if pts is None else pts * 3600,
+            dts=None if dts is None else dts * 3600,
+            time_base=TICK,
+            duration=3600,
+        )
+        for pts, dts in sent
+    ]
+    read: Any = read_early(iter(packets), LEAD, clock, filmed=None).packets
+    assert [packet.pts // 3600 for packet in read] == [0, 4, 2, 1, 3, 8, 6, 5]
+    assert [packet.dts // 3600 for packet in read] == [-2, -1, 0, 1, 2, 3, 4, 5]

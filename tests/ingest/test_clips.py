@@ -149,6 +149,20 @@ def sound_of(path: Path) -> tuple[float, np.ndarray]:
 
 
 @pytest.mark.parametrize("sound", ["aac", "mp3"])
+def test_an_encoded_clip_that_is_asked_for_from_before_the_recording_begins_with_it(sound: str, tmp_path: Path) -> None:
+    """As it says itself: a player that began three seconds before would show every picture at a wrong time."""
+    film = make(tmp_path / "film.mp4", Clip(seconds=4, sound=sound))
+    out = tmp_path / "clip.mp4"
+    assert cut([segment(film, start=10, length=4)], [span(7, 13)], out, exact=True) == span(10, 13)
+    with av.open(str(out)) as container:
+        times = [round(float(frame.pts * frame.time_base) * 25) for frame in container.decode(video=0)]
+    assert times == [*range(75)]
+    first, heard = sound_of(out)
+    level = [float(np.abs(heard[int((at - first) * 16_000) :][:800]).max()) for at in (0.5, 2.6, 2.8, 2.9)]
+    assert [one > 0.1 for one in level] == [True, True, False, False]
+
+
+@pytest.mark.parametrize("sound", ["aac", "mp3"])
 def test_what_lies_between_the_spans_is_left_out_and_its_time_stays(sound: str, tmp_path: Path) -> None:
     """Also of the sound, copied or encoded: the tone is heard outside the hole and nothing within it."""
     source = make(tmp_path / "ten.mp4", Clip(sound=sound))
