@@ -86,7 +86,9 @@ async def on_invalid(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"][1:]) or "the request"
-    return respond(problem(Invalid(f"{where}: {first['msg']}.", advice="See /v1/openapi.json for what is expected.")))
+    unknown = first["type"] == "extra_forbidden"
+    wrong = f'Nothing here is called "{where}".' if unknown else f"{where}: {first['msg']}."
+    return respond(problem(Invalid(wrong, advice="See /v1/openapi.json for what is expected.")))
 
 
 async def on_http(_request: Request, error: Exception) -> JSONResponse:

@@ -130,6 +130,12 @@ def test_a_rule_lasts_a_time_that_can_pass(http: httpx.Client, seconds: str) -> 
     assert answer.status_code == 400, answer.text
 
 
+def test_a_setting_that_there_is_not_is_named(http: httpx.Client) -> None:
+    """In words, for the command line passes them on: `--set colour=red`."""
+    told = http.patch("/v1/streams/door", json={"colour": "red"}).json()
+    assert (told["status"], told["detail"]) == (400, 'Nothing here is called "colour".')
+
+
 @pytest.mark.parametrize("headers", [{"Host": "["}, {"Host": "[::1"}, {"Origin": "http://["}])
 def test_malformed_addresses_are_refused(http: httpx.Client, headers: dict[str, str]) -> None:
     answer = http.post("/v1/find", json={"event": "something moves"}, headers=headers)
