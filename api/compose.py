@@ -172,6 +172,7 @@ def open_memory(settings: Settings, models: Models, ledger: Ledger, clock: Clock
         recollections_bytes=settings.recollections_mb * 1_000_000,
         blobs=opened(place) if (place := settings.recordings.get_secret_value()) else None,
         fetched_bytes=settings.fetched_mb * 1_000_000,
+        listens=settings.audio,
         keep_recordings_s=settings.keep_recordings_hours * 3600,
         keep_events_s=settings.keep_events_hours * 3600,
         keep_alerts_s=settings.keep_alerts_hours * 3600,

@@ -89,9 +89,11 @@ class Views:
         )
 
     def _lag(self, row: StreamRow, status: CaptureStatus | None) -> float | None:
-        """Seconds between the newest frame and how far its sound was listened to; None where nothing was heard yet."""
+        """Seconds between the newest frame and how far its sound was listened to; None where nothing was heard yet, or
+        is to be."""
         camera = row.kind == "live" and not row.source.startswith("folder:")
-        mark = self._store.streams.mark(row.id, "sound") if camera else None
+        listens = camera and row.settings.over(self._usual).audio
+        mark = self._store.streams.mark(row.id, "sound") if listens else None
         if mark is None or status is None or status.last_frame is None:
             return None
         return max(0.0, (status.last_frame - mark.moment) / MICROSECONDS)

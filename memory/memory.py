@@ -73,6 +73,8 @@ class MemoryOptions:
     """Where finished recordings go; None keeps them in the folder."""
     fetched_bytes: int = 1 << 31
     """Of recordings that are there, so much is kept here too: what was sent or watched last."""
+    listens: bool = True
+    """Whether a stream is listened to that has nothing of its own about it."""
     snapshot_entries: int = 20_000
     """The index is written after so many new entries, and when the memory closes."""
     probe: Probe = no_probe
@@ -110,7 +112,7 @@ class Memory:
         files = ChapterFiles(folder / "chapters", probe)
         features, chapters = Features(database, plan.dim), Chapters(database, plan.dim)
         detail = Detail(database, files, chapters, features)
-        self.store = store = Store(database, detail, features, chapters)
+        self.store = store = Store(database, detail, features, chapters, listens=options.listens)
         _check_encoder(store, plan.encoder, plan.dim)
         files.sweep(set(chapters.paths()))
         self._indexing = Indexing(store, folder / "index", plan.dim, options.snapshot_entries)

@@ -15,10 +15,13 @@ from memory.store.timeline import Thumbnails, Timeline
 class Store:
     """Everything that is kept in rows."""
 
-    def __init__(self, database: Database, pictures: Thumbnails, features: Features, chapters: Chapters) -> None:
+    def __init__(
+        self, database: Database, pictures: Thumbnails, features: Features, chapters: Chapters, *, listens: bool
+    ) -> None:
+        """`listens`: whether a stream is listened to that has nothing of its own about it."""
         self.database = database
         self.streams = Streams(database)
-        self.timeline = Timeline(database, pictures)
+        self.timeline = Timeline(database, pictures, listens=listens)
         self.features = features
         self.chapters = chapters
         self.rules = Rules(database)

@@ -34,7 +34,7 @@ from ingest.unlooked import APART
 from memory.store import schema
 from memory.store.database import Database
 from memory.store.rows import Numbered
-from memory.store.streams import LAST_GAPS, read_mark
+from memory.store.streams import LAST_GAPS, read_mark, read_settings
 
 _LAG: Final = seconds(30)
 """Sound is listened to in pieces: so much of it is always on its way."""
@@ -51,9 +51,11 @@ class Thumbnails(Protocol):
 class Timeline:
     """When streams were watched and when not, their recordings, and what was observed."""
 
-    def __init__(self, database: Database, pictures: Thumbnails) -> None:
+    def __init__(self, database: Database, pictures: Thumbnails, *, listens: bool) -> None:
+        """`listens`: whether a stream is listened to that has nothing of its own about it."""
         self._database = database
         self._pictures = pictures
+        self._listens = listens
 
     def thumbnail(self, stream: StreamId, moment: Moment) -> Picture | None:
         """The remembered picture closest to `moment`."""
@@ -107,15 +109,17 @@ class Timeline:
         return left
 
     def _unheard_yet(self, stream: StreamId, within: Span | None, told: Sequence[Span]) -> list[Gap]:
-        """What came of a camera's sound and waits to be listened to, where that takes long. Files wait for it, also
-        those of a folder, of which some may have no sound."""
+        """What came of a camera's sound and waits to be listened to, where that is wanted and takes long. Files wait
+        for it, also those of a folder, of which some may have no sound."""
         streams = schema.streams.c
-        camera = select(streams.id).where(
+        camera = select(streams.settings).where(
             streams.id == stream, streams.kind == "live", ~streams.source.like("folder:%")
         )
         with self._database.read() as connection:
-            heard, live = read_mark(connection, stream, "sound"), connection.execute(camera).first() is not None
-        waits = self.behind(stream, heard) if live and heard is not None else ()
+            heard, settings = read_mark(connection, stream, "sound"), connection.scalar(camera)
+        own = read_settings(settings).audio if settings is not None else False
+        listens = self._listens if own is None else own
+        waits = self.behind(stream, heard) if listens and heard is not None else ()
         if not _LAG < sum(span.duration for span in waits) <= UNDER_WAY:
             return []
         parts = (span if within is None else span.intersection(within) for span in union(waits))

@@ -83,6 +83,7 @@ def test_sound_and_recording_change_while_a_camera_is_watched_and_nothing_is_ope
 
         quiet, muted = change(http, "door", audio=False), service.clock.now()
         assert (quiet["audio"], quiet["in_force"]["audio"], quiet["in_force"]["record"]) == (False, False, True)
+        assert quiet["listening_lag_s"] is None, "nobody is behind who does not listen"
         wait_for(lambda: len(found := segments()) > 2 and not found[-1][2])
 
         change(http, "door", record=False)

@@ -28,6 +28,7 @@ from ingest.records import (
     seconds,
 )
 from memory.memory import Memory
+from memory.store import StreamSettings
 from tests.memory.conftest import DOOR, START, OpenMemory, ends, feature, frames_of, mark, seen, span, stream_row
 
 pytestmark = pytest.mark.databases
@@ -202,6 +203,8 @@ def test_what_is_not_listened_to_yet_is_no_silence(memory: Memory) -> None:
     camera = memory.store.streams.get(DOOR)
     memory.store.streams.change(replace(camera, source="folder:/srv/door"))
     assert unheard(span(200, 400)) == [], "the next of its files may have no sound"
+    memory.store.streams.change(replace(camera, settings=StreamSettings(audio=False)))
+    assert unheard(span(200, 400)) == [], "and nobody wants to"
     memory.store.streams.change(camera)
     memory.remember.handle([Coverage(DOOR, 0, span(400, 2000))])
     assert unheard(span(200, 2000)) == []
