@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from ingest.clock import Clock, SystemClock, together
-from ingest.errors import BrokenVideo, DeadlineExceeded, HindsightError, NotVideo, TooLarge
+from ingest.errors import BrokenVideo, DeadlineExceeded, HindsightError, NotVideo, SourceUnavailable, TooLarge
 from ingest.fetch import Call, Credentials, RemoteFile
 from ingest.guard import Guard
 from ingest.hls import NEVER, HlsStream
@@ -160,7 +160,7 @@ def open_source(source: Mapping[str, Any], limits: Limits, seen: Moment = NEVER)
 
 
 def _explained(error: Exception, relay: Relay | None, source: Mapping[str, Any], limits: Limits) -> HindsightError:
-    """libav names a silent peer "invalid data" or "exit": our own clock knows better."""
+    """libav names a silent peer, and one that hangs up, "invalid data", "exit" or "end of file": we know better."""
     if relay is not None and relay.failure is not None:
         return relay.failure
     if source["scheme"] == "device":
@@ -169,6 +169,8 @@ def _explained(error: Exception, relay: Relay | None, source: Mapping[str, Any],
     silent = relay.silent_s if relay is not None else 0.0
     if isinstance(ours, NotVideo) and silent >= 0.9 * limits.read_s:
         return DeadlineExceeded("It did not answer in time.", advice="Check the address and the camera.")
+    if isinstance(ours, NotVideo | BrokenVideo) and relay is not None and relay.ended:
+        return SourceUnavailable("It ended the connection.", advice="Check its address, and whether it is ready.")
     if isinstance(error, BrokenPipeError) and source["scheme"] in ("http", "https"):
         return BrokenVideo(  # our own connections fail as our own errors: this is libav wanting to seek
             "Reading it means going back and forth, which its server does not allow.",

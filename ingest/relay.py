@@ -40,6 +40,8 @@ class Relay:
         self._heard = self._clock.monotonic()
         self.failure: HindsightError | None = None
         """Why the door was shut, when it was."""
+        self.ended = False
+        """Whether the other side ended the connection."""
         first = self._dial()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
@@ -93,9 +95,9 @@ class Relay:
                         if answering and not datagrams and data.startswith(_PLAY):
                             near.sendall(answering.rest())
                             answering = None
-                        far.sendall(asking.feed(data) if asking else data)
+                        self._tell(far, asking.feed(data) if asking else data)
                     if far in ready:
-                        if not (data := far.recv(_CHUNK)):
+                        if not (data := self._listen(far)):
                             return
                         self._hear()
                         near.sendall(answering.feed(data) if answering else data)
@@ -107,6 +109,23 @@ class Relay:
                 )
             except OSError:
                 return
+
+    def _tell(self, far: socket.socket, data: bytes) -> None:
+        try:
+            far.sendall(data)
+        except OSError:
+            self.ended = True
+            raise
+
+    def _listen(self, far: socket.socket) -> bytes:
+        """Nothing when the other side has ended the connection, in good order or not."""
+        try:
+            data = far.recv(_CHUNK)
+        except OSError:
+            data = b""
+        if not data:
+            self.ended = True
+        return data
 
     def _answer(self, datagrams: Datagrams | None, head: bytes) -> bytes:
         """What libav may hear of an answer's head. Raises `SourceRefused` at one that sends us elsewhere."""

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import threading
 import time
@@ -385,6 +386,29 @@ def test_a_silent_peer_is_a_deadline_and_not_for_ever(
     assert caught.value.advice
     assert isinstance(caught.value, DeadlineExceeded) or talk is drip
     assert decoders() == []
+
+
+def hangs_up(visitor: socket.socket) -> None:
+    visitor.recv(4096)
+    visitor.close()
+
+
+def resets(visitor: socket.socket) -> None:
+    visitor.recv(1)
+    visitor.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    visitor.close()
+
+
+@pytest.mark.parametrize("talk", [socket.socket.close, hangs_up, resets])
+@pytest.mark.parametrize("scheme", ["rtsp", "rtmp"])
+def test_a_camera_that_hangs_up_is_away_and_no_bad_file(
+    scheme: str, talk: Callable[[socket.socket], None], trap: Callable[..., Trap]
+) -> None:
+    """As while it starts: to libav that is "invalid data", which nobody but a person could put right."""
+    with pytest.raises(SourceUnavailable) as caught:
+        probe(parse(f"{scheme}://127.0.0.1:{trap(talk).port}/x"), Guard([], LOOPBACK))
+    assert "ended the connection" in str(caught.value)
+    assert "MP4" not in caught.value.advice
 
 
 @pytest.mark.parametrize(
