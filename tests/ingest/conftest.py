@@ -19,7 +19,7 @@ import pytest
 from ingest.bus import FRAMES, JOURNAL, SOUNDS
 from ingest.bus_memory import MemoryBus
 from ingest.capture import CapturePlan, Fleet, Recording
-from ingest.clock import SystemClock
+from ingest.clock import Clock, SystemClock
 from ingest.guard import Guard
 from ingest.ledger import Ledger
 from ingest.limits import Limits
@@ -113,11 +113,13 @@ def harvest(clips: Path, tmp_path: Path) -> Iterator[Callable[..., Harvest]]:
     """Make a `Harvest`; the law of conservation is checked for every stream when the test ends."""
     made: list[tuple[Harvest, threading.Thread]] = []
 
-    def build(limits: Limits | None = None, capacity: int = 64, pace_s: float = 0.0) -> Harvest:
+    def build(
+        limits: Limits | None = None, capacity: int = 64, pace_s: float = 0.0, clock: Clock | None = None
+    ) -> Harvest:
         ledger = Ledger()
         bus = MemoryBus({FRAMES: ("test",), SOUNDS: ("test",), JOURNAL: ("test",)}, capacity, ledger=ledger)
         guard = Guard([clips, tmp_path], LOOPBACK)
-        whole = Harvest(Fleet(bus, guard, ledger, SystemClock(), limits), bus, ledger, pace_s=pace_s)
+        whole = Harvest(Fleet(bus, guard, ledger, clock or SystemClock(), limits), bus, ledger, pace_s=pace_s)
         thread = threading.Thread(target=whole.collect)
         thread.start()
         made.append((whole, thread))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -82,19 +82,24 @@ def test_files_become_footage_of_one_stream_each_where_it_was_filmed(
 
 
 def test_a_file_that_is_still_written_is_waited_for(clips: Path, folder: Path, harvest: Callable[..., Harvest]) -> None:
-    made, data = harvest(Limits(settle_s=2.5)), (clips / "ten.mp4").read_bytes()
+    """By a clock that stands while it is written and looked at: no pause of this machine is taken for the writer's."""
+    clock, data = FakeClock(), (clips / "ten.mp4").read_bytes()
+    made = harvest(Limits(settle_s=2.5), clock=clock)
     made.fleet.start(plan(folder))
 
-    def write() -> None:
-        with (folder / "slow.mp4").open("wb", buffering=0) as file:
-            for part in range(24):  # each pause is far shorter than what counts as settled
-                file.write(data[part * len(data) // 24 : (part + 1) * len(data) // 24])
-                time.sleep(0.15)
+    def looked() -> bool:
+        supervisor: Any = made.fleet._running[STREAM]
+        return bool(supervisor._there == clock.now())
 
-    writer = threading.Thread(target=write)
-    writer.start()
-    writer.join()
+    with (folder / "slow.mp4").open("wb", buffering=0) as file:
+        for part in range(3):
+            file.write(data[part * len(data) // 3 : (part + 1) * len(data) // 3])
+            for _ in range(2):  # the second look has begun after the first
+                clock.advance(1.2)
+                made.wait(looked)
     assert not made.of(Frame)
+    assert not any("slow.mp4" in change.detail for change in made.of(StateChange)), "nor was it tried"
+    clock.advance(2.5)
     read(made, 1)
     made.wait(lambda: len(made.of(Frame)) >= 48)  # pictures come by a queue of their own
     assert len(made.of(Frame)) == pytest.approx(50, abs=2)
