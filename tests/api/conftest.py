@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from api.compose import Service
 from api.profile import Models
 from api.server import listen
 from api.settings import Settings
+from ingest.limits import Limits
 from models.fake import FakeEncoder, FakeSystem
 from tests.conserved import assert_conserved
 
@@ -97,6 +99,12 @@ def running(settings: Settings, models: Models | None = None) -> Iterator[tuple[
         service.close()
         listening.close()
         assert_conserved(service.ledger)
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A camera that sends has half a minute for a picture: a busy machine's pause of three seconds is no gap."""
+    monkeypatch.setattr("ingest.capture.Limits", partial(Limits, stall_s=30.0, read_s=30.0))
 
 
 @pytest.fixture

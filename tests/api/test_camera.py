@@ -31,6 +31,7 @@ __all__ = ["rtsp", "slow", "trap"]
 pytestmark = [pytest.mark.service, pytest.mark.slow]
 
 
+@pytest.mark.usefixtures("patient")
 def test_a_camera_that_goes_and_comes_back(
     settings: Settings,
     rtsp: Callable[..., RtspServer],  # the fixture
@@ -112,6 +113,7 @@ def test_an_endless_body_is_a_camera_whatever_its_address_ends_in(settings: Sett
             assert gaps[0]["reason"] == "service stopped"
 
 
+@pytest.mark.usefixtures("patient")
 def test_every_moment_of_an_outage_has_one_reason_whatever_is_done_meanwhile(
     settings: Settings,
     rtsp: Callable[..., RtspServer],  # the fixture

@@ -56,6 +56,7 @@ def change(http: httpx.Client, name: str, **patch: object) -> dict[str, Any]:
 
 @pytest.mark.service
 @pytest.mark.slow
+@pytest.mark.usefixtures("patient")
 def test_sound_and_recording_change_while_a_camera_is_watched_and_nothing_is_opened_anew(
     settings: Settings,
     rtsp: Callable[..., RtspServer],  # the fixture
