@@ -21,7 +21,7 @@ from ingest.recording import PART, finished
 from ingest.records import Gap, Moment, Segment, Span, StreamId, seconds
 from memory.recordings import SETTLING, Recordings
 from memory.store import StreamRow
-from memory.store.timeline import without
+from memory.store.timeline import SLACK, union, without
 
 LONGEST_CLIP = seconds(30 * 60)
 IN_USE_S = 60
@@ -40,6 +40,8 @@ class Clip:
     path: Path
     span: Span
     gaps: tuple[Gap, ...] = ()
+    unrecorded: tuple[Span, ...] = ()
+    """What was seen within it and is not recorded, or no more."""
     awaited: Span | None = None
     """What was asked for beyond it and is still being recorded."""
 
@@ -78,7 +80,10 @@ class Footage:
 
         clip = self.kept(row.id, named, write)
         later = Span(clip.span.end, span.end) if awaited and span.end > clip.span.end else None
-        return replace(clip, gaps=self._gaps(row.id, clip.span), awaited=later)
+        gaps = self._gaps(row.id, clip.span)
+        known = union([*(segment.span for segment in segments), *(gap.span for gap in gaps)])
+        unrecorded = tuple(part for part in without(clip.span, known) if part.duration > SLACK)
+        return replace(clip, gaps=gaps, unrecorded=unrecorded, awaited=later)
 
     def _written(self, row: StreamRow, span: Span) -> Segment | None:
         """What is being written, where `span` may end in it: folders are long, and looked through only then."""

@@ -40,6 +40,7 @@ Columns = Annotated[int, Query(ge=1, le=20)]
 _VTT: Answers = {200: {"content": {"text/vtt": {"example": TRACK}}, "description": "A WebVTT thumbnails track."}}
 _KEPT: Final = {"Cache-Control": "private, max-age=3600"}
 _MOST_GAPS: Final = 50
+_GONE: Final = "no recording"
 _M3U8: Final = "application/vnd.apple.mpegurl"
 _HLS: Answers = {
     200: {"content": {_M3U8: {"example": PLAYLIST}}, "description": "A playlist of fragmented MP4."},
@@ -79,7 +80,8 @@ def clip(
     (erased, or never seen) the time passes, with the last picture before it."""
     row = parts.store.streams.get(stream)
     found = parts.footage.clip(row, _asked(row, start, end, parts), exact=exact)
-    missing = [f'{_interval(gap.span)};reason="{gap.reason}"' for gap in found.gaps[:_MOST_GAPS]]
+    holes = sorted([*((gap.span, gap.reason) for gap in found.gaps), *((span, _GONE) for span in found.unrecorded)])
+    missing = [f'{_interval(span)};reason="{reason}"' for span, reason in holes[:_MOST_GAPS]]
     missing += [f'{_interval(found.awaited)};reason="still being recorded"'] if found.awaited else []
     headers = {
         "Hindsight-Span": _interval(found.span),

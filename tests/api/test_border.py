@@ -11,10 +11,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from api.settings import load
+from api.playlist import iso
+from api.settings import Settings, load
 from api.streams import checked_name
 from ingest.errors import Invalid
-from tests.api.conftest import add, ask
+from ingest.records import Coverage, Moment, Segment, Span, StreamId, seconds
+from memory.store import StreamRow
+from tests.api.conftest import add, ask, running
+from tests.media import Clip, make
 
 RULE = {"name": "red", "text": "something red moves"}
 
@@ -79,6 +83,31 @@ def test_an_exact_clip_of_a_file_begins_with_the_picture_that_stands_then(http: 
     assert short.status_code == 200, short.text
     assert colours_of(short.content) == [(0.0, "blue")]
     assert "T10:00:05.012" in short.headers["hindsight-span"]
+
+
+def test_a_clip_tells_what_of_its_time_is_recorded_no_more(settings: Settings, tmp_path: Path) -> None:
+    """Watched all along, and expired between two stretches that are kept: the last picture stands there."""
+    cam, film = StreamId("cam"), make(tmp_path / "film.mp4", Clip(seconds=4, sound=""))
+
+    def span(first_s: int, last_s: int) -> Span:
+        return Span(*(Moment(1_773_510_120_000_000 + seconds(at)) for at in (first_s, last_s)))
+
+    kept = [Segment(cam, 0, one, str(film), film.stat().st_size) for one in (span(0, 4), span(12, 16))]
+    row = StreamRow(cam, "cam", "live", "rtsp://127.0.0.1:9/cam", "", "paused", "", span(0, 1).start, paused=True)
+    with running(settings) as (service, http):
+        service.store.streams.add(row)
+        with service.store.database.write() as connection:
+            service.store.timeline.record(connection, Coverage(cam, 0, span(0, 16)))
+            for segment in kept:
+                service.store.timeline.record(connection, segment)
+        for first, last, gaps in (
+            (1, 15, ['2026-03-14T17:42:04+00:00/2026-03-14T17:42:12+00:00;reason="no recording"']),
+            (1, 3, []),
+        ):
+            asked = {"from": iso(span(first, last).start), "to": iso(span(first, last).end)}
+            clip = http.get("/v1/streams/cam/clip", params=asked)
+            assert clip.status_code == 200, clip.text
+            assert clip.headers.get_list("hindsight-gaps") == gaps
 
 
 def test_no_picture_is_shown_of_another_time(http: httpx.Client, films: Path) -> None:
