@@ -24,6 +24,8 @@ AROUND_CLIP = seconds(1)
 STILL_OPEN = seconds(15)
 _AWAY = ("offline", "stalled", "failed")
 """States in which no picture comes."""
+_AT_REST = ("finished", "paused")
+"""States in which nobody waits for one."""
 MOST_GAPS = 100
 """Shown with an answer."""
 
@@ -168,8 +170,11 @@ class Views:
         if alert.rule == RULE and row.state in _AWAY:
             gap = self._store.timeline.known(row.id).gap
             return gap is not None and gap.span.start == alert.span.start
+        found_again = alert.rule == RULE and row.source.startswith("folder:")
+        if found_again or row.state in _AT_REST:
+            return False
         mark = self._store.streams.mark(row.id)
-        return row.state != "finished" and mark is not None and abs(mark.moment - alert.span.end) < STILL_OPEN
+        return mark is not None and abs(mark.moment - alert.span.end) < STILL_OPEN
 
     def searched(self, rows: Sequence[StreamRow], span: Span | None) -> schemas.SearchedOut:
         row = rows[0] if len(rows) == 1 else None

@@ -96,6 +96,24 @@ def test_an_outage_goes_on_until_the_camera_is_back(settings: Settings, films: P
         wait_for(lambda: going_on() == {"service stopped": False, "offline": False})
 
 
+def test_an_outage_is_over_where_the_camera_is_paused_or_the_folder_is_there(settings: Settings, films: Path) -> None:
+    """Also where no picture has come since: the newest is then as near as when it began."""
+    with running(settings.model_copy(update={"blind_alert_s": 2.0})) as (service, http):
+        stream = add(http, "door", films / "plain.mp4")
+        last, cam = stream["span"]["end_offset_s"], StreamId(stream["id"])
+
+        def is_open() -> bool | None:
+            found = http.get("/v1/alerts").json()
+            return found[0]["open"] if found else None
+
+        service.bus.publish(JOURNAL, blind(stream, "offline", last, last + 10))
+        for state in ("offline", "paused", "offline", "live"):
+            service.store.streams.set_state(StateChange(cam, state, Moment(2**60), ""))
+            wait_for(lambda state=state: is_open() is (state != "paused"))
+        service.store.streams.change(replace(service.store.streams.get("door"), source="folder:/watched"))
+        assert is_open() is False
+
+
 def test_what_was_only_partly_looked_at_is_told_so_and_is_no_hole_in_the_recording(
     settings: Settings, films: Path
 ) -> None:
