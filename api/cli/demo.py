@@ -85,10 +85,10 @@ def _guide(found: Settings, address: str, name: str, source: str) -> None:
 
 
 def _show_around(found: Settings, address: str, name: str, source: str) -> None:
+    output.say(f"Hindsight is at {address}  (Ctrl-C stops it)")
     try:
         client = Client(address=address, key=found.key.get_secret_value())
         stream = _watched(client, name, source)
-        output.say(f"Hindsight is at {address}  (Ctrl-C stops it)")
         output.say(f"It is watching {stream['source']} …")
         stream = _first_results(client, stream)
         prefix = "" if found.port == 8765 else f"HINDSIGHT_PORT={found.port} "

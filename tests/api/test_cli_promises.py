@@ -19,6 +19,7 @@ import pytest
 from typer.main import get_command
 
 from api.cli import app as dispatcher
+from api.cli import demo
 from api.settings import Settings
 from tests.api.conftest import add, running
 from tests.api.test_cli import run as here
@@ -205,3 +206,16 @@ def test_the_makefile_hands_on_any_video_as_it_is(tmp_path: Path, video: str) ->
     assert made.returncode == 0, made.stderr
     assert (tmp_path / "said").read_text().splitlines()[-2:] == ["--video", video]
     assert not (tmp_path / "gone").exists()
+
+
+def test_a_demonstration_on_what_is_no_video_says_where_the_service_is(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It goes on: another video may be added to it."""
+    (tmp_path / "notes.txt").write_text("no video")
+    with running(settings) as (_, http):
+        address = str(http.base_url)
+        demo._show_around(settings, address, "video", str(tmp_path / "notes.txt"))
+    told = capsys.readouterr()
+    assert address in told.out
+    assert "not video" in told.err
