@@ -34,8 +34,8 @@ _LONGEST_S: Final = 2.0
 @dataclass(frozen=True, slots=True)
 class Task:
     """What the supervisor asks for. `starts_at`: moment of a file's first picture, and up to when a live stream was
-    seen. `resume`: the frame that reading goes on from;
-    `heard`: the end of the sound that was listened to. `skip`: nothing up to this pts, it kills its decoder."""
+    seen. `resume`: the frame that reading goes on from; `heard`: the end of the sound that was listened to. `skip`:
+    nothing up to this pts, it kills its decoder."""
 
     stream: str
     live: bool

@@ -123,5 +123,5 @@ def jpeg(frame: VideoFrame, max_side: int, pixel: Fraction = SQUARE) -> bytes:
 
 
 def even(side: float) -> int:
-    """The nearest even length that an encoder of subsampled colour takes."""
+    """The longest even length that is no longer: what an encoder of subsampled colour takes."""
     return max(2, int(side) // 2 * 2)
