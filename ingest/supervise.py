@@ -295,6 +295,8 @@ class Supervisor(ABC):
         self._journal(StateChange(self.plan.stream, state, now, detail))
 
     def _log(self, state: StreamState, detail: str) -> None:
+        if self._stopping.is_set():
+            return  # somebody wants it so
         now = self._clock.monotonic()
         if state in _BLIND:
             if not self._logged and (self._warned is None or now - self._warned >= _WARN_EVERY_S):

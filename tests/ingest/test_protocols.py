@@ -326,6 +326,19 @@ def test_the_log_tells_when_a_camera_goes_and_when_it_is_back(
     assert told == [("WARNING", "cam is offline"), ("INFO", "cam is live again")]
 
 
+def test_the_log_does_not_warn_of_cameras_where_the_service_is_stopped(
+    harvest: Callable[..., Harvest], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "ingest.supervise")
+    made = harvest()
+    with serving(type("Door", (Camera,), {"pictures": jpegs()})) as address:
+        made.fleet.start(CapturePlan(STREAM, parse(f"{address}/video.cgi"), sampling=SAMPLED))
+        made.wait(lambda: made.states()[-1:] == ["live"])
+        made.fleet.close()
+    made.wait(lambda: made.states()[-1:] == ["offline"])
+    assert caplog.records == []
+
+
 @needs_ffmpeg
 def test_hls_that_slides_is_followed_and_what_slid_away_is_passed_over(
     harvest: Callable[..., Harvest], tmp_path: Path
