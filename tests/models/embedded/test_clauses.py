@@ -55,6 +55,7 @@ def everything() -> np.ndarray:
         ("someone says something", ("speech",)),
         ("what language is spoken?", ("speech",)),
         ("the sign says open", ('"open"',)),
+        ('the subtitles say "zebra"', ('"zebra"',)),
         ("what does it say on the screen?", ("text",)),
         ("what does the sign say?", ("text",)),
         ("the camera pans", ("camera moves",)),
