@@ -112,7 +112,7 @@ class Memory:
         files = ChapterFiles(folder / "chapters", probe)
         features, chapters = Features(database, plan.dim), Chapters(database, plan.dim)
         detail = Detail(database, files, chapters, features)
-        self.store = store = Store(database, detail, features, chapters, listens=options.listens)
+        self.store = store = Store(database, detail, features, chapters, folder, listens=options.listens)
         _check_encoder(store, plan.encoder, plan.dim)
         files.sweep(set(chapters.paths()))
         self._indexing = Indexing(store, folder / "index", plan.dim, options.snapshot_entries)

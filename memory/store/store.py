@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from memory.store.alerts import Alerts, Outbox, Rules
 from memory.store.chapters import Chapters
 from memory.store.database import Database
@@ -16,12 +18,19 @@ class Store:
     """Everything that is kept in rows."""
 
     def __init__(
-        self, database: Database, pictures: Thumbnails, features: Features, chapters: Chapters, *, listens: bool
+        self,
+        database: Database,
+        pictures: Thumbnails,
+        features: Features,
+        chapters: Chapters,
+        folder: Path,
+        *,
+        listens: bool,
     ) -> None:
-        """`listens`: whether a stream is listened to that has nothing of its own about it."""
+        """`folder`: of everything. `listens`: whether a stream is listened to that has nothing of its own about it."""
         self.database = database
         self.streams = Streams(database)
-        self.timeline = Timeline(database, pictures, listens=listens)
+        self.timeline = Timeline(database, pictures, folder, listens=listens)
         self.features = features
         self.chapters = chapters
         self.rules = Rules(database)

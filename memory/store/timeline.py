@@ -7,6 +7,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import reduce
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -51,9 +52,11 @@ class Thumbnails(Protocol):
 class Timeline:
     """When streams were watched and when not, their recordings, and what was observed."""
 
-    def __init__(self, database: Database, pictures: Thumbnails, *, listens: bool) -> None:
-        """`listens`: whether a stream is listened to that has nothing of its own about it."""
+    def __init__(self, database: Database, pictures: Thumbnails, folder: Path, *, listens: bool) -> None:
+        """`folder`: of everything, wherever it was when something was recorded. `listens`: whether a stream is listened
+        to that has nothing of its own about it."""
         self._database = database
+        self._folder = folder
         self._pictures = pictures
         self._listens = listens
 
@@ -148,21 +151,33 @@ class Timeline:
 
     def segments(self, stream: StreamId, span: Span | None = None) -> tuple[Segment, ...]:
         """Recordings that overlap `span`, in the order in which they were made."""
-        return tuple(_recorded(row) for row in sorted(self._rows(schema.segments, stream, span), key=_made))
+        return tuple(self._recorded(row) for row in sorted(self._rows(schema.segments, stream, span), key=_made))
 
     def numbered(self, stream: StreamId, span: Span) -> list[Numbered]:
         """Recordings that overlap `span`, in the order in which they were made, with their numbers."""
         rows = sorted(self._rows(schema.segments, stream, span), key=_made)
-        return [Numbered(_recorded(row), row.number, row.breaks) for row in rows]
+        return [Numbered(self._recorded(row), row.number, row.breaks) for row in rows]
 
     def recorded_at(self, paths: Sequence[str]) -> list[Segment]:
         """Recordings of ours that were written at one of `paths`, in any order."""
         table, found = schema.segments, list[Segment]()
         with self._database.read() as connection:
             for first in range(0, len(paths), _MOST_VALUES):
-                some = table.c.path.in_(paths[first : first + _MOST_VALUES])
-                found += map(_recorded, connection.execute(select(table).where(some, table.c.owned)))
+                some = table.c.path.in_([self._written(path) for path in paths[first : first + _MOST_VALUES]])
+                found += map(self._recorded, connection.execute(select(table).where(some, table.c.owned)))
         return found
+
+    def _written(self, path: str) -> str:
+        """How the path of a recording of ours is written down: as it lies in the folder, which may be copied."""
+        return path.removeprefix(f"{self._folder}/")
+
+    def _recorded(self, row: Any) -> Segment:
+        """Whole paths were written down once: what a copy erases must not be what it was copied from."""
+        path, (_, named, name) = row.path, row.path.rpartition(f"recordings/{row.stream}/")
+        if row.owned and (named or not path.startswith("/")):
+            path = f"{self._folder}/{named}{name}"
+        span = Span(row.start, row.end)
+        return Segment(StreamId(row.stream), row.epoch, span, path, row.size, row.first_pts, row.owned)
 
     def happened(self, stream: StreamId) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
         """When something came, went or changed, and when there were alerts; each in order."""
@@ -207,6 +222,8 @@ class Timeline:
         match record:
             case Segment():
                 row = _segment(record) | self._next_number(connection, record)
+                if record.owned:
+                    row["path"] = self._written(record.path)
                 self._database.upsert(connection, schema.segments, [row], update=("end", "path", "size", "first_pts"))
                 if not record.owned:  # a file that takes the name of another takes its place
                     held = schema.segments.c
@@ -356,11 +373,6 @@ def _made(row: Any) -> tuple[int, int]:
 
 def _span(row: Any) -> Span:
     return Span(row.start, row.end)
-
-
-def _recorded(row: Any) -> Segment:
-    span = Span(row.start, row.end)
-    return Segment(StreamId(row.stream), row.epoch, span, row.path, row.size, row.first_pts, row.owned)
 
 
 def _segment(segment: Segment) -> dict[str, Any]:

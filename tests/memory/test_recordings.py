@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from ingest.clock import FakeClock
 from ingest.errors import NotFound
 from ingest.records import Segment
 from memory.blobs import BlobsUnavailable, DiskBlobs
 from memory.memory import Memory
+from memory.store import schema
 from tests.memory.conftest import DOOR, OpenMemory, span
 
 HOUR_S = 3600.0
@@ -235,3 +238,39 @@ def test_a_file_that_another_took_the_place_of_is_not_shown_for_it(open_memory: 
     again = Segment(DOOR, 1, span(20, 30), str(film), film.stat().st_size, owned=False)
     memory.remember.handle([again])
     assert memory.store.timeline.segments(DOOR) == (again,), "also where it has the same size"
+
+
+@pytest.mark.parametrize("whole_paths", [False, True], ids=["as they are written now", "as they once were"])
+def test_a_copy_of_everything_works_on_its_own_recordings(
+    open_memory: OpenMemory, tmp_path: Path, whole_paths: bool
+) -> None:
+    first = open_memory(keep_recordings_s=HOUR_S)
+    segments = record(first, 4)
+    if whole_paths:
+        with first.store.database.write() as connection:
+            for one in segments:
+                row = schema.segments.c.key == one.key
+                connection.execute(update(schema.segments).where(row).values(path=one.path))
+    assert first.store.timeline.segments(DOOR) == tuple(segments)
+    folder = first.folder
+    shutil.copytree(folder, tmp_path / "copy")
+    copy = open_memory(folder=tmp_path / "copy")
+    assert [Path(one.path).parent for one in copy.store.timeline.segments(DOOR)] == [
+        copy.folder / "recordings" / DOOR
+    ] * 4
+    copy.erase(DOOR, span(0, 60))
+    assert (here(copy), len(list(folder.glob("recordings/*/*")))) == (["1.mp4", "2.mp4", "3.mp4"], 4)
+    shutil.rmtree(folder)
+    assert all(finding.ok for finding in copy.examine())
+
+
+def test_what_waits_for_the_store_goes_there_from_another_place(
+    open_memory: OpenMemory, blobs: Unreliable, tmp_path: Path
+) -> None:
+    blobs.down = True
+    folder = open_memory(blobs=blobs).folder
+    record(open_memory(blobs=blobs), 3)
+    moved = open_memory(folder=folder.rename(tmp_path / "moved"), blobs=blobs)
+    blobs.down = False
+    assert (moved.recordings.state().waiting, moved.recordings.carry()) == (3, 3)
+    assert (here(moved), len(blobs.names())) == ([], 3)
