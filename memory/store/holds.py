@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
+from typing import Final
 
 from sqlalchemy import Connection, delete, func, select
 
@@ -19,6 +20,8 @@ from memory.store.timeline import EVERYWHERE, within
 ALWAYS = Span(Moment(0), Moment(2**62))
 """A whole stream, with what is still to come."""
 
+_LAST: Final = "last_hold"
+
 
 class Holds:
     """What is held, and why."""
@@ -27,12 +30,15 @@ class Holds:
         self._database = database
 
     def place(self, stream: StreamId, span: Span, reason: str, now: Moment) -> Hold:
-        """Hold `span` of a stream from now on."""
+        """Hold `span` of a stream from now on. Its number is never used again: who released it may ask once more."""
         values = {"stream": stream, "start": span.start, "end": span.end, "reason": reason, "placed": now}
         with self._database.write() as connection:
-            identity = connection.execute(schema.holds.insert().values(values)).inserted_primary_key
-        assert identity is not None
-        return Hold(int(identity[0]), stream, span, reason, now)
+            last = connection.scalar(select(schema.facts.c.value).where(schema.facts.c.name == _LAST))
+            number = 1 + max(int(last or 0), connection.scalar(select(func.max(schema.holds.c.id))) or 0)
+            connection.execute(schema.holds.insert().values(id=number, **values))
+            fact = {"name": _LAST, "value": str(number)}
+            self._database.upsert(connection, schema.facts, [fact], update=("value",))
+        return Hold(number, stream, span, reason, now)
 
     def all(self, scope: Scope = EVERYWHERE) -> list[Hold]:
         """Holds that overlap the scope, oldest first."""

@@ -161,9 +161,10 @@ class Timeline:
     def recorded_at(self, paths: Sequence[str]) -> list[Segment]:
         """Recordings of ours that were written at one of `paths`, in any order."""
         table, found = schema.segments, list[Segment]()
+        either = [*paths, *map(self._written, paths)]
         with self._database.read() as connection:
-            for first in range(0, len(paths), _MOST_VALUES):
-                some = table.c.path.in_([self._written(path) for path in paths[first : first + _MOST_VALUES]])
+            for first in range(0, len(either), _MOST_VALUES):
+                some = table.c.path.in_(either[first : first + _MOST_VALUES])
                 found += map(self._recorded, connection.execute(select(table).where(some, table.c.owned)))
         return found
 

@@ -78,6 +78,19 @@ def test_what_happened_decides_how_long_it_stays(open_memory: OpenMemory, tmp_pa
     assert left(tmp_path) == []
 
 
+def test_a_number_is_never_of_another_case(open_memory: OpenMemory, clock: FakeClock) -> None:
+    holds = open_memory().store.holds
+    first, second = (holds.place(DOOR, span(at, at + 1), "Case 1", clock.now()) for at in (0, 10))
+    for one in (first, second):
+        holds.release(one.id)
+    holds = open_memory().store.holds
+    third = holds.place(DOOR, span(20, 21), "Case 2", clock.now())
+    assert [one.id for one in holds.all()] == [third.id]
+    for one in (first, second):
+        with pytest.raises(NotFound):
+            holds.release(one.id)
+
+
 def test_a_stream_s_own_settings_decide_for_its_recordings(
     open_memory: OpenMemory, tmp_path: Path, clock: FakeClock
 ) -> None:

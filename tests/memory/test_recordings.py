@@ -252,6 +252,7 @@ def test_a_copy_of_everything_works_on_its_own_recordings(
                 row = schema.segments.c.key == one.key
                 connection.execute(update(schema.segments).where(row).values(path=one.path))
     assert first.store.timeline.segments(DOOR) == tuple(segments)
+    assert len(first.store.timeline.recorded_at([one.path for one in segments])) == 4
     folder = first.folder
     shutil.copytree(folder, tmp_path / "copy")
     copy = open_memory(folder=tmp_path / "copy")
