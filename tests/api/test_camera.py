@@ -130,8 +130,7 @@ def test_every_moment_of_an_outage_has_one_reason_whatever_is_done_meanwhile(
         http.post("/v1/streams/door/pause")
         time.sleep(2)
         http.post("/v1/streams/door/resume")
-        entered(http, "offline")
-        before = told(http)
+        before = wait_for(lambda: (now := told(http))[-1].reason == "offline" and now[-2].reason == "paused" and now)
     time.sleep(1)
     with running(settings) as (_, http):
         entered(http, "offline")
