@@ -57,6 +57,17 @@ def test_a_citation_moves_the_player_to_the_moment(page: Any, address: str, worl
     assert reddest(page)[0] > before + 100, "the picture shows the red car"
 
 
+@pytest.mark.parametrize("width", [390, 1440])
+def test_the_playhead_hides_no_label_of_the_axis(page: Any, address: str, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 844})
+    opened(page, address)
+    page.locator(".lanes").press("Home")
+    until(page, "document.querySelector('.playhead').getAttribute('visibility') === 'visible'")
+    first, handle = (page.locator(name).first.bounding_box() for name in (".tick-label", ".playhead path"))
+    assert first["x"] < handle["x"] + handle["width"], "the first label is where the playhead is"
+    assert first["y"] + first["height"] <= handle["y"]
+
+
 def test_a_jump_while_the_clip_still_loads_leads_there(page: Any, address: str, stand_in: ModuleType) -> None:
     """Before it is known how long the video is: what was asked for last is shown as soon as it can be."""
     held, released = list[Any](), False

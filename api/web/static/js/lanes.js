@@ -3,7 +3,7 @@
 import { svg } from "./dom.js";
 import { parse, tickLabel, ticks } from "./time.js";
 
-export const AXIS = 22;
+export const AXIS = 26;
 export const LANES = [
   { id: "watched", label: "Watched", height: 18 },
   { id: "seen", label: "Seen", height: 26 },
@@ -95,7 +95,7 @@ export function drawAxis(view, width, origin) {
     const x = ((ms - view.from) * scale).toFixed(1);
     return [
       svg("line", { class: "tick", x1: x, x2: x, y1: AXIS - 4, y2: HEIGHT }),
-      svg("text", { class: "tick-label", x, y: AXIS - 8, "text-anchor": x < 18 ? "start" : x > width - 18 ? "end" : "middle" }, tickLabel(ms, step, origin)),
+      svg("text", { class: "tick-label", x, y: AXIS - 15, "text-anchor": x < 18 ? "start" : x > width - 18 ? "end" : "middle" }, tickLabel(ms, step, origin)),
     ];
   });
 }
