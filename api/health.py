@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import shutil
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from importlib.metadata import version
 from typing import Final
 
@@ -56,7 +55,7 @@ class Health:
             check("listening", self._listening),
             check("webhooks", self._webhooks),
             check("disk", self._disk),
-            *([check("clock", partial(_clock, kept))] if (kept := synchronised()) is not None else []),
+            *([_clock(kept)] if (kept := synchronised()) is not None else []),
             *([check("recordings", self._recordings)] if self._memory.recordings.elsewhere else []),
         ]
         return HealthOut(
@@ -138,11 +137,11 @@ class Health:
         return f"{free / 1e9:.1f} GB are free."
 
 
-def _clock(kept: bool) -> str:
+def _clock(kept: bool) -> CheckOut:
     """A clock that nobody keeps right is told and no fault: it may be right all the same."""
-    if kept:
-        return "This machine's clock is kept right."
-    return "Nothing keeps this machine's clock right, and pictures have its times: set up NTP."
+    told = "Nothing keeps this machine's clock right, and pictures have its times: set up NTP."
+    told = "This machine's clock is kept right." if kept else told
+    return CheckOut(name="clock", ok=True, detail=told, worth_a_look=not kept)
 
 
 def check(name: str, work: Callable[[], str]) -> CheckOut:

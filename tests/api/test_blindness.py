@@ -312,6 +312,7 @@ def test_health_tells_of_a_clock_that_nobody_keeps_right(settings: Settings, mon
             health = http.get("/v1/health").json()
             clock = [check for check in health["checks"] if check["name"] == "clock"]
             assert [told in check["detail"] and check["ok"] for check in clock] == ([True] if told else [])
+            assert [check["worth_a_look"] for check in clock] == ([not kept] if told else [])
             assert health["ok"]
 
 
