@@ -219,7 +219,7 @@ class Footage:
     def _cut(
         self, stream: StreamId, segments: Sequence[Segment], left: Sequence[Span], out: Path, *, exact: bool
     ) -> Span:
-        segments = [replace(one, owned=not self.erased(stream, one.span)) for one in segments]
+        segments = [replace(one, intact=not self.erased(stream, one.span)) for one in segments]
         exact = exact or self._beside_erased(stream, segments, left[0].hull(left[-1]))
         covered = cut(segments, left, out, exact=exact)
         if not exact and self._beside_erased(stream, segments, covered):  # the key frame it begins at

@@ -240,7 +240,7 @@ class EncodedVideo(_Encoded):
 
     def _decoded(self, frame: Any, moment: Moment, segment: Segment) -> None:
         if moment < self._span.start:
-            self._standing = frame if segment.owned else None  # it may have been erased
+            self._standing = frame if segment.intact else None  # it may have been erased
         elif moment < self._span.end:
             self._show_standing(moment)
             self._encode(frame, moment)

@@ -162,6 +162,8 @@ class Segment:
     begins_anew: bool = False
     """Whether its header is another than that of the segment before it in its epoch, or may be. It is told once, with
     the segment, and counted as a break of time is; what is looked up later does not have it."""
+    intact: bool = True
+    """Whether nothing in its span was erased. Only who has a clip cut says so."""
 
     @property
     def key(self) -> str:
