@@ -101,8 +101,7 @@ class Fleet:
         """End everything, as when the service stops; all together have `within_s`."""
         end = self._around.clock.monotonic() + within_s
         with self._lock:
-            supervisors = list(self._running.values())
-            self._running.clear()
+            supervisors = list(self._running.values())  # they stay: what is stopping with the service is not absent
         for supervisor in supervisors:
             supervisor.ask_to_stop("service stopped")
         for supervisor in supervisors:
