@@ -13,7 +13,7 @@ from ingest.guard import Guard
 from ingest.ledger import Ledger
 from ingest.limits import Limits
 from ingest.plan import CapturePlan, CaptureStatus, Known, Ways
-from ingest.reasons import GapReason
+from ingest.reasons import AWAY, GapReason
 from ingest.recording import Recording
 from ingest.records import Gap, StreamId
 from ingest.supervise import Supervisor, Surroundings
@@ -33,7 +33,7 @@ class Fleet:
         self._lock = threading.Lock()
         self._running: dict[StreamId, Supervisor] = {}
         self._known: dict[StreamId, Known] = {}
-        """What those that were stopped had told: it may still be on its way to the store."""
+        """What is told of those that were stopped: it may still be on its way to the store."""
         self._ending: dict[StreamId, Supervisor] = {}
         """Those that took too long to end."""
 
@@ -90,6 +90,10 @@ class Fleet:
     def tell(self, gap: Gap) -> None:
         """Journal a gap of a stream that nobody captures. Raises `Busy`."""
         self._around.bus.publish(JOURNAL, gap, Policy.BLOCK)
+        with self._lock:
+            before = self._known.get(gap.stream)
+            if before is not None and gap.reason in AWAY:
+                self._known[gap.stream] = replace(before, end=gap.span.end, gap=gap)
 
     def status(self, stream: StreamId) -> CaptureStatus | None:
         """None when the stream is not being captured."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from functools import partial
 
 import httpx
@@ -55,4 +56,18 @@ def test_what_stops_with_the_service_is_not_absent(settings: Settings) -> None:
         service.streams.tell_absence()
         after = gaps(service)
     assert [gap.reason for gap in after] == TOLD
+    assert after[:3] == before[:3]
+
+
+def test_one_that_cannot_be_started_behind_a_pause_is_away_from_its_end_on(settings: Settings) -> None:
+    with running(settings) as (service, http):
+        before = paused_while_away(service, http)
+        http.post("/v1/streams/cam/pause")
+        service.streams.tell_absence()
+        service.store.streams.change(replace(service.store.streams.get("cam"), login="sealed with another key"))
+        assert http.post("/v1/streams/cam/resume").status_code >= 400
+        for _ in range(2):
+            service.streams.tell_absence()
+        after = gaps(service)
+    assert [gap.reason for gap in after] == [*TOLD, "paused", "offline"]
     assert after[:3] == before[:3]
