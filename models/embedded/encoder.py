@@ -46,8 +46,15 @@ class _Stream:
         self.arrivals = LookBack[Arrival]()
         self.scenes = _SceneLog()
         self.epoch = -1
-        self.last: Moment | None = None
+        self.span: Span | None = None
+        """The last frame's."""
+        self.shown: tuple[Shown, ...] = ()
         self.done: OrderedDict[str, Feature] = OrderedDict()
+
+    def gone(self, shown: Sequence[Shown], moment: Moment) -> list[Shown]:
+        """Text that was told to last beyond `moment`, where it is not shown any more."""
+        early = self.span is not None and moment < self.span.end
+        return [one for one in self.shown if early and one not in shown]
 
 
 class EmbeddedEncoder:
@@ -86,8 +93,9 @@ class EmbeddedEncoder:
         present = stream.things.join(frame.pixels, seen, motion, birth)
         unnamed, arrivals = [*stream.things.unnamed(motion)], [*stream.things.arrivals(motion)]
         look = look_at(frame.pixels)
-        span = Span(frame.moment, Moment(frame.moment + _duration(stream.last, frame.moment)))
-        stream.last = frame.moment
+        span = Span(frame.moment, Moment(frame.moment + _duration(stream.span, frame.moment)))
+        gone = stream.gone(shown, frame.moment)
+        stream.span, stream.shown = span, shown
         passages = stream.passages.recent(motion.passages, frame.moment)
         named = NamedThings(present, stream.arrivals.recent(arrivals, frame.moment), seen.faces)
         concepts = concepts_of(motion, look, bool(shown), passages, named)
@@ -97,7 +105,8 @@ class EmbeddedEncoder:
             *_named(frame, present, motion, span),
             *_events(frame, arrivals),
             *_faces(frame, seen.faces, span),
-            *_read(frame, shown, span),
+            *_read(frame, gone, frame.moment),
+            *_read(frame, shown, span.end),
             *stream.scenes.notice(frame, motion, look, span),
         )
         words = by_importance(words_of([one.line for one in shown]))
@@ -123,7 +132,7 @@ class EmbeddedEncoder:
     def _stream(self, frame: Frame) -> _Stream:
         """The state of the frame's stream, fresh for a new epoch; the streams used longest ago make room."""
         state = self._streams.get(frame.stream)
-        if state is None or state.epoch != frame.epoch or (state.last is not None and frame.moment <= state.last):
+        if state is None or state.epoch != frame.epoch or (state.span and frame.moment <= state.span.start):
             state = self._streams[frame.stream] = _Stream(self._reader, self._seer)
             state.epoch = frame.epoch
         self._streams.move_to_end(frame.stream)
@@ -199,10 +208,10 @@ def _faces(frame: Frame, faces: Sequence[Face], span: Span) -> Iterator[Observat
         )  # fmt: skip
 
 
-def _read(frame: Frame, shown: Sequence[Shown], span: Span) -> Iterator[Observation]:
+def _read(frame: Frame, shown: Sequence[Shown], until: Moment) -> Iterator[Observation]:
     for one in shown:
         yield Observation(
-            frame.stream, frame.epoch, one.id, "read", "text", Span(one.first, span.end), one.line.score,
+            frame.stream, frame.epoch, one.id, "read", "text", Span(one.first, until), one.line.score,
             text=one.text, box=one.line.box,
         )  # fmt: skip
 
@@ -235,9 +244,9 @@ def _picture_query(pixels: Pixels) -> Query:
     return Query("", appearance_query(look_at(pixels).appearance), _PICTURE_SLOPE, _PICTURE_OFFSET, ("appearance",))
 
 
-def _duration(last: Moment | None, moment: Moment) -> int:
+def _duration(last: Span | None, moment: Moment) -> int:
     """A frame speaks for the time until the next, which is not known: as long as the one before it did."""
-    return _LONGEST_FRAME_US // 2 if last is None else min(moment - last, _LONGEST_FRAME_US)
+    return _LONGEST_FRAME_US // 2 if last is None else min(moment - last.start, _LONGEST_FRAME_US)
 
 
 def _inside(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from ingest.records import Box, Moment, Pixels
+from ingest.records import MICROSECONDS, Box, Moment, Pixels
+from ingest.sampling import Sampler, Sampling, shrink
+from models.embedded.pictures import grey
 from models.embedded.reading import Line, RapidReader, TextFollower, words_of
 from tests.models.embedded.yard import Scene, every, frame, seconds, watch
 
@@ -97,6 +99,23 @@ def test_what_was_shown_is_timed_to_a_second() -> None:
         assert (start, end) == pytest.approx((4.0, 9.0), abs=1.0)
     for absent in ('the text "open"', "a dog", "a car", "TAXI"):
         assert not seen.spans(absent)
+
+
+@pytest.mark.parametrize("gone", [8.12, 9.0, 10.08])
+def test_what_was_shown_is_not_told_beyond_the_first_picture_without_it(gone: float) -> None:
+    """Where nothing moves pictures are seconds apart, and a change is seen at once."""
+    plain, card = dark(), written(dark(), "CLOSED TODAY")
+    sampler, frames = Sampler(Sampling(floor_hz=0.5, ceiling_hz=4.0)), []
+    for t in every(0.04, 13):
+        picture, pts = card if 4.0 <= t < gone else plain, round(t * MICROSECONDS)
+        if sampler.wants(pts) and sampler.judge(pts, shrink(grey(picture))):
+            frames.append(frame(picture, t))
+    seen = watch(frames)
+    without = min(at for at in (seconds(one.span)[0] for one in seen.features) if at >= gone)
+    (read,) = seen.observations("read")
+    start, end = seconds(read.span)
+    assert start == 4.0
+    assert gone - 1.0 <= end <= without <= gone + 0.25
 
 
 def test_a_line_misread_once_stays_one_line() -> None:
