@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from html import unescape
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -37,7 +38,13 @@ _LONGEST: Final = 2000
 """Letters of one caption."""
 _SHOWN: Final = 3 * MICROSECONDS
 """How long a caption is shown that does not say."""
-_MARKUP: Final = re.compile(r"\{[^}]*\}|<[^>]*>")
+_TAG: Final = r"</?[A-Za-z][^<>]*>"
+_BREAK: Final = re.compile(r"\\[Nnh]|<br ?/?>", re.IGNORECASE)
+_WEBVTT_MARKUP: Final = re.compile(r"<[^>]*>?")
+"""By the standard any bracket opens a tag: one that is meant is escaped."""
+_SUBRIP_MARKUP: Final = re.compile(rf"{_TAG}|\{{(?:\\|[A-Za-z]:)[^{{}}]*\}}")
+_ASS_MARKUP: Final = re.compile(rf"{_TAG}|\\([{{}}])(?:\{{\}})?|\{{[^{{}}]*\}}")
+"""libav escapes a brace of plain text as `\\{{}`."""
 _EVENT_FIELDS: Final = 8
 """Commas before the text of an ASS event as libav gives it."""
 
@@ -143,18 +150,28 @@ class Captions:
 
 def _said(packet: Packet, pts: int, language: str) -> Iterator[Caption]:
     length = round(packet.duration * packet.time_base * MICROSECONDS) if packet.duration and packet.time_base else 0
-    for text in filter(None, (_plain(event) for event in _events(packet))):
+    for text in filter(None, _lines(packet)):
         yield Caption(pts, pts + (length or _SHOWN), text, language)
 
 
-def _events(packet: Packet) -> list[str]:
-    """The events of a packet as ASS dialogue lines: every text decoder of libav gives them so."""
-    lines = (getattr(piece, "ass", b"") for piece in packet.decode())
-    return [line.decode("utf-8", "replace") for line in lines if line]
+def _lines(packet: Packet) -> Iterator[str]:
+    """What players show of a packet: no fields, no markup, one line each."""
+    match packet.stream.codec_context.name:
+        case "webvtt":
+            shown = [unescape(_WEBVTT_MARKUP.sub("", _written_in(packet)))]
+        case "subrip" | "srt":  # without entities by rights; of those that are written, browsers and Android show the sense
+            shown = [unescape(_SUBRIP_MARKUP.sub("", _BREAK.sub(" ", _written_in(packet))))]
+        case _:
+            shown = [_ASS_MARKUP.sub(r"\1", _BREAK.sub(" ", event)) for event in _events(packet)]
+    return (" ".join(text.split())[:_LONGEST] for text in shown)
 
 
-def _plain(event: str) -> str:
-    """The words alone: no fields, no markup, one line."""
-    text = event.split(",", _EVENT_FIELDS)[-1] if event.count(",") >= _EVENT_FIELDS else event
-    text = text.replace("\\N", " ").replace("\\n", " ").replace("\\h", " ")
-    return " ".join(_MARKUP.sub("", text).split())[:_LONGEST]
+def _written_in(packet: Packet) -> str:
+    """libav's own decoders of these two take for tags what is none."""
+    return bytes(packet).decode("utf-8", "replace")
+
+
+def _events(packet: Packet) -> Iterator[str]:
+    """The text of ASS dialogue lines: all other decoders of libav give what they read so."""
+    for line in (getattr(piece, "ass", b"").decode("utf-8", "replace") for piece in packet.decode()):
+        yield line.split(",", _EVENT_FIELDS)[-1] if line.count(",") >= _EVENT_FIELDS else line

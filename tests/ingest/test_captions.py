@@ -102,6 +102,74 @@ def test_files_beside_a_film_are_read_as_its_tracks_are(
         assert (one.kind, one.language) == ("subtitle", language)
 
 
+WEBVTT = """WEBVTT
+
+1
+00:01.000 --> 00:02.000 align:start
+<v Bob>is [a &lt; b] &amp; c &gt; d?</v>
+Tom&nbsp;&amp;&nbsp;Ann
+
+00:03.000 --> 00:04.000
+a &lt;b&gt; is <c.red>bold</c><00:03.500>, {this} &amp;lt; R&D caf&eacute; &#9834;
+
+00:05.000 --> 00:06.000
+one <b and="so">two</b> <3 is lost, by the standard
+"""
+WEBVTT_SAID = [
+    "is [a < b] & c > d? Tom & Ann",
+    "a <b> is bold, {this} &lt; R&D café ♪",
+    "one two",
+]
+SUBRIP = r"""1
+00:00:01,000 --> 00:00:02,000
+{\an8}is [a < b] & c > d?
+<font color="#ff0000">Tom</font> &amp;&nbsp;Ann<br>I <3 R&D
+
+2
+00:00:03,000 --> 00:00:04,000
+a &lt;b&gt; is <B>bold</B>, {this}\N{y:i}&amp;lt; <i>[x<y]</i> 5<6>4
+"""
+SUBRIP_SAID = ["is [a < b] & c > d? Tom & Ann I <3 R&D", "a <b> is bold, {this} &lt; [x<y] 5<6>4"]
+
+
+@pytest.mark.parametrize("container", ["", "mkv"], ids=["beside the film", "in the film"])
+@pytest.mark.parametrize(
+    ("name", "written", "told"), [("film.vtt", WEBVTT, WEBVTT_SAID), ("film.srt", SUBRIP, SUBRIP_SAID)]
+)
+def test_brackets_that_are_meant_are_no_tags(
+    container: str, name: str, written: str, told: list[str], harvest: Callable[..., Harvest], tmp_path: Path
+) -> None:
+    """As browsers show WebVTT, and Android and browsers SubRip."""
+    path = make(tmp_path / "film.mp4", Clip(seconds=8, sound=""))
+    (tmp_path / name).write_text(written)
+    if container:
+        path = muxed(path, tmp_path / name, tmp_path / f"whole.{container}", "copy")
+    made = harvest()
+    made.finish(CapturePlan(STREAM, parse(str(path)), starts_at=START))
+    assert [one.text for one in captions(made)] == told
+
+
+@pytest.mark.parametrize(("codec", "container"), [("ass", "mkv"), ("mov_text", "mp4")])
+def test_brackets_and_braces_of_other_tracks_are_shown(
+    codec: str, container: str, harvest: Callable[..., Harvest], tmp_path: Path
+) -> None:
+    plain = make(tmp_path / "film.mp4", Clip(seconds=8, sound=""))
+    (tmp_path / "said.vtt").write_text("WEBVTT\n\n00:01.000 --> 00:02.000\n<i>[a &lt; b]</i> {this} &gt; c\n")
+    path = muxed(plain, tmp_path / "said.vtt", tmp_path / f"whole.{container}", codec)
+    made = harvest()
+    made.finish(CapturePlan(STREAM, parse(str(path)), starts_at=START))
+    assert [one.text for one in captions(made)] == ["[a < b] {this} > c"]
+
+
+def muxed(film: Path, subtitles: Path, path: Path, codec: str) -> Path:
+    """Both in one file, by the ffmpeg binary."""
+    if which("ffmpeg") is None:
+        pytest.skip("ffmpeg is not installed: there is nothing to write subtitles with")
+    read = ["ffmpeg", "-v", "error", "-i", str(film), "-i", str(subtitles), "-map", "0", "-map", "1", "-c", "copy"]
+    subprocess.run([*read, "-c:s", codec, str(path)], check=True)
+    return path
+
+
 def test_a_file_of_a_folder_that_is_watched_has_subtitles_too(harvest: Callable[..., Harvest], tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
