@@ -305,8 +305,9 @@ class LiveSupervisor(Supervisor):
 
     def _tell_gap(self, until: Moment) -> None:
         if until > self._seen:
-            self._gap = Gap(self.plan.stream, Span(self._seen, until), self._why, self._detail)
-            self._journal(self._gap)
+            gap = Gap(self.plan.stream, Span(self._seen, until), self._why, self._detail)
+            self._journal(gap)
+            self._gap = gap
 
     # --- what goes wrong ---------------------------------------------------------------------------------------
 
@@ -352,10 +353,10 @@ class LiveSupervisor(Supervisor):
         self._tell_coverage()
         self._sound_lost()
         self._unlooked(self._attention.begin())
-        self._rescue()
         if not self._blind:
             self._why, self._detail = self._reason, ""
         self._tell_gap(self._settle())
+        self._rescue()
         self._say(_AFTER.get(self._reason, "offline"), "")
 
     def _rescue(self) -> None:

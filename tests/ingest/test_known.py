@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import itertools
 import socket
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
-from ingest.capture import Known
+from ingest.bus import JOURNAL
+from ingest.bus_memory import MemoryBus
+from ingest.capture import Fleet, Known
 from ingest.clock import FakeClock, SystemClock
+from ingest.guard import Guard
+from ingest.ledger import Ledger
 from ingest.records import Coverage, Frame, Gap, Mark, Moment, Span, seconds
 from ingest.supervise_live import LiveSupervisor
 from ingest.timeline import Stamp
-from tests.ingest.conftest import QUICK, STREAM, Harvest, RtspServer, plan
+from tests.ingest.conftest import LOOPBACK, QUICK, STREAM, Harvest, RtspServer, plan
 
 pytestmark = pytest.mark.service
 
@@ -130,6 +135,41 @@ def test_a_gap_goes_on_over_a_restart_only_with_one_of_its_own_reason(harvest: C
         made.fleet.start(plan("rtsp://127.0.0.1:1/x", known=Known(3, away.span.end, away), blind_because=reason))
         made.wait(lambda made=made: made.of(Gap))
         assert (made.of(Gap)[0].reason, made.of(Gap)[0].span.start) == (reason, start)
+
+
+def test_what_nobody_took_is_not_known(harvest: Callable[..., Harvest]) -> None:
+    """As on a full disk: nobody would tell it again, and there would be a hole."""
+    bus = MemoryBus({JOURNAL: ("test",)}, capacity=3)
+    fleet = Fleet(bus, Guard([], LOOPBACK), Ledger(), SystemClock(), QUICK)
+    fleet.start(plan("rtsp://127.0.0.1:1/x"))
+    harvest().wait(lambda: bus.depth()[f"{JOURNAL}/test"] == 3)
+    fleet.stop(STREAM)
+    assert not fleet.ending(STREAM)
+    *_, told = (one.record for one in bus.receive((JOURNAL,), "test", limit=9, wait_s=0) if isinstance(one.record, Gap))
+    assert fleet.known(STREAM).gap == told
+
+
+def test_a_gap_is_told_before_what_takes_long(harvest: Callable[..., Harvest], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that stops does not wait for all of it."""
+    made, asked, may_end = harvest(QUICK), threading.Event(), threading.Event()
+
+    def rescue(watching: LiveSupervisor) -> None:
+        if watching._stopping.is_set():
+            asked.set()
+            assert may_end.wait(60)
+
+    monkeypatch.setattr(LiveSupervisor, "_rescue", rescue)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        made.fleet.start(plan(f"rtsp://127.0.0.1:{silent.getsockname()[1]}/x"))
+        made.wait(lambda: made.states() == ["connecting"])
+        stopping = threading.Thread(target=made.fleet.stop, args=(STREAM,))
+        stopping.start()
+        assert asked.wait(60)
+    made.wait(lambda: not any(made.bus.depth().values()))
+    told = made.of(Gap)
+    may_end.set()
+    stopping.join()
+    assert [gap.reason for gap in told] == ["paused"]
 
 
 def test_why_it_was_paused_is_not_why_it_does_not_answer(harvest: Callable[..., Harvest]) -> None:
