@@ -358,3 +358,30 @@ def test_nothing_sticks_out_sideways(page: Any, address: str, width: int) -> Non
     for tab in ("Ask", "Find", "Summary", "Alerts"):
         page.get_by_role("tab", name=tab).click()
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for opening in ("New rule", "Add"):
+        page.get_by_role("button", name=opening, exact=True).click()
+        assert page.locator("dialog").evaluate("dialog => dialog.scrollWidth <= dialog.clientWidth")
+        page.keyboard.press("Escape")
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_the_menu_of_a_stream_is_seen_whole(page: Any, address: str, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 844})
+    opened(page, address)
+    page.get_by_role("button", name="More about street").click()
+    items = page.get_by_role("menuitem").all()
+    assert len(items) == 3
+    for item in items:
+        assert item.evaluate("""item => {
+          const { left, top, width, height } = item.getBoundingClientRect();
+          return document.elementFromPoint(left + width / 2, top + height / 2) === item;
+        }""")
+
+
+def test_the_menu_of_a_stream_goes_where_the_page_is_scrolled(page: Any, address: str) -> None:
+    """It stands where it was opened, and the stream does not."""
+    page.set_viewport_size({"width": 390, "height": 844})
+    opened(page, address)
+    page.get_by_role("button", name="More about street").click()
+    page.mouse.wheel(0, 200)
+    page.locator(".menu").wait_for(state="detached")

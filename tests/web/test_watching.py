@@ -68,6 +68,18 @@ def test_the_playhead_hides_no_label_of_the_axis(page: Any, address: str, width:
     assert first["y"] + first["height"] <= handle["y"]
 
 
+def test_on_a_narrow_screen_what_an_answer_names_is_played_in_view(page: Any, address: str) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    opened(page, address)
+    page.get_by_label("Question").fill("What passed first?")
+    page.get_by_role("button", name="Ask", exact=True).click()
+    page.locator(".answer .hit").first.scroll_into_view_if_needed()
+    player = page.locator("#player")
+    assert player.bounding_box()["y"] < 0
+    page.locator(".citation").first.click()
+    assert player.bounding_box()["y"] >= 0
+
+
 def test_a_jump_while_the_clip_still_loads_leads_there(page: Any, address: str, stand_in: ModuleType) -> None:
     """Before it is known how long the video is: what was asked for last is shown as soon as it can be."""
     held, released = list[Any](), False

@@ -3,7 +3,7 @@
 import { get, patch, remove } from "./api.js";
 import { el, icon, iconButton, modal, picture } from "./dom.js";
 import { openRule } from "./rules.js";
-import { jump } from "./state.js";
+import { play } from "./state.js";
 import { ago, parse } from "./time.js";
 import { failed, problemBox, toast } from "./toast.js";
 
@@ -129,7 +129,7 @@ class Alerts {
 
 function alertRow(alert, fresh) {
   return el("li", { class: `alert ${fresh ? "fresh" : ""}` },
-    el("button", { type: "button", class: "hit", onclick: () => jump(alert.stream, parse(alert.span.start)) },
+    el("button", { type: "button", class: "hit", onclick: () => play(alert.stream, parse(alert.span.start)) },
       picture(alert.thumbnail_url),
       el("span", { class: "hit-text" },
         el("span", { class: "hit-head" }, el("span", { class: "hit-time" }, alert.rule_name), alert.open ? el("span", { class: "badge live" }, "now") : null),

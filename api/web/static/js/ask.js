@@ -3,7 +3,7 @@
 import { events } from "./api.js";
 import { el, icon } from "./dom.js";
 import { finePrint, hitCard, startOf, whereFields } from "./results.js";
-import { jump, state } from "./state.js";
+import { play, state } from "./state.js";
 import { problemBox } from "./toast.js";
 
 const EXAMPLES = ["What happened?", "Did something red pass?", "What was said?", "Which words could be read?"];
@@ -109,6 +109,6 @@ function cited(text, citations) {
     const one = known.get(Number(/^\[(\d+)\]$/.exec(piece)?.[1]));
     if (!one) return piece;
     return el("button", { type: "button", class: "citation", "aria-label": `Play evidence ${one.number}, ${one.span.label}`, title: `${one.stream_name}, ${one.span.label}`,
-      onclick: () => jump(one.stream, startOf(one)) }, String(one.number));
+      onclick: () => play(one.stream, startOf(one)) }, String(one.number));
   });
 }

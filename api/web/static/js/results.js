@@ -1,7 +1,7 @@
 // How a stretch of footage is shown in a list: a picture, when, how sure, and what was seen. Choosing it plays it.
 
 import { el, picture } from "./dom.js";
-import { jump } from "./state.js";
+import { play } from "./state.js";
 import { parse } from "./time.js";
 
 /** Where to start playing: the beginning of a short span, just before the best moment of a long one. */
@@ -27,7 +27,7 @@ export function hitCard(hit, { number = null, text = "" } = {}) {
   const percent = Math.round(hit.score * 100);
   const meter = el("span", { class: "meter", role: "img", "aria-label": `${percent} % sure` }, el("span", { class: "meter-fill" }));
   meter.firstChild.style.width = `${percent}%`;
-  return el("button", { type: "button", class: "hit", "data-start": hit.span.start, onclick: () => jump(hit.stream, startOf(hit)) },
+  return el("button", { type: "button", class: "hit", "data-start": hit.span.start, onclick: () => play(hit.stream, startOf(hit)) },
     picture(hit.thumbnail_url),
     el("span", { class: "hit-text" },
       el("span", { class: "hit-head" }, number === null ? null : el("span", { class: "number" }, String(number)), el("span", { class: "hit-time" }, hit.span.label)),

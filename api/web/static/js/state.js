@@ -34,3 +34,9 @@ export function streamNamed(idOrName) {
 export function jump(stream, ms, play = true) {
   document.dispatchEvent(new CustomEvent("jump", { detail: { stream, ms, play } }));
 }
+
+/** Plays what lies there, and in view: on a narrow screen the player is far above what names it. */
+export function play(stream, ms) {
+  jump(stream, ms);
+  document.getElementById("player").scrollIntoView({ block: "nearest" });
+}

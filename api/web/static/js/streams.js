@@ -124,8 +124,9 @@ function openMenu(button, id) {
   }
   menu.append(item("Change…", () => openChange(stream)), item("Erase footage…", () => openErase(stream)), item("Remove stream…", () => openErase(stream, true), "danger"));
   button.parentElement.append(menu);
+  place(menu, button.getBoundingClientRect());
   const items = [...menu.querySelectorAll("button")];
-  items[0].focus();
+  items[0].focus({ preventScroll: true });
   menu.addEventListener("keydown", (event) => {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (event.key === "Escape") close();
@@ -133,6 +134,13 @@ function openMenu(button, id) {
     if (step || event.key === "Escape") event.preventDefault();
   });
   menu.addEventListener("focusout", (event) => menu.contains(event.relatedTarget) || queueMicrotask(() => menu.remove()));
+}
+
+/** Below the button, in the window: the list that it is in scrolls, and would cut it off. */
+function place(menu, beside) {
+  menu.style.left = `${Math.max(8, beside.right - menu.offsetWidth)}px`;
+  menu.style.top = `${Math.min(beside.bottom + 2, innerHeight - menu.offsetHeight - 8)}px`;
+  document.addEventListener("scroll", () => menu.remove(), { capture: true, once: true });
 }
 
 async function act(id, what) {
