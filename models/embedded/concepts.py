@@ -117,7 +117,7 @@ def _row_chances(thing: Thing) -> dict[str, float]:
 
 def dress(thing: Thing) -> dict[str, float]:
     """How strongly a thing may be called each colour: a person by what is worn above and below."""
-    upper = strengths(thing.moving.colours if thing.moving is not None and thing.lower is None else thing.colours)
+    upper = strengths(thing.shown)
     if thing.lower is None or not thing.lower.any():
         return upper
     below = {colour: _BELOW * share for colour, share in strengths(thing.lower).items()}

@@ -65,6 +65,8 @@ class Thing:
     """Moving things that were seen to be this one or a part of it, and how often."""
     moving: Track | None = None
     """The moving thing that this is now."""
+    outlined: NDArray[np.float32] | None = None
+    """Colours of the moving thing that it came as, in which there is nothing of what is behind it."""
     best: dict[str, float] = field(default_factory=dict)
     """The highest probability of every kind so far."""
     told: bool = False
@@ -89,9 +91,17 @@ class Thing:
         return seen if self.since is None else min(self.since, seen)
 
     @property
+    def shown(self) -> NDArray[np.float32]:
+        """The colours that it goes by; of a person, of what is worn above."""
+        if self.lower is not None:
+            return self.colours
+        if self.moving is not None and self.moves_whole:
+            return self.moving.colours
+        return self.colours if self.outlined is None else self.outlined
+
+    @property
     def colour(self) -> str:
-        shown = self.moving.colours if self.moves_whole and self.moving is not None else self.colours
-        return dominant(shown if shown.any() and self.lower is None else self.colours) if self.colours.any() else ""
+        return dominant(self.shown) if self.colours.any() else ""
 
     def actions(self, moment: Moment, scene_known: bool) -> tuple[str, ...]:
         """What it does, or did a moment ago: nothing where the camera moves and no movement can be told."""
@@ -289,6 +299,8 @@ class Joiner:
             self._take_over(owner, track)
             owner.tracks[track.id] = owner.tracks.get(track.id, 0) + 1
             if _is_itself(owner, track):
+                if track.first <= owner.first + _AMISS_US:
+                    owner.outlined = track.colours
                 owner.since = track.first if owner.since is None else min(owner.since, track.first)
             owner.crossing = owner.crossing or _crosses(owner, track, present)
             mine = owner.visit.label in GROUPS["vehicle"] or track.id not in driven

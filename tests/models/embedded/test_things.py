@@ -185,3 +185,24 @@ def test_what_travels_is_believed_more_to_be_what_travels() -> None:
     still = watch([Mover("red", 0.0, 99.0, (0.5, 0.5), (0.5, 0.5))], vague)
     assert still.observations("thing") == []
     assert still.chances("a car").max() == pytest.approx(0.4, abs=0.02)
+
+
+def test_what_has_parked_is_the_colour_that_all_of_it_was_as_it_came() -> None:
+    """The middle of its box is a dark window."""
+    came, parked = (2.0, 4.0, (-0.1, 0.5), (0.5, 0.5)), (4.0, 99.0, (0.5, 0.5), (0.5, 0.5))
+    body = [Mover("white", *came, (0.3, 0.4)), Mover("white", *parked, (0.3, 0.4))]
+    window = [Mover("black", *came, (0.16, 0.25)), Mover("black", *parked, (0.16, 0.25))]
+    seen = watch([*body, *window], ByColour({"white": ("car", 0.95)}), 20.0)
+    (car,) = seen.observations("thing", "car")
+    assert (car.colour, car.actions) == ("white", ("stays",))
+    assert seconds(car.span)[1] > 19.0
+    assert seen.chances("a white car")[-1] > 0.6 > 0.4 > seen.chances("a black car")[-1]
+
+
+def test_what_passes_in_front_of_a_thing_does_not_give_it_its_colour() -> None:
+    stands = Mover("white", 0.0, 99.0, (0.5, 0.5), (0.5, 0.5), (0.3, 0.4))
+    passes = Mover("red", 8.0, 12.0, (-0.1, 0.5), (1.1, 0.5), (0.2, 0.35))
+    seen = watch([stands, passes], ByColour({"white": ("car", 0.95)}), 16.0)
+    [*_, car] = sorted(seen.observations("thing", "car"), key=lambda one: one.span.end)
+    assert car.colour == "white"
+    assert seen.chances("a white car")[-1] > 0.6 > 0.4 > seen.chances("a red car")[-1]
