@@ -1,17 +1,17 @@
 """Ingest: CPU-seconds per hour of video, beside bare decoding of the same file, OpenCV, and key frames alone.
 
-    python -m benchmarks.ingest [--seconds 24] [--material FOLDER] [--only h264-720p] [--goals | --profile]
+    python -m benchmarks.ingest [--seconds 60] [--material FOLDER] [--only h264-720p] [--goals | --profile]
 
 The material is the rendered street at 25 pictures a second with a camera's noise, a key frame every two seconds and
-AAC sound, at a camera's bitrates; it begins half a second into its own time, so that frames fall half-way between key
-frames and not on them. Ours is the service's own decoder child on its live path (decode, motion gating,
-listening, recording with every flush) plus what its parent spends on taking frames in; the file stands in for the
-network. Of each contender, the cost of the film's beginning is subtracted from that of the whole: what a process costs
-to start and to end (a fifth of a second of ours, once per connection) is in neither. Every contender runs in turns with
-bare decoding, `--rounds` times, and is compared with the run just before its own; told are the median, the least and
-the most of these ratios, and the ratio of the least costs: what else a machine does only adds to a cost. `--goals`
-measures, of every film, what is aimed at. `-b` has three B-frames between others, as encoders that are no cameras make
-them; `-still` is one picture with a camera's noise, for what rest saves.
+AAC sound, at a camera's bitrates: a minute of it, three times over. It begins half a second into its own time, so that
+frames fall half-way between key frames and not on them. Ours is the service's own decoder child on its live path
+(decode, motion gating, listening, recording with every flush) plus what its parent spends on taking frames in; the file
+stands in for the network. Of each contender, the cost of the film's first 20 seconds is subtracted from that of the
+whole: what a process costs to start and to end (a fifth of a second of ours, once per connection) is in neither. Every
+contender runs in turns with bare decoding, `--rounds` times, and is compared with the run just before its own; told are
+the median, the least and the most of these ratios, and the ratio of the least costs: what else a machine does only adds
+to a cost. `--goals` measures, of every film, what is aimed at. `-b` has three B-frames between others, as encoders that
+are no cameras make them; `-still` is one picture with a camera's noise, for what rest saves.
 """
 
 from __future__ import annotations
@@ -43,10 +43,12 @@ SIZES = {"1080p": (1920, 1080, 4000), "720p": (1280, 720, 2000)}
 """Width, height, kilobits a second of H.264; HEVC gets half."""
 KINDS = ("h264-1080p", "h264-720p", "hevc-1080p", "hevc-720p", "h264-720p-b", "h264-720p-still")
 APART = ("-output_ts_offset", "0.5")
-LENGTH = 60
-"""Seconds of every film."""
-BEGINNING = {"still": 20}
-"""Seconds of the film that are subtracted: a stream rests after ten without movement. Otherwise four."""
+SCENE = 60
+LENGTH = 180
+"""Seconds of the scene, and of every film: the same some times over. Of shorter ones, what a process costs to start,
+never twice the same, is too much of what is compared."""
+BEGINNING = 20
+"""Seconds of the film that are subtracted: a stream rests after ten without movement, and a segment ends after ten."""
 HOUR = 3600.0
 _TRIES = 3
 READ_ALL = """
@@ -101,16 +103,18 @@ HEAD = """
 def material(folder: Path, names: Iterable[str]) -> dict[str, Path]:
     """One film per codec and size, made once per folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    scene = folder / f"scene-{LENGTH}.mp4"
+    scene = folder / f"scene-{SCENE}.mp4"
     if not scene.exists():
-        street = replace(DEMONSTRATION.shots[0], end=float(LENGTH))
+        street = replace(DEMONSTRATION.shots[0], end=float(SCENE))
         render(scene, film=replace(DEMONSTRATION, shots=(street,), fps=25.0))
     films = {}
     for name in names:
         films[name] = path = folder / f"{name}-{LENGTH}.mp4"
         if not path.exists():
-            part = path.with_suffix(".part.mp4")
-            encode(scene, part, *name.split("-"))
+            once, part = path.with_suffix(".once.mp4"), path.with_suffix(".part.mp4")
+            encode(scene, once, *name.split("-"))
+            copy(once, part, "-stream_loop", str(LENGTH // SCENE - 1))
+            once.unlink()
             part.rename(path)
     return films
 
@@ -121,10 +125,10 @@ def encode(scene: Path, film: Path, codec: str, size: str, kind: str = "") -> No
     encoder, preset = CODECS[codec]
     rate = rate // 2 if codec == "hevc" else rate
     picture = f"scale={width}:{height}:flags=lanczos,noise=alls=7:allf=t+u,format=yuv420p"
-    picture = f"loop=loop=-1:size=1,trim=duration={LENGTH},{picture}" if kind == "still" else picture
+    picture = f"loop=loop=-1:size=1,trim=duration={SCENE},{picture}" if kind == "still" else picture
     how = ["-c:v", encoder, "-preset", preset, "-g", "50", "-bf", "3" if kind == "b" else "0", "-b:v", f"{rate}k"]
     how += ["-maxrate", f"{rate}k", "-bufsize", f"{2 * rate}k", "-tag:v", "hvc1" if codec == "hevc" else "avc1"]
-    how += ["-c:a", "aac", "-movflags", "+faststart", *APART]
+    how += ["-c:a", "aac", *APART]
     subprocess.run(["ffmpeg", "-v", "error", "-y", "-i", str(scene), "-vf", picture, *how, str(film)], check=True)
 
 
@@ -134,9 +138,14 @@ def beginning(film: Path, seconds: int) -> Path:
         return film
     path = film.with_name(f"{film.stem}-first-{seconds}.mp4")
     if not path.exists():
-        copy = ["-t", str(seconds), "-c", "copy", "-movflags", "+faststart", *APART, str(path)]
-        subprocess.run(["ffmpeg", "-v", "error", "-y", "-i", str(film), *copy], check=True)
+        copy(film, path, "-t", str(seconds))
     return path
+
+
+def copy(film: Path, to: Path, *before: str) -> None:
+    """The packets as they are."""
+    how = ["-c", "copy", "-movflags", "+faststart", *APART]
+    subprocess.run(["ffmpeg", "-v", "error", "-y", *before, "-i", str(film), *how, str(to)], check=True)
 
 
 def spent() -> float:
@@ -184,7 +193,7 @@ def ours(film: Path, sampling: Sampling) -> Cost:
         details = job(film, sampling, folder)
         before = spent()
         frames = segments = 0
-        memory = (0.0, 0.0)
+        memory, looking = (0.0, 0.0), 0.0
         with Decoder("capture", details, Limits()) as decoder:
             while True:
                 message = decoder.receive(60)
@@ -193,10 +202,12 @@ def ours(film: Path, sampling: Sampling) -> Cost:
                     raise Shed
                 if isinstance(message, Segment):
                     segments += 1
+                    began = spent()
                     memory = held_by(decoder.pid) or memory
+                    looking += spent() - began
                 if isinstance(message, tuple) and message[0] == "done":
                     break
-    return Cost(spent() - before, *memory, frames, segments)
+    return Cost(spent() - before - looking, *memory, frames, segments)
 
 
 def held_by(pid: int) -> tuple[float, float] | None:
@@ -209,9 +220,8 @@ def held_by(pid: int) -> tuple[float, float] | None:
 
 def net(film: Path, seconds: int, run: Callable[[Path], Cost]) -> Cost:
     """Of so much of the film, without its beginning; for one second."""
-    first = BEGINNING.get(kind_of(film), 4)
-    whole, less = run(beginning(film, seconds)), run(beginning(film, first))
-    rest = seconds - first
+    whole, less = run(beginning(film, seconds)), run(beginning(film, BEGINNING))
+    rest = seconds - BEGINNING
     return replace(whole, cpu=(whole.cpu - less.cpu) / rest, frames=round((whole.frames - less.frames) / rest, 2))
 
 
@@ -229,8 +239,7 @@ class Beside:
     """Contenders on one film, each in turns with bare decoding: what else the machine does falls on both alike."""
 
     def __init__(self, film: Path, seconds: int, rounds: int) -> None:
-        self._film, self._rounds = film, rounds
-        self._seconds = max(seconds, 3 * BEGINNING.get(kind_of(film), 4))
+        self._film, self._seconds, self._rounds = film, seconds, rounds
         self.bare: list[float] = []
 
     def row(self, run: Callable[[Path], Cost]) -> Row:
@@ -310,8 +319,8 @@ def main() -> None:
     parser.add_argument("--goals", action="store_true", help="one table of what is aimed at, instead of one a film")
     parser.add_argument("--profile", action="store_true", help="where the time goes, instead of the tables")
     options = parser.parse_args()
-    if not 8 <= options.seconds <= LENGTH or options.rounds < 1:
-        parser.error(f"--seconds lies between 8 and {LENGTH}, and --rounds is at least 1.")
+    if not 2 * BEGINNING <= options.seconds <= LENGTH or options.rounds < 1:
+        parser.error(f"--seconds lies between {2 * BEGINNING} and {LENGTH}, and --rounds is at least 1.")
     with tempfile.TemporaryDirectory() as temporary:
         films = material(options.material or Path(temporary), options.only or KINDS)
         if options.goals:

@@ -63,6 +63,7 @@ class Decoder:
         assert self._process.stdout is not None
         self._pipe = _DeadlinePipe(self._process.stdout.fileno(), self._clock)
         _widen(self._process.stdout.fileno())
+        self._memory = wire.Memory()
         order = {"job": job, "details": dict(details), "limits": asdict(limits), "parent": os.getpid()}
         try:
             wire.write(self._process.stdin.fileno(), order)
@@ -77,7 +78,7 @@ class Decoder:
         """The next message. Raises what the child reports, `DeadlineExceeded` on silence, `DecoderDied`."""
         self._pipe.until(self._clock.monotonic() + timeout_s)
         try:
-            message = wire.read(self._pipe)
+            message = wire.read(self._pipe, self._memory)
         except EOFError:
             self._raise_death()
         if isinstance(message, tuple) and message[0] == "error":
@@ -135,6 +136,7 @@ class _DeadlinePipe:
     """The reading end of a pipe as `wire.read` wants it, which gives up at a moment of the monotonic clock."""
 
     def __init__(self, handle: int, clock: Clock) -> None:
+        os.set_blocking(handle, False)
         self._handle = handle
         self._clock = clock
         self._end = 0.0
@@ -143,6 +145,8 @@ class _DeadlinePipe:
         self._end = end
 
     def readinto(self, memory: memoryview) -> int:
+        with suppress(BlockingIOError):  # behind its lengths a message is mostly there
+            return os.readv(self._handle, [memory])
         ready, _, _ = select.select([self._handle], [], [], max(0.0, self._end - self._clock.monotonic()))
         if not ready:
             raise DeadlineExceeded("It did not answer in time.", advice="Check the source, or try again later.")

@@ -14,7 +14,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
 from ingest.records import seconds
-from ingest.timeline import microseconds
+from ingest.timeline import scale_of, scaled
 
 if TYPE_CHECKING:
     from av import Packet
@@ -34,7 +34,7 @@ class Deferred:
 
     def __init__(self, base: Fraction) -> None:
         """`base`: the packets' ticks in seconds."""
-        self._base = base
+        self._base, self._scale = base, scale_of(base)
         self._waiting: list[Packet] = []
         self._since = 0
         self._newest: int | None = None
@@ -65,7 +65,7 @@ class Deferred:
 
     def _may_wait(self, packet: Packet) -> bool:
         assert packet.pts is not None
-        now = microseconds(packet.pts, self._base)
+        now = scaled(packet.pts, self._scale)
         if not self._waiting:
             self._since = now
         return (len(self._waiting) + 1) * self._each < BURST_S and now - self._since < LONGEST

@@ -18,7 +18,7 @@ import numpy as np
 from ingest.deferred import Deferred, copied
 from ingest.load import Load
 from ingest.records import MICROSECONDS
-from ingest.timeline import microseconds
+from ingest.timeline import scale_of, scaled
 
 if TYPE_CHECKING:
     from av import Packet
@@ -38,7 +38,7 @@ class Frugal:
         """`base`: the packets' ticks in seconds; asked of each packet, libav's are dear."""
         self.load = Load(burst)
         self.deferred = Deferred(base)
-        self._base = base
+        self._base, self._scale = base, scale_of(base)
         self.resting = False
         self.skipped = 0
         """Pictures that were not decoded because of overload."""
@@ -50,13 +50,14 @@ class Frugal:
         self._sizes: deque[int] = deque(maxlen=_SIZES)
 
     def admit(self, packet: Packet, now_s: float, *, wanted: bool, still: bool) -> list[Packet]:
-        """`wanted`: whether the packet's own picture is; `still`: whether nothing has moved for long."""
+        """`wanted`: whether the packet's own picture is, with `keys` none but a key frame's; `still`: whether nothing
+        has moved for long."""
         if packet.dts is not None:
-            self.load.observe(microseconds(packet.dts, self._base), int(now_s * MICROSECONDS))
+            self.load.observe(scaled(packet.dts, self._scale), int(now_s * MICROSECONDS))
         if self.load.shedding == "pictures":
             return self._key_alone(packet)
         if self._keys:
-            return [packet] if packet.is_keyframe and wanted else []
+            return [packet] if wanted else []
         if packet.is_keyframe:
             self._incomplete = False
             self._earlier, self.resting = self._group if self.resting else [], self._rests and still

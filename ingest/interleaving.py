@@ -41,35 +41,36 @@ class Interleaving:
     """Packets of one or two tracks, each in its own order -> all in the order of decoding."""
 
     def __init__(self, tracks: int) -> None:
-        self._waiting: tuple[deque[Timed], ...] = tuple(deque() for _ in range(tracks))
+        self._pictures: deque[Timed] = deque()
+        self._sounds: deque[Timed] = deque()
+        self._alone = tracks == 1
 
     def add(self, one: Timed) -> None:
-        self._waiting[one.track].append(one)
+        (self._sounds if one.track else self._pictures).append(one)
 
     def ready(self) -> Iterator[Timed]:
         """Those before which nothing can come any more."""
-        while (first := self._first()) is not None:
-            alone = not all(self._waiting)
-            if alone and first[-1].dts - first[0].dts < LATE and len(first) < _MOST:
-                return
-            yield first.popleft()
+        yield from self._side_by_side()
+        for left in (self._pictures, self._sounds):
+            while left and (self._alone or left[-1].dts - left[0].dts >= LATE or len(left) >= _MOST):
+                yield left.popleft()
 
     def rest(self) -> Iterator[Timed]:
         """All that wait."""
-        while (first := self._first()) is not None:
-            yield first.popleft()
+        yield from self._side_by_side()
+        for left in (self._pictures, self._sounds):
+            while left:
+                yield left.popleft()
 
-    def _first(self) -> deque[Timed] | None:
-        """The track whose first packet comes before the others'."""
-        first: deque[Timed] | None = None
-        for track in self._waiting:
-            if track and (first is None or track[0].dts < first[0].dts):
-                first = track
-        return first
+    def _side_by_side(self) -> Iterator[Timed]:
+        """As long as both wait: the one that is decoded first, pictures before sound."""
+        pictures, sounds = self._pictures, self._sounds
+        while pictures and sounds:
+            yield (sounds if sounds[0].dts < pictures[0].dts else pictures).popleft()
 
     def clear(self) -> None:
-        for track in self._waiting:
-            track.clear()
+        self._pictures.clear()
+        self._sounds.clear()
 
 
 class SoundEncoder:

@@ -70,7 +70,7 @@ class Load:
     def observe(self, dts: int, now: int) -> None:
         """`dts`: the packet's own time, `now`: the monotonic clock, both in microseconds."""
         self.behind = self._measured(dts, now)
-        if self.behind > LATE or self._fills:
+        if self.behind > LATE or self.filled > FULL[min(self.step, len(FULL) - 1)]:
             self._late_at = now
             if self.step < len(STEPS) - 1 and now - self._changed >= SETTLE:
                 relapse = self._relieved is not None and now - self._relieved < 4 * self._calm
@@ -80,11 +80,6 @@ class Load:
             self._late_at = max(self._late_at, now - self._calm // 2)
         elif self.step and now - max(self._changed, self._late_at) >= self._calm:
             self.step, self._changed, self._relieved = self.step - 1, now, now
-
-    @property
-    def _fills(self) -> bool:
-        """Whether more pictures wait to be encoded than this step was to bring."""
-        return self.filled > FULL[min(self.step, len(FULL) - 1)]
 
     def _measured(self, dts: int, now: int) -> int:
         distance = now - dts

@@ -252,12 +252,12 @@ class Reader:
 
     def _ration(self, packet: Packet, frugal: Frugal, video: VideoStream) -> None:
         """Decode of the video what there is reason and time for; of the rest, say that it came."""
-        newest = self._newest
-        still = newest is not None and newest.epoch == self._line.epoch and self._sampler.still(newest.pts)
-        shows = packet.is_keyframe or not self._task.sampling.keyframes_only
+        newest, key = self._newest, packet.is_keyframe
+        still = key and newest is not None and self._sampler.still(newest.pts)
+        wanted = (key or not self._task.sampling.keyframes_only) and not self._served(packet, frugal)
         frugal.load.filled = self._orders.filled
         now = self._clock.monotonic()
-        decoded = frugal.admit(packet, now, wanted=shows and not self._served(packet, frugal), still=still)
+        decoded = frugal.admit(packet, now, wanted=wanted, still=still)
         if decoded:  # what was left out is counted before the picture behind it comes
             self._tell_frugal()
         for one in decoded:
@@ -267,7 +267,7 @@ class Reader:
             frugal.deferred.took(self._clock.monotonic() - now, len(decoded))
         else:
             self._pass_over(packet)
-        if (frugal.load.shedding, frugal.resting) != self._told[::2]:
+        if frugal.load.shedding != self._told[0] or frugal.resting != self._told[2]:
             self._tell_frugal()
 
     def _spare(self, packet: Packet, video: VideoStream, frugal: Frugal) -> None:
@@ -289,7 +289,7 @@ class Reader:
 
     def _pass_over(self, packet: Packet) -> None:
         """A picture that is not decoded, or not yet: the camera delivers all the same."""
-        if self._line.offset is None or self._line.last is None or not self._beat_due():
+        if not self._beat_due() or self._line.offset is None or self._line.last is None:
             return
         pts = self._ahead(packet)
         if pts is not None and 0 <= pts - self._line.last < FORWARD:
@@ -332,7 +332,7 @@ class Reader:
         if ticks is None:
             if frame.time_base is None:
                 return None
-            ticks = Ticks(Fraction(frame.time_base), MPEGTS_WRAP if self._opened.wraps else 0)
+            ticks = Ticks.of(Fraction(frame.time_base), MPEGTS_WRAP if self._opened.wraps else 0)
         self._tracks[track], pts = ticks.read(frame.pts)
         return pts
 
@@ -492,6 +492,6 @@ class Reader:
     def _end(self, newest: int) -> int:
         """Where the `newest` picture ends, microseconds: when it is no longer shown, as far as that can be."""
         ticks = self._tracks[0 if self._opened.video is not None else 1]
-        told = [newest + microseconds(self._lasts or 0, ticks.base), *(ticks.at(end) for end in self._ends)]
+        told = [newest + ticks.lasting(self._lasts or 0), *(ticks.at(end) for end in self._ends)]
         lasts = max(told) - newest
         return newest + min(lasts or APART, max(FORWARD, self._promised - newest))

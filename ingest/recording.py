@@ -142,11 +142,12 @@ class Recorder:
         Packets are written some at a time, a key frame as soon as it can be: it is key frames that close fragments,
         so nothing comes to the disk later for it.
         """
-        stream, pts, dts = packet.stream, packet.pts, packet.dts
-        if pts is None or dts is None or self._video is None or line.offset is None:
+        stream, video = packet.stream, self._video
+        if video is None or line.offset is None:
             return ()
-        if stream is self._video:
-            one = self._timed(packet, 0, pts, dts, line)
+        if stream is video:
+            if (one := self._timed(packet, 0, line)) is None:
+                return ()
             before, self._newest = self._newest, one
             if before is None:
                 return ()
@@ -155,22 +156,29 @@ class Recorder:
                     self._newest = before._replace(packet=joined(before.packet, packet))
                     return ()
                 return self._write_all(self._rest(before))
-            self._key_waits |= before.packet.is_keyframe
+            if before.packet.is_keyframe:
+                self._key_waits = True
             self._waiting.add(before)
         elif stream is self._audio and self._audible:
-            self._waiting.add(self._timed(packet, 1, pts, dts, line))
+            if (one := self._timed(packet, 1, line)) is None:
+                return ()
+            self._waiting.add(one)
         else:
             return ()
         self._turn_of += 1
         return self._write_all(self._waiting.ready()) if self._key_waits or self._turn_of >= _TURN else ()
 
-    def _timed(self, packet: Packet, track: int, pts: int, dts: int, line: Timeline) -> Timed:
+    def _timed(self, packet: Packet, track: int, line: Timeline) -> Timed | None:
+        """None of a packet that has no times."""
+        pts, dts = packet.pts, packet.dts
+        if pts is None or dts is None:
+            return None
         ticks = self._ticks.get(track)
         if ticks is None:
-            ticks = Ticks(Fraction(packet.time_base), MPEGTS_WRAP if self._opened.wraps else 0)
+            ticks = Ticks.of(Fraction(packet.time_base), MPEGTS_WRAP if self._opened.wraps else 0)
         self._ticks[track], decoded = ticks.read(dts)
-        later = microseconds(pts - dts, ticks.base) if pts != dts else 0
-        return Timed(packet, track, decoded + later, decoded, microseconds(packet.duration or 0, ticks.base), line)
+        later = ticks.lasting(pts - dts) if pts != dts else 0
+        return Timed(packet, track, decoded + later, decoded, ticks.lasting(packet.duration or 0), line)
 
     def add_sound(self, frame: AudioFrame, pts: int) -> None:
         """Decoded sound, for a track that cannot be copied."""
@@ -203,8 +211,13 @@ class Recorder:
         self._before_writing()
         for one in ready:
             if one.track == 0:
-                self._key_waits &= not one.packet.is_keyframe
-                yield from self._turn(one)
+                if is_key := one.packet.is_keyframe:
+                    self._key_waits = False
+                    self._heed(one.packet)
+                if self._open is not None:
+                    yield from self._ended(one, self._open, is_key=is_key)
+                if self._open is None and is_key and self._on:
+                    self._open = self._begin(one)
                 self._last = one.dts
             held = self._open
             if held is None or one.track >= len(held.reached):  # its sound was not wanted when it began
@@ -212,14 +225,14 @@ class Recorder:
             if one.dts >= held.base and one.dts > held.reached[one.track]:
                 self._write(one, held)
 
-    def _end(self) -> Iterator[Segment]:
+    def _end(self) -> list[Segment]:
         held, self._open = self._open, None
         if held is None:
-            return
+            return []
         held.container.close()
         span = Span(Moment(held.first + held.offset), Moment(max(held.end, held.first + 1) + held.offset))
         first_pts = held.first - held.base
-        yield self._settle(Segment(self._stream, held.epoch, span, str(held.path), 0, first_pts=first_pts))
+        return [self._settle(Segment(self._stream, held.epoch, span, str(held.path), 0, first_pts=first_pts))]
 
     def _settle(self, written: Segment) -> Segment:
         """It gets its name. Its header is compared as it is: besides the sets of parameters and the tracks, it has what
@@ -244,23 +257,15 @@ class Recorder:
         elif is_empty(held.path):
             held.path.unlink(missing_ok=True)
 
-    def _turn(self, one: Timed) -> Iterator[Segment | str]:
-        """Close and begin segments where a picture makes it possible or necessary."""
+    def _ended(self, one: Timed, held: _Open, *, is_key: bool) -> list[Segment | str]:
+        """Close the open segment where a picture makes it possible or necessary."""
         assert one.line is not None
-        held, pts, is_key = self._open, one.pts, one.packet.is_keyframe
-        if is_key:
-            self._heed(one.packet)
-        if held is not None:
-            jumped = one.dts <= self._last or one.dts - self._last > FORWARD or one.line.epoch != held.epoch
-            if not jumped and is_key and self._is_anew(pts, held):
-                held.end = pts
-                yield from self._end()
-            elif jumped or pts - held.first >= _LONGEST:
-                yield from self._end()
-                if not jumped:
-                    yield _NO_KEY
-        if self._open is None and is_key and self._on:
-            self._open = self._begin(one)
+        if one.dts <= self._last or one.dts - self._last > FORWARD or one.line.epoch != held.epoch:
+            return [*self._end()]
+        if is_key and self._is_anew(one.pts, held):
+            held.end = one.pts
+            return [*self._end()]
+        return [*self._end(), _NO_KEY] if one.pts - held.first >= _LONGEST else []
 
     def _is_anew(self, pts: int, held: _Open) -> bool:
         """Whether a key frame begins a segment: the first of a piece of UTC does, and one that is decoded otherwise."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 from typing import Final
 
 from ingest.records import MICROSECONDS, Mark, Moment
@@ -59,32 +60,60 @@ class Stamp:
     moment: Moment
 
 
+Scale = tuple[int, int]
+"""Microseconds per tick: their ratio in lowest terms."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ticks:
-    """One track's raw clock: seconds per tick, and the number of ticks after which it starts again (0: never)."""
+    """One track's raw clock, and the number of ticks after which it starts again (0: never)."""
 
-    base: Fraction
+    scale: Scale
     wrap: int = 0
     last: int | None = None
+
+    @classmethod
+    def of(cls, base: Fraction, wrap: int = 0) -> Ticks:
+        """`base`: seconds per tick."""
+        return cls(scale_of(base), wrap)
 
     def read(self, raw: int) -> tuple[Ticks, int]:
         """Unwrap `raw` to the value nearest to the last one, and give it in microseconds."""
         if not self.wrap:
-            return self, microseconds(raw, self.base)
+            return self, scaled(raw, self.scale)
         ticks = unwrap(raw, self.last, self.wrap)
-        return Ticks(self.base, self.wrap, ticks), microseconds(ticks, self.base)
+        return Ticks(self.scale, self.wrap, ticks), scaled(ticks, self.scale)
 
     def at(self, raw: int) -> int:
         """The same microseconds, of something that does not come next."""
-        return microseconds(unwrap(raw, self.last, self.wrap), self.base)
+        return scaled(unwrap(raw, self.last, self.wrap) if self.wrap else raw, self.scale)
+
+    def lasting(self, ticks: int) -> int:
+        """So many of its ticks in microseconds: mostly the same over and over."""
+        return _scaled_before(ticks, self.scale)
+
+
+def scale_of(base: Fraction) -> Scale:
+    """Of ticks of `base` seconds."""
+    return (base * MICROSECONDS).as_integer_ratio()
+
+
+def scaled(ticks: int, scale: Scale) -> int:
+    """`ticks` in microseconds, rounded half to even. Asked several times a packet: fractions would cost tenfold."""
+    above, below = scale
+    whole, rest = divmod(ticks * above, below)
+    if rest:
+        rest *= 2
+        return whole + (rest > below or (rest == below and whole & 1))
+    return whole
+
+
+_scaled_before: Final = lru_cache(64)(scaled)
 
 
 def microseconds(ticks: int, base: Fraction) -> int:
-    """`ticks` of `base` seconds, rounded half to even: `round(ticks * base * MICROSECONDS)` at a tenth of its cost."""
-    above, below = base.as_integer_ratio()
-    whole, rest = divmod(ticks * above * MICROSECONDS, below)
-    rest *= 2
-    return whole + (rest > below or (rest == below and whole & 1))
+    """`ticks` of `base` seconds, rounded half to even: `round(ticks * base * MICROSECONDS)`."""
+    return scaled(ticks, scale_of(base))
 
 
 def unwrap(raw: int, last: int | None, wrap: int) -> int:

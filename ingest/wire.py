@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import struct
+import sys
+from collections import deque
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ingest import questions, records
 from ingest.errors import Poison
@@ -28,9 +32,15 @@ _TYPES: dict[str, Any] = {
 }
 _FIELDS = {name: [field.name for field in dataclasses.fields(kind)] for name, kind in _TYPES.items()}
 _DTYPES = {"uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64", "bool"}
+_WRITES, _READS = json.JSONEncoder(separators=(",", ":")), json.JSONDecoder()
 _LENGTHS = struct.Struct(">II")
 _AT_ONCE = 1024
 """Pieces that the kernel takes in one call (IOV_MAX)."""
+_LARGE = 1 << 16
+"""Bytes from which on a message's memory is kept."""
+_KEPT = 2
+_FREE = 3
+"""References to a piece of memory of which nobody holds anything: from where it is kept and from who asks."""
 _Buffer = bytes | memoryview
 
 
@@ -74,18 +84,38 @@ def write(pipe: int, value: object) -> None:
             rest[0] = rest[0][count:]
 
 
-def read(stream: Readable) -> Any:
+class Memory:
+    """Where messages are read to. Pictures are large and alike: that of one is taken for the next once nobody holds
+    anything of it, since memory that comes new from the kernel costs as much as what is read into it."""
+
+    def __init__(self) -> None:
+        self._pieces: deque[NDArray[np.uint8]] = deque(maxlen=_KEPT)
+
+    def take(self, size: int) -> memoryview:
+        """So many bytes, of any content."""
+        if size < _LARGE:
+            return np.empty(size, np.uint8).data
+        for piece in self._pieces:
+            if size <= piece.size <= 2 * size and sys.getrefcount(piece) == _FREE:
+                return piece[:size].data
+        piece = np.empty(size + _LARGE, np.uint8)  # what is said of the next picture may be a little longer
+        self._pieces.append(piece)
+        return piece[:size].data
+
+
+def read(stream: Readable, memory: Memory | None = None) -> Any:
     """Read one message. Raises EOFError when the other side closed between messages or within one."""
-    total, header_size = _LENGTHS.unpack(_read_exactly(stream, _LENGTHS.size))
+    memory = memory or Memory()
+    total, header_size = _LENGTHS.unpack(_filled(stream, memory.take(_LENGTHS.size)))
     if total > MAX_MESSAGE:
         raise WireError(f"The other side announced {total} bytes; the limit is {MAX_MESSAGE}.")
-    return _value(_read_exactly(stream, total).toreadonly(), header_size)
+    return _value(_filled(stream, memory.take(total)).toreadonly(), header_size)
 
 
 def _pieces(value: object) -> list[_Buffer]:
     """The lengths and the header, then every buffer."""
     buffers: list[_Buffer] = []
-    header = json.dumps(_flatten(value, buffers), separators=(",", ":")).encode()
+    header = _WRITES.encode(_flatten(value, buffers)).encode()
     total = len(header) + sum(len(buffer) for buffer in buffers)
     if total > MAX_MESSAGE:
         raise WireError(f"A message of {total} bytes is over the limit of {MAX_MESSAGE}.")
@@ -97,7 +127,7 @@ def _value(body: memoryview, header_size: int) -> Any:
     if header_size > len(body):
         raise WireError("The message's lengths do not agree.")
     try:
-        header = json.loads(bytes(body[:header_size]))
+        header = _READS.decode(str(body[:header_size], "utf-8"))
         reader = _Buffers(body[header_size:])
         value = _rebuild(header, reader)
         reader.finish()
@@ -108,9 +138,9 @@ def _value(body: memoryview, header_size: int) -> Any:
     return value
 
 
-def _read_exactly(stream: Readable, size: int) -> memoryview:
-    """Into one piece of memory: a picture comes in many parts, and joining them would copy it once more."""
-    whole = rest = np.empty(size, np.uint8).data
+def _filled(stream: Readable, whole: memoryview) -> memoryview:
+    """One piece of memory: a picture comes in many parts, and joining them would copy it once more."""
+    rest = whole
     while rest:
         count = stream.readinto(rest)
         if not count:
@@ -169,7 +199,7 @@ def _rebuild(node: Any, buffers: _Buffers) -> Any:
             if name not in _DTYPES or any(side < 0 for side in shape):
                 raise WireError(f"Not an array that travels: {name} {shape}.")
             dtype = np.dtype(name)
-            count = int(np.prod(shape, dtype=np.int64))
+            count = math.prod(shape)
             return np.frombuffer(buffers.take(count * dtype.itemsize), dtype=dtype).reshape(shape)
         case "b":
             return bytes(buffers.take(content))

@@ -56,7 +56,7 @@ def run(values: list[int | None], line: Timeline | None = None) -> list[Stamp | 
 def test_wraps_are_undone(start: int, steps: list[int], stretch: int) -> None:
     """Any number of 26.5 h turns: microseconds follow the true ticks to half a microsecond, also of what is looked at
     before its turn."""
-    ticks, true = Ticks(TICK, MPEGTS_WRAP), start
+    ticks, true = Ticks.of(TICK, MPEGTS_WRAP), start
     for step in steps:
         ahead = ticks.at(true % TURN)
         ticks, value = ticks.read(true % TURN)

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ingest import wire
 from ingest.questions import Query
@@ -103,6 +105,29 @@ def test_a_pipe_that_ends_within_a_message_has_ended() -> None:
     for size in (0, 5, len(message) - 1):
         with pytest.raises(EOFError):
             wire.read(io.BytesIO(message[:size]))
+
+
+@given(st.lists(st.tuples(st.integers(1, 400_000), st.sampled_from(["let go", "kept", "its part kept"])), max_size=30))
+def test_what_is_held_of_messages_stays_as_it_came(messages: list[tuple[int, str]]) -> None:
+    """Whatever of them is let go, and read into again."""
+    memory, kept = wire.Memory(), []
+    for number, (size, fate) in enumerate(messages):
+        sent = np.full(size, number, np.uint8)
+        came = wire.read(io.BytesIO(wire.pack(("frame", sent))), memory)[1]
+        np.testing.assert_array_equal(came, sent)
+        if fate != "let go":
+            kept.append((came if fate == "kept" else came[size // 2 :].reshape(-1, 1), number))
+    for part, number in kept:
+        assert (part == number).all()
+
+
+def test_memory_of_pictures_that_were_let_go_is_taken_again() -> None:
+    memory, places, others = wire.Memory(), set(), []
+    for number in range(20):
+        others.append(np.empty(300_000, np.uint8))  # in the place of what was let go, were it free
+        came = wire.read(io.BytesIO(wire.pack(("frame", 10**number, np.zeros(300_000, np.uint8)))), memory)[2]
+        places.add(came.ctypes.data // 4096)
+    assert len(places) <= 3, places
 
 
 @pytest.mark.parametrize(

@@ -244,7 +244,7 @@ def test_a_hundred_days_of_one_connection_stay_within_the_budget(
     budget, per_day, days = 400_000, 72, 100
     lengths = {"chapter_s": 6 * 3600.0, "hour_slots": 8, "day_slots": 16, "bank_length": 8}
     memory = open_memory(**lengths, budget_bytes=budget, folder=swift_path)
-    ticks, last, wraps = Ticks(Fraction(1, 90_000), MPEGTS_WRAP), -1, 0
+    ticks, last, wraps = Ticks.of(Fraction(1, 90_000), MPEGTS_WRAP), -1, 0
     rng = np.random.default_rng(4)
     remembered = 0
     for day in range(days):

@@ -46,7 +46,7 @@ class Camera:
     def day(self, number: int) -> Iterator[tuple[Moment, Stamp]]:
         """From its reboot to the next: its own clock begins where it nearly always wraps before the day is over."""
         raw = int(self.rng.integers(MPEGTS_WRAP - FILMED * 90_000, MPEGTS_WRAP))
-        ticks, last = Ticks(Fraction(1, 90_000), MPEGTS_WRAP), raw
+        ticks, last = Ticks.of(Fraction(1, 90_000), MPEGTS_WRAP), raw
         self.epoch += 1
         line = Timeline(self.epoch, floor=self.seen)
         for frame in range(PER_DAY):
