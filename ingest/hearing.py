@@ -29,6 +29,12 @@ class Hearing:
         self._stream = StreamId(task.stream)
         self._cutter = SoundCutter(from_start=from_start)
         self._early: deque[tuple[int, Samples]] = deque(maxlen=MOST_EARLY)
+        self._begins = False
+
+    def begin(self) -> None:
+        """Nobody listened so far: what sounded before the next sound is not waited for, and a sound of no length says
+        so."""
+        self._begins = True
 
     def add(self, line: Timeline, pts: int, samples: Samples) -> None:
         """Sound of the time `pts`, microseconds: it waits while nobody knows when that was."""
@@ -61,6 +67,9 @@ class Hearing:
 
     def _place(self, line: Timeline, pts: int, samples: Samples) -> None:
         if follow(line, pts) is not None:
+            if self._begins:
+                self._begins = False
+                self._give(line, pts, _NO_SAMPLES)
             for start, chunk in self._cutter.add(pts, samples):
                 self._give(line, start, chunk)
 

@@ -194,6 +194,8 @@ class Reader:
         self._turned = orders.audio, orders.record
         if self._audio is not None and not orders.audio:
             self._flush_sound()
+        elif self._audio is None and orders.audio:
+            self._hearing.begin()
         self._audio = self._opened.audio if orders.audio else None
         if recorder is not None:
             self._record(recorder.turn(on=orders.record, audible=orders.audio))

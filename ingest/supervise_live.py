@@ -218,7 +218,7 @@ class LiveSupervisor(Supervisor):
             self._crowded(room)
         elif topic == SOUNDS and room is not None:
             for gone in room.dropped:
-                if isinstance(gone, Sound):
+                if isinstance(gone, Sound) and gone.span.duration:
                     self._unheard(gone.span, "More sounded than could be listened to.")
         return room
 
