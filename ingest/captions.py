@@ -159,7 +159,7 @@ def _lines(packet: Packet) -> Iterator[str]:
     match packet.stream.codec_context.name:
         case "webvtt":
             shown = [unescape(_WEBVTT_MARKUP.sub("", _written_in(packet)))]
-        case "subrip" | "srt":  # has no entities by rights; browsers and Android read those that are there
+        case "subrip" | "srt":  # has no entities by rights; Android reads those that are there, and so do we
             shown = [unescape(_SUBRIP_MARKUP.sub("", _BREAK.sub(" ", _written_in(packet))))]
         case _:
             shown = [_ASS_MARKUP.sub(r"\1", _BREAK.sub(" ", event)) for event in _events(packet)]

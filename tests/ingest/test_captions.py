@@ -139,7 +139,7 @@ SUBRIP_SAID = ["is [a < b] & c > d? Tom & Ann I <3 R&D", "a <b> is bold, {this} 
 def test_brackets_that_are_meant_are_no_tags(
     container: str, name: str, written: str, told: list[str], harvest: Callable[..., Harvest], tmp_path: Path
 ) -> None:
-    """As browsers show WebVTT, and Android and browsers SubRip."""
+    """As browsers show WebVTT, and Android SubRip."""
     path = make(tmp_path / "film.mp4", Clip(seconds=8, sound=""))
     (tmp_path / name).write_text(written)
     if container:
