@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 LONGEST: Final = seconds(10)
 """A piece that is copied is no longer, but where key frames are farther apart."""
 ENCODED: Final = seconds(6)
-"""So long is a piece that is encoded, half as long or half as long again where it has to be."""
+"""So long is a piece that is encoded, half as long or half as long again where it has to be; one that has no other
+beside it is shorter than two."""
 _FAR: Final = seconds(30 * 24 * 3600)
 """Longer than any file: its last piece has whatever there is."""
 _STANDS: Final = seconds(1)

@@ -19,6 +19,7 @@ from ingest.ledger import Ledger
 from ingest.records import Coverage, Frame, Gap, Mark, Moment, Span, seconds
 from ingest.supervise_live import LiveSupervisor
 from ingest.timeline import Stamp
+from tests.conserved import assert_conserved
 from tests.ingest.conftest import LOOPBACK, QUICK, STREAM, Harvest, RtspServer, plan
 
 pytestmark = pytest.mark.service
@@ -139,14 +140,15 @@ def test_a_gap_goes_on_over_a_restart_only_with_one_of_its_own_reason(harvest: C
 
 def test_what_nobody_took_is_not_known(harvest: Callable[..., Harvest]) -> None:
     """As on a full disk: nobody would tell it again, and there would be a hole."""
-    bus = MemoryBus({JOURNAL: ("test",)}, capacity=3)
-    fleet = Fleet(bus, Guard([], LOOPBACK), Ledger(), SystemClock(), QUICK)
+    bus, ledger = MemoryBus({JOURNAL: ("test",)}, capacity=3), Ledger()
+    fleet = Fleet(bus, Guard([], LOOPBACK), ledger, SystemClock(), QUICK)
     fleet.start(plan("rtsp://127.0.0.1:1/x"))
     harvest().wait(lambda: bus.depth()[f"{JOURNAL}/test"] == 3)
     fleet.stop(STREAM)
     assert not fleet.ending(STREAM)
     *_, told = (one.record for one in bus.receive((JOURNAL,), "test", limit=9, wait_s=0) if isinstance(one.record, Gap))
     assert fleet.known(STREAM).gap == told
+    assert_conserved(ledger)
 
 
 def test_a_gap_is_told_before_what_takes_long(harvest: Callable[..., Harvest], monkeypatch: pytest.MonkeyPatch) -> None:
