@@ -39,10 +39,12 @@ _LONGEST: Final = 2000
 _SHOWN: Final = 3 * MICROSECONDS
 """How long a caption is shown that does not say."""
 _TAG: Final = r"</?[A-Za-z][^<>]*>"
-_BREAK: Final = re.compile(r"\\[Nnh]|<br ?/?>", re.IGNORECASE)
+_BREAK: Final = re.compile(r"\\[Nnh]|(?i:<br ?/?>)")
 _WEBVTT_MARKUP: Final = re.compile(r"<[^>]*>?")
 """By the standard any bracket opens a tag: one that is meant is escaped."""
 _SUBRIP_MARKUP: Final = re.compile(rf"{_TAG}|\{{(?:\\|[A-Za-z]:)[^{{}}]*\}}")
+_ENTITY: Final = re.compile(r"&(?:#\w+|\w+);")
+"""What has no semicolon is plain text, such as a link's `&copy=2`."""
 _ASS_MARKUP: Final = re.compile(rf"{_TAG}|\\([{{}}])(?:\{{\}})?|\{{[^{{}}]*\}}")
 """libav escapes a brace of plain text as `\\{{}`."""
 _EVENT_FIELDS: Final = 8
@@ -160,7 +162,9 @@ def _lines(packet: Packet) -> Iterator[str]:
         case "webvtt":
             shown = [unescape(_WEBVTT_MARKUP.sub("", _written_in(packet)))]
         case "subrip" | "srt":  # has no entities by rights; Android reads those that are there, and so do we
-            shown = [unescape(_SUBRIP_MARKUP.sub("", _BREAK.sub(" ", _written_in(packet))))]
+            shown = [
+                _ENTITY.sub(lambda one: unescape(one[0]), _SUBRIP_MARKUP.sub("", _BREAK.sub(" ", _written_in(packet))))
+            ]
         case _:
             shown = [_ASS_MARKUP.sub(r"\1", _BREAK.sub(" ", event)) for event in _events(packet)]
     return (" ".join(text.split())[:_LONGEST] for text in shown)

@@ -168,8 +168,6 @@ class Supervisor(ABC):
                 return
         try:
             self._stopped()
-        except Stopped:
-            return  # nobody takes its last words
         except Exception as error:  # the same border, on its last words
             self._fell(error)
 
@@ -280,10 +278,9 @@ class Supervisor(ABC):
         self._publish(FRAMES, ended, Policy.BLOCK)
         self._publish(SOUNDS, replace(ended, origin="sound"), Policy.BLOCK)
 
-    def _journal(self, record: Record) -> None:
-        """Raises `Stopped` where nobody takes it: what was not told must not count as known."""
-        if self._publish(JOURNAL, record, Policy.BLOCK) is None:
-            raise Stopped
+    def _journal(self, record: Record) -> bool:
+        """Whether it was taken: what was told to nobody must not count as known."""
+        return self._publish(JOURNAL, record, Policy.BLOCK) is not None
 
     def _say(self, state: StreamState, detail: str = "") -> None:
         """Enter `state`, and tell everyone when that is news."""

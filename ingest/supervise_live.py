@@ -306,8 +306,8 @@ class LiveSupervisor(Supervisor):
     def _tell_gap(self, until: Moment) -> None:
         if until > self._seen:
             gap = Gap(self.plan.stream, Span(self._seen, until), self._why, self._detail)
-            self._journal(gap)
-            self._gap = gap
+            if self._journal(gap):
+                self._gap = gap
 
     # --- what goes wrong ---------------------------------------------------------------------------------------
 

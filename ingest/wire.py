@@ -14,7 +14,7 @@ import os
 import struct
 import sys
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -39,8 +39,6 @@ _AT_ONCE = 1024
 _LARGE = 1 << 16
 """Bytes from which on a message's memory is kept."""
 _KEPT = 2
-_FREE = 3
-"""References to a piece of memory of which nobody holds anything: from where it is kept and from who asks."""
 _Buffer = bytes | memoryview
 
 
@@ -84,6 +82,15 @@ def write(pipe: int, value: object) -> None:
             rest[0] = rest[0][count:]
 
 
+def _references(pieces: Iterable[NDArray[np.uint8]]) -> list[int]:
+    """How many there are to each, who keeps it and who asks among them."""
+    return [sys.getrefcount(piece) for piece in pieces]
+
+
+_FREE = _references(deque([np.empty(0, np.uint8)]))[0]
+"""Those to memory of which nobody holds anything: not all versions of Python count alike."""
+
+
 class Memory:
     """Where messages are read to. Pictures are large and alike: that of one is taken for the next once nobody holds
     anything of it, since memory that comes new from the kernel costs as much as what is read into it."""
@@ -95,8 +102,8 @@ class Memory:
         """So many bytes, of any content."""
         if size < _LARGE:
             return np.empty(size, np.uint8).data
-        for piece in self._pieces:
-            if size <= piece.size <= 2 * size and sys.getrefcount(piece) == _FREE:
+        for piece, held in zip(self._pieces, _references(self._pieces), strict=True):
+            if held == _FREE and size <= piece.size <= 2 * size:
                 return piece[:size].data
         piece = np.empty(size + _LARGE, np.uint8)  # what is said of the next picture may be a little longer
         self._pieces.append(piece)

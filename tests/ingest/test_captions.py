@@ -123,13 +123,13 @@ WEBVTT_SAID = [
 SUBRIP = r"""1
 00:00:01,000 --> 00:00:02,000
 {\an8}is [a < b] & c > d?
-<font color="#ff0000">Tom</font> &amp;&nbsp;Ann<br>I <3 R&D
+<font color="#ff0000">Tom</font> &amp;&nbsp;Ann<br>I <3 R&D ?a&copy=2 C:\Host
 
 2
 00:00:03,000 --> 00:00:04,000
 a &lt;b&gt; is <B>bold</B>, {this}\N{y:i}&amp;lt; <i>[x<y]</i> 5<6>4
 """
-SUBRIP_SAID = ["is [a < b] & c > d? Tom & Ann I <3 R&D", "a <b> is bold, {this} &lt; [x<y] 5<6>4"]
+SUBRIP_SAID = ["is [a < b] & c > d? Tom & Ann I <3 R&D ?a&copy=2 C:\\Host", "a <b> is bold, {this} &lt; [x<y] 5<6>4"]
 
 
 @pytest.mark.parametrize("container", ["", "mkv"], ids=["beside the film", "in the film"])
