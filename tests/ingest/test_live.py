@@ -407,7 +407,7 @@ def test_a_camera_that_hangs_up_is_away_and_no_bad_file(
     """As while it starts: to libav that is "invalid data", which nobody but a person could put right."""
     with pytest.raises(SourceUnavailable) as caught:
         probe(parse(f"{scheme}://127.0.0.1:{trap(talk).port}/x"), Guard([], LOOPBACK))
-    assert str(caught.value) in ("It ended the connection.", "The connection was cut."), "as what we send meets its end"
+    assert str(caught.value).startswith(("It ended the connection.", "The connection was cut.")), "as sending meets it"
     assert "MP4" not in caught.value.advice
 
 
