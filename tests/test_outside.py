@@ -51,17 +51,15 @@ def test_steps_that_come_in_another_order_are_told() -> None:
 
 
 def test_a_process_and_what_it_started_are_found() -> None:
-    command = [
-        sys.executable,
-        "-c",
-        "import subprocess, sys; subprocess.run([sys.executable, '-c', 'input()', 'grandchild'])",
-    ]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, text=True) as child:
+    grandchild = "print('up', flush=True); input()"
+    command = [sys.executable, "-c", f"import subprocess, sys; subprocess.run([sys.executable, '-c', {grandchild!r}])"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
         try:
-            while not any(runs(one, b"grandchild") and not runs(one, b"subprocess.run") for one in tree(child.pid)):
-                pass
+            assert child.stdout.readline() == "up\n", "one that has only begun has no memory and no name yet"
             assert child.pid in tree(os.getpid())
             assert len(tree(child.pid)) == 2
+            assert [one for one in tree(child.pid) if runs(one, b"subprocess.run")] == [child.pid]
             assert all(resident(one) > 1 for one in tree(child.pid))
             assert all(entries(one, "fd") >= 3 and entries(one, "task") == 1 for one in tree(child.pid))
         finally:
