@@ -1,4 +1,5 @@
-"""For all tests: one thread each for what computes, here and in the processes that tests start; and what comes first.
+"""For all tests: one thread each for what computes, here and in the processes that tests start; no deadline for an
+example of a property, which may meet a moment in which its process is not scheduled; and what comes first.
 
 As many workers as processors, each with as many threads again, wait for one another most of the time.
 """
@@ -7,8 +8,11 @@ from __future__ import annotations
 
 import os
 
+import hypothesis
 import pytest
 
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
 os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"), "1")
 
 

@@ -107,7 +107,7 @@ def wanted(spec: tuple[str, int, int | None]) -> set[int]:
     return {at for at in range(SIZE) if one <= at and (other is None or at <= other)}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(specs=st.lists(good, min_size=1, max_size=5), pad=pads, unit=st.sampled_from(["bytes", "Bytes"]))
 def test_what_is_asked_for_is_what_comes(path: Path, specs: list[Any], pad: str, unit: str) -> None:
     value = f"{unit}={pad}" + f"{pad},{pad}".join(map(text, specs))
@@ -127,7 +127,7 @@ def test_what_is_asked_for_is_what_comes(path: Path, specs: list[Any], pad: str,
     assert int(answer.headers["content-length"]) == len(answer.content)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(specs=st.lists(good.map(text), max_size=3), junk=bad, at=st.integers(0, 3))
 def test_what_cannot_be_understood_is_passed_over(path: Path, specs: list[str], junk: str, at: int) -> None:
     specs.insert(at, junk)

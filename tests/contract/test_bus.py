@@ -150,7 +150,7 @@ def test_depth_tells_what_waits_and_what_is_being_handled(bus: MemoryBus) -> Non
     assert bus.depth()["frames/encode"] == 1
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.sampled_from([CAM, DOOR]), st.integers(1, 5), st.booleans()), max_size=60))
 def test_whatever_the_pace_order_holds_and_the_account_closes(steps: list[tuple[StreamId, int, bool]]) -> None:
     ledger = Ledger()

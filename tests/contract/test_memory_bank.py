@@ -124,7 +124,7 @@ def test_the_oracle_itself_is_the_official_computation(case: str, suite: dict[st
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("paper", [False, True])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     frames=hnp.arrays(np.float32, st.tuples(st.integers(1, 24), st.integers(1, 4), st.integers(2, 5)),
                       elements=st.sampled_from([-2.0, -1.0, 0.0, 0.5, 1.0, 3.0])),
@@ -169,7 +169,7 @@ def _joint_oracle(frames: np.ndarray, length: int, *, plain: bool) -> tuple[list
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("plain", [False, True])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 2**31), count=st.integers(1, 40), tokens=st.integers(1, 4), length=st.integers(1, 9))
 def test_joint_slots_hold_whole_frames(
     backend: str, plain: bool, seed: int, count: int, tokens: int, length: int

@@ -29,7 +29,7 @@ def cut(sound: Samples, sizes: list[int], *, start: int = 0, whole: bool = True)
     return chunks + list(cutter.flush())
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10_000), sizes=st.lists(st.integers(100, 40_000), min_size=1, max_size=5))
 def test_nothing_is_lost_and_chunks_are_of_the_promised_length(seed: int, sizes: list[int]) -> None:
     sound = speech(47.3, seed)
@@ -47,7 +47,7 @@ def test_cuts_lie_in_pauses() -> None:
         assert np.abs(sound[at - 160 : at + 160]).max() < 0.01
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(begin=st.integers(0, 30 * SAMPLE_RATE), seed=st.integers(0, 100))
 def test_reading_from_amid_gives_the_same_chunks(begin: int, seed: int) -> None:
     """The first, partial chunk is left out; from the next cut on everything is as if read from the start."""

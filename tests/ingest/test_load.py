@@ -87,7 +87,7 @@ def test_a_relapse_is_waited_for_longer_each_time() -> None:
     assert sum(step == 2 for step in machine.steps[-20_000:]) > 0.8 * 20_000
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(skew=st.integers(-(10**15), 10**15), drift=st.floats(-2e-4, 2e-4))
 def test_a_clock_that_is_wrong_or_drifts_is_not_overload(skew: int, drift: float) -> None:
     """Two hundred parts in a million are seventeen seconds a day."""

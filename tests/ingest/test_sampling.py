@@ -104,7 +104,7 @@ def test_shrinking_is_a_local_mean() -> None:
 
 
 @given(height=st.integers(200, 900), width=st.integers(200, 1400), pad=st.integers(0, 63))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_each_cell_is_the_mean_of_its_samples(height: int, width: int, pad: int) -> None:
     """Against the same said plainly, to the last bit: noise, in a plane whose rows are longer than the picture."""
     luma = np.random.default_rng(height * width).integers(0, 256, (height, width + pad), np.uint8)[:, :width]

@@ -182,7 +182,7 @@ def wrong_by(stamp: Stamp, true: float) -> float:
     return (stamp.moment - START) / MICROSECONDS - true
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(drift=st.floats(-0.004, 0.004), fps=st.floats(0.5, 12), start=st.floats(0, 1e6), seed=st.integers(0, 99))
 def test_a_camera_whose_clock_drifts_is_right_to_half_a_second(
     drift: float, fps: float, start: float, seed: int
@@ -194,7 +194,7 @@ def test_a_camera_whose_clock_drifts_is_right_to_half_a_second(
     assert max(abs(wrong_by(stamp, true)) for true, stamp in seen) < 0.5
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(drift=st.floats(-1e-4, 1e-4), fps=st.floats(0.6, 0.9), seed=st.integers(0, 99))
 def test_a_slow_network_is_not_taken_for_a_slow_clock(drift: float, fps: float, seed: int) -> None:
     """Most pictures come seconds late, the least late of many tells the time: a network only delays."""
@@ -203,7 +203,7 @@ def test_a_slow_network_is_not_taken_for_a_slow_clock(drift: float, fps: float, 
     assert max(abs(wrong_by(stamp, true)) for true, stamp in seen) < 0.5
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(fps=st.floats(0.3, 30), untold=st.floats(0, 0.9), seed=st.integers(0, 99))
 def test_a_picture_of_a_camera_that_does_not_say_when_was_when_it_came(fps: float, untold: float, seed: int) -> None:
     seen = watch(300, fps, lambda t: t, lambda _: 0.0, Random(seed), untold=untold)
@@ -234,7 +234,7 @@ def test_a_camera_that_begins_anew_goes_on_in_time_whatever_the_wall_clock_says(
     assert after == Stamp(1, jump, max(came(pause_s, put).moment, Moment(before.moment + STEP + back)))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(drift=st.floats(-1e-4, 1e-4), apart=st.floats(61, 1800), seed=st.integers(0, 99))
 def test_pictures_minutes_apart_are_not_led_past_the_truth(drift: float, apart: float, seed: int) -> None:
     seen = watch(round(200 * apart), 1 / apart, lambda t: 7 + t * (1 + drift), lambda _: 0.0, Random(seed))
@@ -242,7 +242,7 @@ def test_pictures_minutes_apart_are_not_led_past_the_truth(drift: float, apart: 
     assert max(abs(wrong_by(stamp, true)) for true, stamp in seen) < 0.75
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(put=st.floats(0.5, 1e6), at=st.floats(10, 200), seed=st.integers(0, 99))
 def test_a_wall_clock_that_is_put_forward_is_right_from_then_on(put: float, at: float, seed: int) -> None:
     """It was behind until NTP reached it: what was wrong stays so, and what comes is right at once, as a new epoch."""
@@ -254,7 +254,7 @@ def test_a_wall_clock_that_is_put_forward_is_right_from_then_on(put: float, at: 
     assert {stamp.epoch for true, stamp in seen if true > at + 0.5} == {1}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(behind=st.floats(0.5, 1e5), at=st.floats(10, 200), seed=st.integers(0, 99))
 def test_a_machine_that_starts_with_its_clock_behind_is_right_once_it_is_put_right(
     behind: float, at: float, seed: int
@@ -267,7 +267,7 @@ def test_a_machine_that_starts_with_its_clock_behind_is_right_once_it_is_put_rig
     assert max(abs(wrong_by(stamp, true)) for true, stamp in seen if true > at + 0.5) < 0.5
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(back=st.floats(1e-3, 1e6), at=st.floats(1, 200), drift=st.floats(-1e-4, 1e-4), seed=st.integers(0, 99))
 def test_a_wall_clock_that_is_put_back_is_right_from_the_next_picture_on(
     back: float, at: float, drift: float, seed: int
@@ -282,7 +282,7 @@ def test_a_wall_clock_that_is_put_back_is_right_from_the_next_picture_on(
     assert seen[-1][1].epoch == (back > PUT / MICROSECONDS)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     puts=st.lists(st.tuples(st.floats(0.3, 60), st.integers(-9999, 9999)), min_size=1, max_size=6), seed=st.integers()
 )

@@ -115,7 +115,7 @@ def test_key_frames_that_are_far_apart_by_themselves_are_no_gap() -> None:
     assert look(attention, [at + 80 for at in keys], "pictures") + attention.begin() == []
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.floats(0.1, 60), st.floats(0.1, 60)), max_size=30))
 def test_every_hole_is_told_and_rows_are_few(runs: list[tuple[float, float]]) -> None:
     """Pictures are kept for a while and dropped for a while, over and over."""

@@ -28,7 +28,7 @@ def scenes(lengths: list[int], noise: float, dim: int = 64, seed: int = 0) -> np
 
 
 @given(seed=st.integers(0, 10**6), count=st.integers(2, 40))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_exact_mode_merges_as_the_bank_does(seed: int, count: int) -> None:
     vectors = np.random.default_rng(seed).normal(size=(count, 6)).astype(np.float32)
     bank = JointBank(count - 1)
@@ -41,7 +41,7 @@ def test_the_exact_mode_merges_as_the_bank_does(seed: int, count: int) -> None:
 
 
 @given(data=st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_nothing_is_lost_but_borders(data: st.DataObject) -> None:
     count = data.draw(st.integers(1, 40))
     counts = data.draw(st.lists(st.integers(1, 50), min_size=count, max_size=count))

@@ -169,7 +169,7 @@ class Told:
 instants = st.tuples(st.integers(0, 40), st.integers(1, 25)).map(lambda at: Span(Moment(at[0]), Moment(sum(at))))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     hit=instants, things=st.lists(instants, max_size=6), blind=st.lists(instants, max_size=2), least=st.integers(1, 3)
 )

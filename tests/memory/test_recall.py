@@ -151,7 +151,7 @@ def test_a_negative_match_needs_no_open_chapter(memory: Memory) -> None:
     assert len(memory.recall.replay(DOOR)) == 0
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     steps=st.lists(st.sampled_from([250_000, 500_000, 2_000_000, 30_000_000]), min_size=1, max_size=40),
     scores=st.data(),

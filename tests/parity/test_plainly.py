@@ -35,7 +35,7 @@ from models.systems.cogvlm2_video import cog_pixels, each_second
 from models.systems.minigpt4_video import join_neighbours
 from models.systems.video_chatgpt import pool, segment_middles
 
-quick = settings(max_examples=40, deadline=None, derandomize=True)
+quick = settings(max_examples=40, derandomize=True)
 
 
 def scrambled(module: torch.nn.Module, seed: int) -> dict[str, np.ndarray[Any, Any]]:

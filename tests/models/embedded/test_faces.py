@@ -86,7 +86,7 @@ def test_one_face_in_two_boxes_is_one() -> None:
     assert len([*find(paint(empty(), SOMEONE), [person(), around])]) == 1
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     st.tuples(st.integers(1, 90), st.integers(1, 90)),
     st.lists(st.tuples(*[st.floats(0.0, 1.0)] * 4), max_size=8),

@@ -26,7 +26,7 @@ def painted_overlap(one: np.ndarray, other: np.ndarray) -> float:
 
 
 @given(st.integers(0, 10_000))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_overlap_is_the_share_of_common_pixels(seed: int) -> None:
     corners = some_boxes(seed, 4).corners.round() + np.array([0, 0, 1, 1], np.float32)
     expected = [[painted_overlap(a, b) for b in corners] for a in corners]
@@ -34,7 +34,7 @@ def test_overlap_is_the_share_of_common_pixels(seed: int) -> None:
 
 
 @given(st.integers(0, 10_000), st.integers(0, 40))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_suppression_keeps_a_box_unless_a_better_kept_one_of_its_category_covers_it(seed: int, count: int) -> None:
     boxes = some_boxes(seed, count)
     kept: list[int] = []

@@ -42,7 +42,7 @@ def test_boxes_are_matched_within_their_own_picture() -> None:
 
 
 @given(st.integers(0, 10_000))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_average_precision_is_the_mean_over_recall_levels_of_the_best_precision_beyond(seed: int) -> None:
     dice = np.random.default_rng(seed)
     truth = [boxes(sorted(dice.choice(4, 2, replace=False)), [1, 1]) for _ in range(3)]

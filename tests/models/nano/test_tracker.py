@@ -78,7 +78,7 @@ def test_far_apart_things_are_different_things() -> None:
 
 
 @given(st.integers(1, 5), st.integers(2, 8), st.randoms(use_true_random=False))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_lanes_that_never_meet_are_counted_right_in_any_order(lanes: int, length: int, dice) -> None:  # type: ignore[no-untyped-def]  # hypothesis' Random
     frames = []
     for step in range(length):
@@ -99,7 +99,7 @@ def visit(start: int, end: int) -> Visit:
     st.lists(st.tuples(st.integers(0, 30), st.integers(0, 10)).map(lambda p: visit(p[0], p[0] + p[1])), max_size=8),
     st.integers(1, 4),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_at_once_is_what_counting_every_instant_finds(visits: list[Visit], count: int) -> None:
     spans = at_once(visits, count)
     for instant in range(45):
