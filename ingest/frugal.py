@@ -17,7 +17,7 @@ import numpy as np
 
 from ingest.deferred import Deferred, copied
 from ingest.load import Load
-from ingest.records import MICROSECONDS
+from ingest.records import MICROSECONDS, seconds
 from ingest.timeline import scale_of, scaled
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ _SIZES: Final = 100
 _RECENT: Final = 5
 _MORE: Final = 1.6
 """Times the usual size, over a fifth of a second, at which packets carry something new."""
+_ENOUGH: Final = seconds(0.2)
+"""Where key frames alone are decoded, of the others one in so long tells that the camera delivers, and how late."""
 
 
 class Frugal:
@@ -48,6 +50,20 @@ class Frugal:
         self._group: list[Packet] = []
         self._earlier: list[Packet] = []
         self._sizes: deque[int] = deque(maxlen=_SIZES)
+        self._enough = _ENOUGH * self._scale[1] // self._scale[0]
+        """In ticks."""
+        self._told: int | None = None
+
+    def ignores(self, packet: Packet) -> bool:
+        """Whether nothing is to be done about a packet, not even to ask how late it is. Of two of the same time neither
+        is ignored: a clock that stands still tells nothing."""
+        if not self._keys or packet.is_keyframe:
+            return False
+        dts, told = packet.dts, self._told
+        if dts is not None and told is not None and 0 < abs(dts - told) < self._enough:
+            return True
+        self._told = dts
+        return False
 
     def admit(self, packet: Packet, now_s: float, *, wanted: bool, still: bool) -> list[Packet]:
         """`wanted`: whether the packet's own picture is, with `keys` none but a key frame's; `still`: whether nothing
@@ -78,6 +94,8 @@ class Frugal:
         if packet.is_keyframe and not self.load.stale:
             self._incomplete = False
             return [packet]
+        if self._keys and not packet.is_keyframe:  # it would not be decoded anyway
+            return []
         self._incomplete = True
         self.skipped += 1
         return []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+from collections.abc import Callable
 from typing import Final
 
 from ingest.clock import Clock
@@ -27,8 +28,17 @@ def changed(*, audio: bool, record: bool) -> bytes:
 class Orders:
     """The reading end of the child's standard input, behind its job."""
 
-    def __init__(self, clock: Clock, handle: int = 0, *, audio: bool = True, record: bool = True) -> None:
-        self._clock, self._handle = clock, handle
+    def __init__(
+        self,
+        clock: Clock,
+        handle: int = 0,
+        *,
+        audio: bool = True,
+        record: bool = True,
+        turn: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`turn`: called when either of `audio` and `record` has changed."""
+        self._clock, self._handle, self._turn = clock, handle, turn
         self._asked = -_EVERY_S
         self.audio, self.record = audio, record
         self.filled = 0.0
@@ -42,14 +52,15 @@ class Orders:
         if now - self._asked < _EVERY_S:
             return False
         self._asked = now
-        while select.select([self._handle], [], [], 0)[0]:
+        before = self.audio, self.record
+        while not self.over and select.select([self._handle], [], [], 0)[0]:
             said = os.read(self._handle, _MOST)
-            if not said:
-                self.over = True
-                return True
+            self.over = not said
             for word in said:
                 if word & _WAYS:
                     self.audio, self.record = bool(word & 1), bool(word & 2)
                 else:
                     self.filled = word / 100
-        return False
+        if (self.audio, self.record) != before:
+            self._turn()
+        return self.over

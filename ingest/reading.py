@@ -118,8 +118,7 @@ class Reader:
         self._beat_at = 0.0
         self._newest: Stamp | None = None
         self._frugal = self._make_frugal()
-        self._orders = Orders(self._clock, audio=task.audio, record=task.record)
-        self._turned = task.audio, task.record
+        self._orders = Orders(self._clock, audio=task.audio, record=task.record, turn=self._turn)
         self._sparing = False
         pixel = pictures.pixel_of(opened.video) if opened.video is not None else pictures.SQUARE
         self._scaler = pictures.Scaler(task.sampling.max_side, pixel)
@@ -133,13 +132,14 @@ class Reader:
             info = replace(info, fps=1 / self._apart_s)
         self._emit(("open", asdict(info)))
         self._turn()
+        live = self._task.live
         try:
             for packet in self._unless_broken(self._packets):
                 self._take(packet)
-                if self._task.live and self._heed():
+                if live and self._orders.end():
                     break
         except BaseException as error:
-            if self._task.live:  # what came before the connection was lost is listened to
+            if live:  # what came before the connection was lost is listened to
                 with noting(error):
                     self._flush_sound()
             raise
@@ -161,14 +161,18 @@ class Reader:
         elif not self._put_off(packet):
             self._decode(packet)
             self._listen()
-        if recorder is not None and not self._known(packet) and (found := recorder.add(packet, self._line)):
+        if recorder is None or (self._line.last is None and self._known(packet)):
+            return
+        if found := recorder.add(packet, self._line):
             self._record(found)
 
     def _take_picture(self, packet: Packet, video: VideoStream) -> None:
         if self._opened.burst_s:
             self._pass(packet)
-        if self._frugal is not None and packet.size:
-            self._ration(packet, self._frugal, video)
+        frugal = self._frugal
+        if frugal is not None and packet.size:
+            if not frugal.ignores(packet):
+                self._ration(packet, frugal, video)
             return
         if self._task.sampling.keyframes_only and packet.pts is not None:
             self._ends.append(packet.pts + (packet.duration or 0))
@@ -180,18 +184,9 @@ class Reader:
         if ticks is not None and packet.dts is not None:
             self._opened.passed(ticks.at(packet.dts + (packet.duration or 0)))
 
-    def _heed(self) -> bool:
-        """Take in what the parent says; whether it asks for the end."""
-        orders = self._orders
-        ends = orders.end()
-        if self._turned != (orders.audio, orders.record):
-            self._turn()
-        return ends
-
     def _turn(self) -> None:
         """Listen or not, record or not, from now on."""
         orders, recorder = self._orders, self._recorder
-        self._turned = orders.audio, orders.record
         if self._audio is not None and not orders.audio:
             self._flush_sound()
         elif self._audio is None and orders.audio:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ingest import reading
 from ingest.child import source_details
 from ingest.errors import Invalid
+from ingest.frugal import Frugal
 from ingest.guard import Guard
 from ingest.limits import Limits
 from ingest.load import Load
@@ -20,6 +24,7 @@ from ingest.orders import Orders
 from ingest.records import Frame, seconds
 from ingest.sampling import POLICIES, Sampling, policy
 from ingest.sources import parse
+from ingest.timeline import MPEGTS_WRAP
 from tests.media import Clip, make, number_in
 
 LAZY = Sampling(ceiling_hz=5.0, rests=True)
@@ -116,6 +121,42 @@ def test_key_frames_alone_are_all_that_is_decoded(tmp_path: Path, monkeypatch: p
     assert [number_in(m.pixels) for m in said if isinstance(m, Frame)] == list(range(0, 500, 50))
     assert counts["video"] == 10
     assert sum(isinstance(m, tuple) and m[0] == "beat" for m in said) >= 1
+
+
+def test_of_key_frames_alone_only_they_are_counted_as_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def observe(load: Load, dts: int, _now: int) -> None:
+        load.step, load.behind = (2, seconds(9)) if seconds(3) < dts < seconds(9) else (0, 0)
+
+    monkeypatch.setattr(Load, "observe", observe)
+    path = make(tmp_path / "k.mp4", Clip(seconds=20, b_frames=0))
+    said = read(path, Sampling(keyframes_only=True), monkeypatch)
+    assert [number_in(m.pixels) for m in said if isinstance(m, Frame)] == [0, 50, *range(250, 500, 50)]
+    assert [message for message in said if isinstance(message, tuple) and message[0] == "frugal"][-1][2] == 3
+
+
+@given(
+    apart=st.lists(st.integers(0, 200_000) | st.sampled_from([-MPEGTS_WRAP, -90_000]), min_size=1, max_size=50),
+    keys=st.sets(st.integers(0, 50)),
+)
+def test_among_packets_that_are_not_asked_one_is_every_fifth_of_a_second(apart: list[int], keys: set[int]) -> None:
+    """Whatever their times: so the camera is known to deliver, however few pictures it sends, and how late it is."""
+    frugal, at, asked = Frugal(Fraction(1, 90_000), keys=True), 0, None
+    for number, step in enumerate(apart):
+        at += step
+        packet = av.Packet(1)
+        packet.dts, packet.is_keyframe = at, number in keys
+        if frugal.ignores(packet):
+            assert not packet.is_keyframe
+            assert asked is not None
+            assert 0 < abs(at - asked) < 18_000
+        elif not packet.is_keyframe:
+            asked = at
+        assert not Frugal(Fraction(1, 90_000)).ignores(packet), "other policies have to do with each"
+
+
+def test_a_packet_without_a_time_is_asked() -> None:
+    frugal = Frugal(Fraction(1, 90_000), keys=True)
+    assert not any(frugal.ignores(av.Packet(1)) for _ in range(3))
 
 
 def test_of_key_frames_that_come_more_often_than_wanted_the_rest_is_left_undecoded(
