@@ -52,15 +52,19 @@ class Orders:
         if now - self._asked < _EVERY_S:
             return False
         self._asked = now
-        before = self.audio, self.record
         while not self.over and select.select([self._handle], [], [], 0)[0]:
             said = os.read(self._handle, _MOST)
             self.over = not said
-            for word in said:
-                if word & _WAYS:
-                    self.audio, self.record = bool(word & 1), bool(word & 2)
-                else:
-                    self.filled = word / 100
+            self.hear(said)
+        return self.over
+
+    def hear(self, said: bytes) -> None:
+        """Take in some words."""
+        before = self.audio, self.record
+        for word in said:
+            if word & _WAYS:
+                self.audio, self.record = bool(word & 1), bool(word & 2)
+            else:
+                self.filled = word / 100
         if (self.audio, self.record) != before:
             self._turn()
-        return self.over

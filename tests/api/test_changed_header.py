@@ -21,7 +21,7 @@ from ingest.clock import FakeClock
 from ingest.guard import Guard
 from ingest.ledger import Ledger
 from ingest.limits import Limits
-from ingest.orders import Orders
+from ingest.orders import Orders, changed
 from ingest.records import Coverage, Moment, Segment, Span, StreamId, seconds
 from ingest.sampling import Sampling
 from ingest.sources import parse
@@ -66,7 +66,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> list[Segment]:
 
     def end(orders: Orders) -> bool:
         asked.append(0)
-        orders.audio = len(asked) > 45
+        orders.hear(changed(audio=len(asked) > 45, record=True))
         return False
 
     with pytest.MonkeyPatch.context() as patched:

@@ -14,7 +14,7 @@ from ingest import reading
 from ingest.child import source_details
 from ingest.guard import Guard
 from ingest.limits import Limits
-from ingest.orders import Orders
+from ingest.orders import Orders, changed
 from ingest.records import Heard, Segment, Sound
 from ingest.sampling import Sampling
 from ingest.sources import parse
@@ -30,7 +30,7 @@ def read(
     turns = count()
 
     def end(orders: Orders) -> bool:
-        orders.audio = next(turns) not in range(*quiet)
+        orders.hear(changed(audio=next(turns) not in range(*quiet), record=True))
         return False
 
     task = {

@@ -31,11 +31,14 @@ def test_the_newest_word_on_the_queue_counts_and_a_closed_pipe_asks_for_the_end(
 def test_sound_and_recording_are_turned_on_and_off_whatever_is_said_of_the_queue() -> None:
     reading, writing = os.pipe()
     clock = FakeClock()
-    orders = Orders(clock, reading, audio=False)
-    for audio, record in ((True, True), (False, True), (True, False), (False, False)):
+    turns: list[tuple[bool, bool]] = []
+    orders = Orders(clock, reading, audio=False, turn=lambda: turns.append((orders.audio, orders.record)))
+    ways = [(True, True), (False, True), (True, False), (False, False)]
+    for audio, record in [way for way in ways for _ in range(2)]:
         os.write(writing, pressed(1.0) + changed(audio=audio, record=record) + pressed(0.5))
         clock.advance(1)
         assert not orders.end()
         assert (orders.audio, orders.record, orders.filled) == (audio, record, 0.5)
+    assert turns == ways, "told when it changes and not else"
     os.close(writing)
     os.close(reading)
