@@ -181,7 +181,7 @@ def test_a_bomb_is_refused_by_its_header_or_by_its_memory(suffix: str, tmp_path:
     path = bomb(tmp_path / f"bomb.{suffix}", 8000)
     assert path.stat().st_size < 1_000_000
     with pytest.raises(TooLarge) as caught:
-        probe(parse(str(path)), Guard([tmp_path]), timeout_s=20)
+        probe(parse(str(path)), Guard([tmp_path]), timeout_s=60)
     assert caught.value.advice
 
 
@@ -190,9 +190,9 @@ def test_a_decoder_that_needs_more_memory_than_it_has_is_told_apart_from_bad_dat
     spec = parse(str(clips / "ten.mp4"))
     details = source_details(spec, Guard([]))
     with Decoder("probe", details, Limits(memory_mb=1024)) as decoder:
-        assert decoder.result(10)["video_codec"] == "h264"
+        assert decoder.result(60)["video_codec"] == "h264"
     with Decoder("probe", details, Limits(memory_mb=60)) as decoder, pytest.raises((TooLarge, DecoderDied)):
-        decoder.result(10)
+        decoder.result(60)
 
 
 # --- every error is one of ours --------------------------------------------------------------------------------

@@ -47,8 +47,8 @@ def test_a_camera_that_goes_and_comes_back(
     made.wait(lambda: made.states()[-1:] == ["offline"])
     newest = made.of(Frame)[-1].moment
     time.sleep(2)
-    server.start()
     back, before = SystemClock().now(), len(made.of(Frame))
+    server.start()
     made.wait(lambda: len(made.of(Frame)) > before + 4)
     frames = made.of(Frame)
     made.halt()

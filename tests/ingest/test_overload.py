@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +20,7 @@ from ingest.load import LATE, SETTLE
 from ingest.records import Frame, Gap, Segment, StateChange, StreamId, seconds
 from ingest.sampling import Sampling
 from ingest.sources import parse
+from ingest.supervise import Supervisor
 from ingest.unlooked import NOTE
 from tests.ingest.conftest import STREAM, Harvest, RtspServer, decoders
 
@@ -54,13 +57,31 @@ def rationed(children: Callable[[], list[int]]) -> Iterator[None]:
                 os.kill(child, signal.SIGCONT)
 
 
+@pytest.fixture
+def shed(monkeypatch: pytest.MonkeyPatch) -> dict[StreamId, list[str]]:
+    """What each stream shed, step by step: each change, however soon the next one follows."""
+    seen: dict[StreamId, list[str]] = defaultdict(list)
+    change = Supervisor._set
+
+    def noted(self: Supervisor, **changes: Any) -> None:
+        change(self, **changes)
+        steps, now = seen[self.plan.stream], self.status.shedding
+        steps += [now] if steps[-1:] != [now] else []
+
+    monkeypatch.setattr(Supervisor, "_set", noted)
+    return seen
+
+
 def resident(child: int) -> float:
     return int(Path(f"/proc/{child}/statm").read_text().split()[1]) * PAGE_MB
 
 
 @pytest.mark.timeout(120)
 def test_what_cannot_be_decoded_in_time_is_shed_step_by_step_and_told(
-    rtsp: Callable[..., RtspServer], harvest: Callable[..., Harvest], tmp_path: Path
+    rtsp: Callable[..., RtspServer],
+    harvest: Callable[..., Harvest],
+    shed: dict[StreamId, list[str]],
+    tmp_path: Path,
 ) -> None:
     server, made = rtsp("--size", "960x540"), harvest(Limits(stall_s=20.0, read_s=20.0))
     for stream in STREAMS:
@@ -77,22 +98,13 @@ def test_what_cannot_be_decoded_in_time_is_shed_step_by_step_and_told(
         return [frame for frame in made.of(Frame) if frame.stream == stream]
 
     made.wait(lambda: all(len(frames(stream)) > 5 for stream in STREAMS))
-    seen: dict[StreamId, list[str]] = {stream: [] for stream in STREAMS}
-
-    def shed(what: str) -> bool:
-        for stream in STREAMS:
-            now = status(stream).shedding
-            if seen[stream][-1:] != [now]:
-                seen[stream].append(now)
-        return all(what in steps for steps in seen.values())
-
     children = decoders()
     assert len(children) == len(STREAMS)
     assert seconds(STOPPED_S) > LATE
     assert seconds(STOPPED_S + RUNNING_S) > SETTLE
     with rationed(decoders):
-        made.wait(lambda: shed("pictures"), 60)
-        assert all(steps.index("rate") < steps.index("pictures") for steps in seen.values()), "the lower rate first"
+        made.wait(lambda: all("pictures" in shed[stream] for stream in STREAMS), 60)
+        assert all(steps.index("rate") < steps.index("pictures") for steps in shed.values()), "the lower rate first"
         made.wait(lambda: all(status(stream).skipped > 25 for stream in STREAMS), 60)
         before = [resident(child) for child in children]
         counted = {stream: len(frames(stream)) for stream in STREAMS}
@@ -107,22 +119,15 @@ def test_what_cannot_be_decoded_in_time_is_shed_step_by_step_and_told(
 
 @pytest.mark.timeout(120)
 def test_what_cannot_be_encoded_is_shed_by_the_child_and_what_is_dropped_all_the_same_is_a_gap(
-    rtsp: Callable[..., RtspServer], harvest: Callable[..., Harvest]
+    rtsp: Callable[..., RtspServer], harvest: Callable[..., Harvest], shed: dict[StreamId, list[str]]
 ) -> None:
     """A model that takes a second and a half for a picture, and a camera of which twelve a second are wanted."""
     made = harvest(capacity=8, pace_s=1.5)
     sampling = Sampling(floor_hz=12, ceiling_hz=12, motion=False, scene_cuts=False)
     made.fleet.start(CapturePlan(STREAM, parse(rtsp().url()), sampling=sampling))
-    shed = list[str]()
-
-    def shedding() -> str:
-        status = made.fleet.status(STREAM)
-        assert status is not None
-        shed.extend([status.shedding] if shed[-1:] != [status.shedding] else [])
-        return status.shedding
-
-    made.wait(lambda: shedding() == "pictures")
-    assert shed[-3:] == ["nothing", "rate", "pictures"]
+    made.wait(lambda: "pictures" in shed[STREAM])
+    steps = shed[STREAM]
+    assert steps[: steps.index("pictures") + 1][-3:] == ["nothing", "rate", "pictures"]
     made.wait(lambda: any(change.detail == NOTE for change in made.of(StateChange)))
     assert all(change.state == "live" for change in made.of(StateChange) if change.detail == NOTE)
     made.pace_s = 0.0

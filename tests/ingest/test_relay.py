@@ -157,7 +157,7 @@ def test_datagrams_from_elsewhere_go_nowhere() -> None:
     camera, decoder, stranger = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(3))
     for one, address in ((camera, "127.0.0.2"), (decoder, "127.0.0.1"), (stranger, "127.0.0.3")):
         one.bind((address, 0))
-        one.settimeout(5)
+        one.settimeout(60)
     asked = ports.request(
         b"SETUP rtsp://x/1 RTSP/1.0\r\nTransport: RTP/AVP;unicast;client_port=%d-%d" % ((decoder.getsockname()[1],) * 2)
     )
