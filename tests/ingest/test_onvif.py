@@ -173,11 +173,12 @@ def test_a_camera_on_this_network_answers() -> None:
                         camera.sendto(b"<", asker)
 
         threading.Thread(target=respond, daemon=True).start()
-        found = discover(Guard([], ["0.0.0.0/0"]), timeout_s=2)
+        granted = Guard([], ["0.0.0.0/0"])
+        found = next(filter(None, (discover(granted, timeout_s=2) for _ in range(3))), [])  # it may answer too late
         if not heard.is_set():
             pytest.skip("no multicast on this machine")
         with pytest.raises(SourceRefused, match="answered"):  # and not that there is none
-            discover(Guard([], resolver=lambda *_: ["169.254.0.1"]), timeout_s=2)
+            any(discover(Guard([], resolver=lambda *_: ["169.254.0.1"]), timeout_s=2) for _ in range(3))
     assert found
     for one in found:  # from each network of this machine
         assert one == Answering(one.address, "Front door", "IPC-1")
