@@ -261,9 +261,11 @@ def test_a_child_that_reads_a_file_is_outside_and_one_that_reads_a_camera_is_not
     with Decoder("capture", reading, Limits()) as decoder:  # its pipe is full before the film is over
         assert isinstance(decoder.receive(60), tuple)
         assert network(decoder.pid) != network(os.getpid())
-    camera = parse(f"rtsp://127.0.0.1:{trap(silent).port}/x")
+    peer = trap(silent)
+    camera = parse(f"rtsp://127.0.0.1:{peer.port}/x")
     with Decoder("probe", source_details(camera, Guard([], LOOPBACK)), Limits()) as decoder:
-        time.sleep(1)
+        while not peer.hits:
+            time.sleep(0.02)
         assert network(decoder.pid) == network(os.getpid())
 
 
