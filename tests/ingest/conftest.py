@@ -176,7 +176,8 @@ class Trap:
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._server.getsockname()[1]
         self._open: list[socket.socket] = []
-        threading.Thread(target=self._serve, daemon=True).start()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
 
     def _serve(self) -> None:
         while True:
@@ -193,9 +194,13 @@ class Trap:
             self.talk(visitor)
 
     def close(self) -> None:
-        self._server.close()
-        for visitor in self._open:
-            visitor.close()
+        """Who still waits is woken first: a wait outlives the closing, and one that is resumed is for whatever next has
+        the same number, such as another test's server."""
+        for one in (self._server, *self._open):
+            with suppress(OSError):  # it is over
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+        self._thread.join()
 
 
 @pytest.fixture
