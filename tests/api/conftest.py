@@ -71,6 +71,7 @@ def settings(tmp_path: Path, films: Path) -> Settings:
         networks=["127.0.0.0/8"],
         sample_floor_hz=4,
         sample_ceiling_hz=4,
+        keep_recordings_hours=400_000,  # some are of a fixed day, and it is tidied every minute
         timezone="UTC",
     )
 

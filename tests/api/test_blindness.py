@@ -17,6 +17,7 @@ from api.compose import Service
 from api.lost import lost
 from api.profile import Models
 from api.settings import Settings
+from api.streams import Streams
 from ingest.bus import FEATURES, FRAMES, JOURNAL
 from ingest.capture import CaptureStatus, Fleet
 from ingest.questions import Evidence
@@ -151,8 +152,11 @@ def test_a_service_that_was_stopped_is_told_when_it_is_back_and_a_clock_that_jum
         assert alert["why"].startswith("door sees nothing: service stopped.")
 
 
-def test_a_camera_that_never_gave_a_picture_is_told_to_have_been_blind_all_along(settings: Settings) -> None:
+def test_a_camera_that_never_gave_a_picture_is_told_to_have_been_blind_all_along(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also where nobody says which time is meant: in coverage, in answers, and in how far it is known."""
+    monkeypatch.setattr(Streams, "tell_absence", lambda _self: None)  # else it is told every 5 s to be paused
     cam = StreamId("cam")
     with running(settings) as (service, http):
         now = service.clock.now()

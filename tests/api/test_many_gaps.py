@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
+from unittest.mock import patch
 
 import httpx
 import numpy as np
@@ -16,6 +17,7 @@ from sqlalchemy import event
 from api.compose import Service
 from api.profile import Models
 from api.settings import Settings
+from api.streams import Streams
 from api.timeline import STRETCHES, fewer
 from api.times import utc
 from api.views import MOST_GAPS
@@ -55,7 +57,8 @@ def drops(store: Store) -> list[Gap]:
 @pytest.fixture(scope="module")
 def year(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, httpx.Client, list[Gap]]]:
     settings = Settings(data=tmp_path_factory.mktemp("year") / "data", port=0, timezone="UTC")
-    with running(settings, Models(FakeEncoder(), ExtractiveSystem())) as (service, http):
+    untold = patch.object(Streams, "tell_absence")  # else it is told every five seconds that it is paused
+    with untold, running(settings, Models(FakeEncoder(), ExtractiveSystem())) as (service, http):
         row = StreamRow(CAM, "cam", "live", "rtsp://cam/1", "rtsp://cam/1", "paused", "", YEAR.start, paused=True)
         service.store.streams.add(row)
         gaps = drops(service.store)
