@@ -9,7 +9,8 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -47,6 +48,11 @@ def frame(pts: int) -> Frame:
 
 def fake(options: Mapping[str, object] | None = None, **limits: float) -> ModelProcess:
     return ModelProcess(ModelSpec("encoder", "fake", options or {}), RuntimeOptions(**limits), Stopwatch())  # type: ignore[arg-type] # numbers only
+
+
+def within(process: ModelProcess, call_s: float) -> AbstractContextManager[object]:
+    """Meanwhile a call has so much time, which a pause of the machine may take: for one that hangs."""
+    return patch.object(process, "_options", RuntimeOptions(call_s=call_s))
 
 
 @pytest.fixture
@@ -88,11 +94,11 @@ def test_a_frame_that_kills_the_model_is_poison_and_the_others_are_not() -> None
 
 
 def test_a_model_that_hangs_is_ended_at_its_deadline() -> None:
-    process = fake({"hangs_at": [1]}, call_s=3.0)
+    process = fake({"hangs_at": [1]})
     try:
         remote = RemoteEncoder(process)
         begin = time.monotonic()
-        with pytest.raises(DeadlineExceeded):
+        with within(process, 3.0), pytest.raises(DeadlineExceeded):
             remote.encode([frame(1)])
         assert 2.9 < time.monotonic() - begin < 30
         assert len(remote.encode([frame(2)])) == 1
@@ -192,7 +198,7 @@ def test_the_child_dies_with_its_parent() -> None:
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    assert _gone(child, within_s=5.0)
+    assert _gone(child, within_s=60.0)
 
 
 def test_a_transcriber_in_a_child() -> None:
@@ -259,12 +265,12 @@ def test_an_answer_nobody_wants_any_more_is_ended() -> None:
 
 def test_a_system_that_dies_hangs_or_fails_ends_one_answer_only() -> None:
     faults = {"dies_at": "die", "hangs_at": "hang", "fails_at": "fail"}
-    with closing(system(faults, call_s=2.0)) as process:
+    with closing(system(faults)) as process:
         remote = RemoteSystem(process)
         for question, error in (("die", ChildDied), ("hang", DeadlineExceeded), ("fail", Poison)):
             answer = remote.answer(question, two_exhibits())
             assert next(answer) == f"You asked: {question}"
-            with pytest.raises(error):
+            with within(process, 2.0 if question == "hang" else 60.0), pytest.raises(error):
                 list(answer)
             assert "".join(remote.answer("still there?", two_exhibits())) == "You asked: still there? [1] [2]"
 
