@@ -75,7 +75,8 @@ class World:
     uploads: dict[str, dict[str, Any]] = field(default_factory=dict)
     hostile: bool = False
     blind: tuple[str, ...] = ()
-    slow_s: float = 0.01
+    words: int | None = None
+    """So many of an answer come, and no more until nobody waits for them."""
     recorded: bool = True
     known_to: int = 0
     """How far is known that the camera shows nothing, in the same way."""
@@ -324,8 +325,9 @@ async def _answer(world: World, request: s.AskIn) -> AsyncIterator[str]:
         return
     span = world.event("a red car").spans[0]
     text = f"{HOSTILE} [1] [7]" if world.hostile else "A red car drives to the right [1]. It leaves soon after [1]."
-    for piece in text.split(" "):
-        await asyncio.sleep(world.slow_s)
+    for number, piece in enumerate(text.split(" ")):
+        while number == world.words:
+            await asyncio.sleep(0.05)
         yield event("token", json.dumps({"text": piece + " "}))
     citation = s.CitationOut(number=1, **world.hit(span, 0.93), observations=world.observations()[:1])
     answer = s.AnswerOut(

@@ -33,7 +33,7 @@ def test_what_was_erased_is_told_and_passed_over(page: Any, address: str, world:
 
 
 def test_an_answer_streams_in_and_can_be_stopped(page: Any, address: str, world: Any) -> None:
-    world.slow_s = 0.4
+    world.words = 3
     opened(page, address)
     page.get_by_label("Question").fill("What passed?")
     page.get_by_label("Question").press("Enter")
