@@ -172,6 +172,7 @@ def entered(http: httpx.Client, *states: str) -> None:
     wait_for(lambda: http.get("/v1/streams/door").json()["state"] in states)
 
 
+@pytest.mark.usefixtures("patient")
 def test_how_far_listening_lags_is_told(
     settings: Settings,
     rtsp: Callable[..., RtspServer],  # the fixture
@@ -202,6 +203,7 @@ def test_a_camera_that_says_nothing_is_added_and_what_refuses_is_not(
         closed = free.getsockname()[1]
     try:
         with running(settings) as (_, http):
+            monkeypatch.setattr("api.streams.OPEN_S", 50.0)  # so that a slow machine does not cut short how it refuses
             for wrong in (f"rtsp://127.0.0.1:{closed}/cam", camera.url("no-such-path"), "rtsp://169.254.169.254/cam"):
                 refused = http.post("/v1/streams", json={"name": "door", "source": wrong})
                 assert (refused.status_code >= 400, bool(refused.json()["advice"])) == (True, True), refused.text
@@ -223,6 +225,7 @@ def test_a_camera_that_says_nothing_is_added_and_what_refuses_is_not(
         done.set()
 
 
+@pytest.mark.usefixtures("patient")
 def test_sound_that_was_under_way_when_the_service_ended_is_no_silence(
     settings: Settings,
     rtsp: Callable[..., RtspServer],  # the fixture

@@ -118,11 +118,16 @@ def test_a_source_is_whole_again_and_its_bare_part_tells_nothing(user: str, word
 
 @pytest.mark.service
 @pytest.mark.slow
+@pytest.mark.usefixtures("patient")
 def test_a_password_is_changed_while_watched_and_is_nowhere_in_the_clear(
-    settings: Settings, rtsp: Callable[..., RtspServer], caplog: pytest.LogCaptureFixture
+    settings: Settings,
+    rtsp: Callable[..., RtspServer],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A camera gets another password; the new one is given; nothing that is kept, said or logged has it."""
     caplog.set_level(logging.DEBUG)
+    monkeypatch.setattr("api.streams.OPEN_S", 50.0)  # so that a slow machine does not cut short how it refuses
     camera = rtsp("--login", f"admin {PASSWORD}")
     settings = settings.model_copy(update={"record": False})
     with running(settings) as (service, http):

@@ -29,6 +29,7 @@ def nobody() -> str:
 
 @pytest.mark.service
 @pytest.mark.slow
+@pytest.mark.usefixtures("patient")
 def test_a_login_is_changed_while_the_camera_is_away_and_counts_when_it_is_back(
     settings: Settings,
     rtsp: Callable[..., RtspServer],  # the fixture
@@ -68,6 +69,7 @@ def test_a_login_is_changed_while_the_camera_is_away_and_counts_when_it_is_back(
 
 @pytest.mark.service
 @pytest.mark.slow
+@pytest.mark.usefixtures("patient")
 def test_a_camera_that_sees_is_not_given_up_for_one_that_does_not_answer(
     settings: Settings,
     rtsp: Callable[..., RtspServer],  # the fixture
