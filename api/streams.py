@@ -223,8 +223,10 @@ class Streams:
 
     @contextmanager
     def leaving(self, stream: StreamId) -> Iterator[None]:
-        """Meanwhile the stream is removed: it is captured no more, and nobody starts it again."""
+        """Meanwhile the stream is removed: it is captured no more, and nobody starts it again. Where nothing of it
+        could go, it is captured as before."""
         with self._turning:
+            captured = self._capturing.fleet.status(stream) is not None
             self._leaving.add(stream)
             self._capturing.fleet.stop(stream, reason="paused")
         try:
@@ -232,8 +234,21 @@ class Streams:
                 raise Busy("The end of its recording is still being written.", advice="Try again in a minute.")
             yield
             self._capturing.fleet.forget(stream)
+        except BaseException:
+            if captured:
+                with suppress(HindsightError), self._turning:  # it is gone after all, or says why it does not start
+                    self._stay(self._store.streams.get(stream))
+            raise
         finally:
             self._leaving.discard(stream)
+
+    def _stay(self, row: StreamRow) -> None:
+        """One that was to be removed, and could not be."""
+        if any(wish.stream == row.id and wish.span is None for wish in self._store.erasures.unfinished()):
+            half = StateChange(row.id, "failed", self._clock.now(), "It was removed only in part: remove it again.")
+            self._store.streams.set_state(half)
+        elif row.state != "finished":
+            self._begin(row, "paused")
 
     def _staying(self, stream: StreamId) -> StreamRow:
         """The stream as it is while `_turning` is held. Raises `Conflict` when it is being removed."""

@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 
 from api.settings import Settings
+from ingest import supervise
+from ingest.errors import Busy
 from ingest.records import Moment, StreamId
+from ingest.supervise_live import LiveSupervisor
 from memory.store import StreamRow
 from tests.api.conftest import running, wait_for
 
@@ -83,3 +86,52 @@ def test_what_is_removed_while_it_is_added_does_not_run_on(
         assert removed.result().status_code == 200
         assert http.get("/v1/streams").json() == []
         wait_for(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith("capture ")])
+
+
+def test_what_cannot_be_removed_yet_is_captured_as_before(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though nobody pauses it; and then it is removed after all."""
+    saving, saved = threading.Event(), threading.Event()
+
+    def save(_self: LiveSupervisor) -> None:
+        saving.set()
+        assert saved.wait(60)
+
+    monkeypatch.setattr(LiveSupervisor, "_rescue", save)
+    monkeypatch.setattr(supervise.Supervisor.stop, "__defaults__", (0.05,))
+    with running(settings) as (service, http):
+        service.store.streams.add(camera(paused=True))
+        http.post("/v1/streams/cam/resume")
+        assert saving.wait(60)
+        refused = http.delete("/v1/streams/cam")
+        saved.set()
+        assert refused.status_code == 503
+        assert "still being written" in refused.text
+        wait_for(lambda: http.get("/v1/streams/cam").json()["state"] == "offline")
+        assert watching()
+        monkeypatch.undo()
+        assert http.delete("/v1/streams/cam").status_code == 200
+        wait_for(lambda: not watching())
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_of_what_could_not_be_removed_is_captured_what_is_whole(
+    *, begun: bool, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An erasure that was begun is finished at the next start: what came until then would go with it."""
+    with running(settings) as (service, http):
+        service.store.streams.add(camera(paused=True))
+        http.post("/v1/streams/cam/resume")
+        wait_for(watching)
+
+        def locked(stream: StreamId, *_: Any, **__: Any) -> None:
+            if begun:
+                service.store.erasures.ask(stream, None, Moment(2))
+            raise Busy("The database is locked by another program.")
+
+        with monkeypatch.context() as meanwhile:
+            meanwhile.setattr(service.memory, "erase", locked)
+            assert http.delete("/v1/streams/cam").status_code == 503
+        assert bool(watching()) is not begun
+        assert ("remove it again" in http.get("/v1/streams/cam").json()["detail"]) is begun
+        assert http.delete("/v1/streams/cam").status_code == 200
+        wait_for(lambda: not watching())
