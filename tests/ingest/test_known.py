@@ -10,13 +10,14 @@ from dataclasses import replace
 
 import pytest
 
-from ingest.bus import JOURNAL
+from ingest.bus import JOURNAL, Policy, Room
 from ingest.bus_memory import MemoryBus
 from ingest.capture import Fleet, Known
 from ingest.clock import FakeClock, SystemClock
+from ingest.errors import Busy
 from ingest.guard import Guard
 from ingest.ledger import Ledger
-from ingest.records import Coverage, Frame, Gap, Mark, Moment, Span, seconds
+from ingest.records import Coverage, Frame, Gap, Mark, Moment, Record, Segment, Span, StateChange, seconds
 from ingest.supervise_live import LiveSupervisor
 from ingest.timeline import Stamp
 from tests.conserved import assert_conserved
@@ -148,6 +149,48 @@ def test_what_nobody_took_is_not_known(harvest: Callable[..., Harvest]) -> None:
     assert not fleet.ending(STREAM)
     *_, told = (one.record for one in bus.receive((JOURNAL,), "test", limit=9, wait_s=0) if isinstance(one.record, Gap))
     assert fleet.known(STREAM).gap == told
+    assert_conserved(ledger)
+
+
+class WithoutGaps(MemoryBus):
+    """Takes all but gaps from some time on, as if its journal were full at just those moments."""
+
+    full = False
+
+    def publish(self, topic: str, record: Record, policy: Policy = Policy.BLOCK) -> Room:
+        if self.full and isinstance(record, Gap):
+            raise Busy("The queue is full.")
+        return super().publish(topic, record, policy)
+
+
+def test_what_comes_behind_what_nobody_took_is_said_all_the_same(
+    harvest: Callable[..., Harvest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A segment that is not told is played by nobody, and a camera that did not say it is paused looks away."""
+    now = SystemClock().now()
+    saved = Segment(STREAM, 1, Span(now, Moment(now + 1)), "saved.mp4", 1)
+
+    def rescue(watching: LiveSupervisor) -> None:
+        if watching._stopping.is_set():
+            watching._rescued(saved)
+
+    monkeypatch.setattr(LiveSupervisor, "_rescue", rescue)
+    bus, ledger = WithoutGaps({JOURNAL: ("test",)}, capacity=1000), Ledger()
+    fleet = Fleet(bus, Guard([], LOOPBACK), ledger, SystemClock(), QUICK)
+    fleet.start(plan("rtsp://127.0.0.1:1/x"))
+    told = list[Record]()
+
+    def receive() -> list[Record]:
+        told.extend(one.record for one in bus.receive((JOURNAL,), "test", limit=99, wait_s=0))
+        return told
+
+    harvest().wait(lambda: any(isinstance(one, Gap) for one in receive()))
+    bus.full = True
+    fleet.stop(STREAM)
+    assert not fleet.ending(STREAM)
+    states = [one.state for one in receive() if isinstance(one, StateChange)]
+    assert (states[-1], saved in told) == ("paused", True)
+    assert fleet.known(STREAM).gap == [one for one in told if isinstance(one, Gap)][-1]
     assert_conserved(ledger)
 
 
