@@ -123,6 +123,7 @@ class Service:
         self._webhooks.seal_all()
         self._watch.reload()
         self._watch.catch_up()
+        self.memory.recordings.finish_untold()
         for stage in self._stages:
             ledger = self.ledger if stage.name in COUNTING else None
             told = partial(self.workers.waits, stage.name)

@@ -12,7 +12,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from ingest.backoff import Backoff
 from ingest.clock import Clock
 from ingest.errors import NotFound
 from ingest.limits import Limits
-from ingest.recording import being_written, unreadable
+from ingest.recording import PART, being_written, unreadable
 from ingest.records import Moment, Segment, Span, StreamId, seconds
 from memory import durable
 from memory.blobs import Blobs, BlobsUnavailable
@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 SETTLING = seconds(15)
 """A segment that is finished is known at the latest so much later."""
 _LOOK_S = 60.0
+_WHOLE = "[0-9]*-[0-9]*-[0-9]*.mp4"
+"""What recordings of ours are called."""
 _AT_ONCE = 20
 """Recordings that are sent before it is looked again for what is to be removed."""
 
@@ -73,6 +75,17 @@ class Recordings:
     def unfinished(self, stream: StreamId) -> Segment | None:
         """What of a stream is being written, as far as it can be played, at a path that it loses when it is whole."""
         return being_written(self._written / stream, stream)
+
+    def finish_untold(self) -> None:
+        """What is whole, and was told to nobody before the service ended, is finished anew where its camera is watched
+        again, as what was being written is. Called before anything is recorded."""
+        for stream in self.store.streams.all():
+            if stream.kind == "live":
+                told = {Path(segment.path).name for segment in self.store.timeline.segments(stream.id)}
+                for path in (self._written / stream.id).glob(_WHOLE):
+                    if path.name not in told:
+                        with suppress(OSError):
+                            path.rename(path.with_name(path.name + PART))
 
     def lately(self, moment: Moment) -> bool:
         """Whether it is so close to now that what was recorded then may not be known yet."""

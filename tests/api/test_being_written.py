@@ -19,16 +19,19 @@ from api.playlist import iso
 from api.settings import Settings
 from api.times import utc
 from api.views import Views
+from ingest.clock import SystemClock
 from ingest.recording import PART, being_written
-from ingest.records import Moment, Segment, Span, seconds
+from ingest.records import Moment, Segment, Span, StreamId, seconds
 from memory.recordings import Recordings
+from memory.store import StreamRow
 from tests.api.conftest import running, wait_for
 from tests.api.test_playlist import START, camera
 from tests.ingest.conftest import RtspServer, rtsp
-from tests.media import number_in
+from tests.media import Clip, make, number_in
 
 __all__ = ["rtsp"]
 
+CAM = StreamId("cam")
 BEGAN = Moment(START + seconds(60))
 """When the camera's second connection began: picture 0 of its film."""
 
@@ -165,3 +168,25 @@ def test_a_camera_s_newest_seconds_can_be_had(
 def test_nothing_is_being_written_where_nothing_is(tmp_path: Path) -> None:
     (tmp_path / "who.mp4.part").write_bytes(b"something else")
     assert being_written(tmp_path, Recordings.__name__) is None  # type: ignore[arg-type]
+
+
+def test_what_is_whole_and_was_told_to_nobody_is_known_after_the_next_start(settings: Settings, tmp_path: Path) -> None:
+    """As after a kill, or where a full disk kept it from being noted: no budget counted it, and no erasure found it."""
+    began = Moment(SystemClock().now() - seconds(600))
+    folder = settings.folder / "recordings" / CAM
+    folder.mkdir(parents=True)
+    film = make(tmp_path / "film.mp4", Clip(seconds=3, sound=""))
+    told, untold = (folder / f"00001-{began + seconds(at)}-0.mp4" for at in (0, 10))
+    for path in (told, untold, folder / "mine.mp4"):
+        path.write_bytes(film.read_bytes())
+    source = "rtsp://127.0.0.1:1/x"
+    with running(settings) as (service, _):
+        service.store.streams.add(StreamRow(CAM, "cam", "live", source, source, "offline", "", began))
+        noted = Segment(CAM, 1, Span(began, Moment(began + seconds(3))), str(told), told.stat().st_size)
+        service.memory.remember.handle([noted])
+    with running(settings) as (service, _):
+        kept = wait_for(lambda: len(found := service.store.timeline.segments(CAM)) == 2 and found)
+    assert kept[0] == noted
+    assert (kept[1].path, kept[1].span.start) == (str(untold), began + seconds(10))
+    assert kept[1].span.duration == pytest.approx(seconds(3), abs=seconds(0.1))
+    assert sorted(path.name for path in folder.iterdir()) == sorted([told.name, untold.name, "mine.mp4"])
