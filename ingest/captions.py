@@ -45,8 +45,9 @@ _WEBVTT_MARKUP: Final = re.compile(r"<[^>]*>?")
 _SUBRIP_MARKUP: Final = re.compile(rf"{_TAG}|\{{(?:\\|[A-Za-z]:)[^{{}}]*\}}")
 _ENTITY: Final = re.compile(r"&(?:#\w+|\w+);")
 """What has no semicolon is plain text, such as a link's `&copy=2`."""
-_ASS_MARKUP: Final = re.compile(rf"{_TAG}|\\([{{}}])(?:\{{\}})?|\{{[^{{}}]*\}}")
-"""libav escapes a brace of plain text as `\\{{}`."""
+_ASS_MARKUP: Final = re.compile(r"\\([{}])(?:\{\})?|\{[^}]*\}|(\{[^}]*)\Z")
+"""libav escapes a brace of plain text as `\\{{}`. One that is opened within others opens nothing, nor one that is not
+closed."""
 _EVENT_FIELDS: Final = 8
 """Commas before the text of an ASS event as libav gives it."""
 
@@ -166,7 +167,8 @@ def _lines(packet: Packet) -> Iterator[str]:
                 _ENTITY.sub(lambda one: unescape(one[0]), _SUBRIP_MARKUP.sub("", _BREAK.sub(" ", _written_in(packet))))
             ]
         case _:
-            shown = [_ASS_MARKUP.sub(r"\1", _BREAK.sub(" ", event)) for event in _events(packet)]
+            plain = (_ASS_MARKUP.sub(r"\1\2", _BREAK.sub(" ", event)) for event in _events(packet))
+            shown = [re.sub(_TAG, "", text) for text in plain]
     return (" ".join(text.split())[:_LONGEST] for text in shown)
 
 

@@ -161,6 +161,35 @@ def test_brackets_and_braces_of_other_tracks_are_shown(
     assert [one.text for one in captions(made)] == ["[a < b] {this} > c"]
 
 
+ASS = r"""[Script Info]
+ScriptType: v4.00+
+
+[V4+ Styles]
+Format: Name, Fontname, Fontsize
+Style: Default,Arial,16
+
+[Events]
+Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
+"""
+OVERRIDES = {
+    r"{\i1{\b1}one{\b0}": "one",
+    r"{{\an8}two {\pos(1,2){x} <i>three</i>": "two three",
+    r"\{four\} {five{\i1}": "{four}",
+    r"six {and {<b>seven</b>": "six {and {seven",
+}
+"""As libass shows them: from a brace to the next that closes, and what nothing closes is text."""
+
+
+def test_a_brace_within_an_override_opens_nothing(harvest: Callable[..., Harvest], tmp_path: Path) -> None:
+    lines = [f"Dialogue: 0,0:00:0{n}.00,0:00:0{n}.50,Default,,0,0,0,,{text}" for n, text in enumerate(OVERRIDES, 1)]
+    (tmp_path / "said.ass").write_text(ASS + "\n".join(lines) + "\n")
+    plain = make(tmp_path / "film.mp4", Clip(seconds=8, sound=""))
+    made = harvest()
+    whole = muxed(plain, tmp_path / "said.ass", tmp_path / "whole.mkv", "copy")
+    made.finish(CapturePlan(STREAM, parse(str(whole)), starts_at=START))
+    assert [one.text for one in captions(made)] == list(OVERRIDES.values())
+
+
 def muxed(film: Path, subtitles: Path, path: Path, codec: str) -> Path:
     """Both in one file, by the ffmpeg binary."""
     if which("ffmpeg") is None:
