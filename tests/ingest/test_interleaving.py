@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, cast
 
 from hypothesis import given
@@ -61,6 +62,26 @@ def test_what_comes_side_by_side_is_sorted(pictures: list[int], sounds: list[int
         waiting.add(one)
     given_out += waiting.rest()
     assert given_out == sorted(packets, key=order)
+
+
+COMING = st.tuples(st.sampled_from((0, 31)), st.lists(st.integers(1, 12), min_size=20, max_size=60))
+"""How late a track is, and how far apart its packets are, in 32nds of what is waited for."""
+
+
+@given(COMING, COMING)
+def test_what_comes_late_is_still_waited_for(pictures: tuple[int, list[int]], sounds: tuple[int, list[int]]) -> None:
+    """By less than is waited for: what is given out meanwhile is sorted, and nothing too early."""
+    coming = list[tuple[int, Timed]]()
+    for track, (late, steps) in enumerate((pictures, sounds)):
+        for at in accumulate(steps):
+            coming.append(((at + late) * LATE // 32, timed(track, at * LATE // 32)))
+    waiting, given_out = Interleaving(2), list[Timed]()
+    for _, one in sorted(coming, key=lambda pair: pair[0]):
+        waiting.add(one)
+        given_out += waiting.ready()
+    expected = sorted((one for _, one in coming), key=order)
+    assert given_out == expected[: len(given_out)]
+    assert given_out + list(waiting.rest()) == expected
 
 
 @given(st.lists(st.integers(1, LATE), max_size=40))
