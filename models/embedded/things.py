@@ -299,7 +299,7 @@ class Joiner:
             self._take_over(owner, track)
             owner.tracks[track.id] = owner.tracks.get(track.id, 0) + 1
             if _is_itself(owner, track):
-                if abs(track.first - owner.first) <= _AMISS_US:
+                if track.first <= owner.first + _AMISS_US:
                     owner.outlined = track.colours
                 owner.since = track.first if owner.since is None else min(owner.since, track.first)
             owner.crossing = owner.crossing or _crosses(owner, track, present)
