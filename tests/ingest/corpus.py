@@ -37,6 +37,9 @@ from tests import onvif_camera
 from tests.media import Clip, make, make_sound
 
 LIMITS: Final = Limits(read_s=2, open_s=4)
+"""What is spoiled may keep us waiting for what never comes; """
+PATIENT: Final = Limits(read_s=60, open_s=60)
+"""what is sound does not, but where the machine stands still."""
 MISSING: Final = "cannot be made here"
 LOOPBACK: Final = ("127.0.0.0/8",)
 NEXT: Final = b"\0\0and then\0\0"
@@ -256,6 +259,7 @@ class Place:
     """Where a case is fed: a folder of its own, and a server on loopback that says what it is told to."""
 
     folder: Path
+    limits: Limits = LIMITS
 
     def __post_init__(self) -> None:
         self._listening = socket.create_server(("127.0.0.1", 0))
@@ -339,11 +343,13 @@ def outcome(work: Callable[[], object]) -> str:
     return "read"
 
 
-def read_source(source: dict[str, Any], folder: Path | None = None, *, live: bool = False) -> str:
+def read_source(
+    source: dict[str, Any], folder: Path | None = None, *, live: bool = False, limits: Limits = LIMITS
+) -> str:
     """Sample, listen and, into `folder`, record; what the parent would be told."""
     task = Task("cam", live, 0, 0, Sampling(), True, None, None, None, folder and str(folder), 1.0)
     order = {"source": source, "task": asdict(task)}
-    return outcome(lambda: reading.job(order, LIMITS, lambda _: None))
+    return outcome(lambda: reading.job(order, limits, lambda _: None))
 
 
 def as_file(body: bytes, place: Place, name: str = "mutated.bin") -> str:
@@ -401,7 +407,7 @@ def by_onvif(body: bytes, place: Place) -> str:
         return MISSING
     answers = iter(body.split(NEXT))
     where = place.serving(once(lambda _: ok(next(answers, b""))))
-    return outcome(lambda: onvif.streams(where, onvif.Login(), Guard([], LOOPBACK), timeout_s=2))
+    return outcome(lambda: onvif.streams(where, onvif.Login(), Guard([], LOOPBACK), timeout_s=place.limits.read_s))
 
 
 def as_our_recording(body: bytes, place: Place) -> str:
@@ -446,7 +452,7 @@ def as_a_message(body: bytes, place: Place) -> str:
 def _remote(url: str, place: Place, *, live: bool = True) -> str:
     folder = place.folder / "recordings"
     folder.mkdir(exist_ok=True)
-    return read_source(source_details(parse(url), Guard([], LOOPBACK)), folder, live=live)
+    return read_source(source_details(parse(url), Guard([], LOOPBACK)), folder, live=live, limits=place.limits)
 
 
 RAW: Final = ("h264", "hevc", "mpjpeg")

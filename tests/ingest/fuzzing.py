@@ -27,7 +27,7 @@ from ingest.child import _ENVIRONMENT, source_details
 from ingest.guard import Guard
 from ingest.limits import Limits
 from ingest.sources import SourceSpec
-from tests.ingest.corpus import FEEDS, MISSING, Place, read_source, seeds
+from tests.ingest.corpus import FEEDS, LIMITS, MISSING, PATIENT, Place, read_source, seeds
 
 HANG_S = 30.0
 PER_CHILD = 100
@@ -86,7 +86,7 @@ def work(pipe: Connection, numbers: range, seed: int | None, folder: Path) -> No
     os.dup2(orders, 0)  # a live stream is told to end when nobody gives it orders any more
     decode._confine(Limits())
     own = Path(tempfile.mkdtemp(dir=folder))
-    place = Place(own)
+    place = Place(own, PATIENT if seed is None else LIMITS)
     for number in numbers:
         pipe.send((number, case(number, seed, folder, place)))
         decode._allow_cpu(Limits().cpu_s)
