@@ -9,6 +9,7 @@ store has removed it. A store that is down loses nothing: recordings wait here, 
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -34,8 +35,10 @@ logger = logging.getLogger(__name__)
 SETTLING = seconds(15)
 """A segment that is finished is known at the latest so much later."""
 _LOOK_S = 60.0
-_WHOLE = "[0-9]*-[0-9]*-[0-9]*.mp4"
+_WHOLE = re.compile(r"\d+-(\d+)-\d+\.mp4")
 """What recordings of ours are called."""
+_NEWEST = 10_000
+"""Recordings of a camera among which those that were told to nobody are looked for: of a year there are millions."""
 _AT_ONCE = 20
 """Recordings that are sent before it is looked again for what is to be removed."""
 
@@ -78,14 +81,21 @@ class Recordings:
 
     def finish_untold(self) -> None:
         """What is whole, and was told to nobody before the service ended, is finished anew where its camera is watched
-        again, as what was being written is. Called before anything is recorded."""
+        again, as what was being written is. Looked for among the newest. Called before anything is recorded."""
         for stream in self.store.streams.all():
             if stream.kind == "live":
-                told = {Path(segment.path).name for segment in self.store.timeline.segments(stream.id)}
-                for path in (self._written / stream.id).glob(_WHOLE):
-                    if path.name not in told:
-                        with suppress(OSError):
-                            path.rename(path.with_name(path.name + PART))
+                with suppress(OSError):
+                    self._finish_untold(stream.id)
+
+    def _finish_untold(self, stream: StreamId) -> None:
+        folder = self._written / stream
+        newest = sorted(filter(_WHOLE.fullmatch, (path.name for path in folder.iterdir())))[-_NEWEST:]
+        starts = [Moment(int(name.split("-")[1])) for name in newest]
+        span = Span(min(starts, default=Moment(0)), Moment(max(starts, default=0) + 1))
+        told = {Path(segment.path).name for segment in self.store.timeline.segments(stream, span)}
+        for name in newest:
+            if name not in told:
+                (folder / name).rename(folder / (name + PART))
 
     def lately(self, moment: Moment) -> bool:
         """Whether it is so close to now that what was recorded then may not be known yet."""
