@@ -345,10 +345,14 @@ def is_copied_sound(audio: AudioStream) -> bool:
 
 
 def copied_track(container: OutputContainer, source: Any) -> Any:
-    """A track for the packets of `source`, with the shape of its pixels, which its file alone may tell."""
+    """A track for the packets of `source`, with the shape of its pixels, which its file alone may tell, and with their
+    size as its decoder has learnt it where nothing told it: a camera that stalls while it is opened has shown none."""
     track = container.add_stream_from_template(source)
     if source.type == "video":
-        track.codec_context.sample_aspect_ratio = pixel_of(source)
+        told, learnt = track.codec_context, source.codec_context
+        told.sample_aspect_ratio = pixel_of(source)
+        if not told.width:
+            told.width, told.height = learnt.width, learnt.height
     return track
 
 

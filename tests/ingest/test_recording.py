@@ -226,6 +226,24 @@ def test_a_picture_that_comes_in_two_pieces_is_recorded_as_one(tmp_path: Path) -
     assert all(np.array_equal(*two) for two in zip(pictures(Path(segment.path)), pictures(film), strict=True))
 
 
+@pytest.mark.parametrize("codec", ["libx264", "mpeg2video", "mpeg4"])
+def test_a_camera_that_showed_nothing_while_it_was_opened_is_recorded(codec: str, tmp_path: Path) -> None:
+    """As one that stalls just then: the size of its pictures is learnt as they are decoded."""
+    film = make(tmp_path / "film.ts", Clip(seconds=4, gop=25, b_frames=0, codec=codec))
+    with av.open(str(film), options={"analyzeduration": "1", "probesize": "32"}) as container:
+        video = container.streams.video[0]
+        assert not video.width
+        opened, said = Opened(container, video, None, bounded=True, limits=Limits()), list[Any]()
+        recorder = Recorder(opened, str(tmp_path / "recorded"), STREAM, 60.0)
+        for packet in container.demux(video):
+            packet.decode()
+            said += recorder.add(packet, Timeline(offset=0))
+        (segment,) = [*said, *recorder.close()]
+    recorded = pictures(Path(segment.path))
+    assert len(recorded) > 75, "of what comes before the first key frame nothing is recorded"
+    assert all(np.array_equal(*two) for two in zip(recorded[::-1], pictures(film)[::-1], strict=False))
+
+
 def test_what_becomes_another_codec_on_the_way_has_no_such_parameters() -> None:
     """A transport stream may do so: libav names its track anew amid the packets."""
     assert parameter_sets("mpeg2video", b"\0\0\1\xb3\x14\0\xf0\x13\0\0\1\0\0") == b""
