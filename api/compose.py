@@ -86,7 +86,8 @@ class Service:
             Lookout(store, clock, settings),
             *recollecting(self.models.system, self.memory, settings.recollections_mb),
         )
-        self.bus = MemoryBus(groups(self._stages), ledger=self.ledger, clock=clock)
+        budget = settings.queue_mb * 1_000_000
+        self.bus = MemoryBus(groups(self._stages), budget=budget, ledger=self.ledger, clock=clock)
         self._fleet = Fleet(self.bus, self.guard, self.ledger, clock)
 
         self.scopes = Scopes(store, clock, settings)

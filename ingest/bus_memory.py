@@ -1,27 +1,107 @@
-"""The bus of a single process: a bounded queue for each topic, group and stream."""
+"""The bus of a single process: a bounded queue for each topic, group and stream.
+
+What waits for one group is bounded as a whole, too, in bytes: where that is used up, a stream keeps its equal share at
+most, however many there are. A stream that takes less than its share is not touched for another that takes more
+(max-min fairness: Bertsekas, Gallager, Data Networks, 2nd ed., section 6.5.2).
+"""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from ingest.bus import Delivery, Policy, Room
 from ingest.clock import Clock, SystemClock
 from ingest.errors import Busy
 from ingest.ledger import Ledger
-from ingest.records import Frame, Record, Sound, StreamId
+from ingest.records import Feature, Frame, Record, Sound, StreamId
 
 PATIENCE_S: Final = 1.0
 """How long a publisher waits for room before it is told `Busy`, and may look whether it is still wanted."""
 
+BUDGET: Final = 256_000_000
+
 _PARKED: Final = 100
-_Queue = deque[Record]
+
+
+@dataclass(slots=True)
+class _Queue:
+    """What waits of one stream for one group."""
+
+    records: deque[Record] = field(default_factory=deque)
+    bytes: int = 0
+
+    def append(self, record: Record) -> None:
+        self.records.append(record)
+        self.bytes += weight(record)
+
+    def popleft(self) -> Record:
+        gone = self.records.popleft()
+        self.bytes -= weight(gone)
+        return gone
+
+
+class _Waiting:
+    """What waits of all streams for one group."""
+
+    def __init__(self, capacity: int, budget: int) -> None:
+        self.streams: OrderedDict[StreamId, _Queue] = OrderedDict()
+        self._capacity, self._budget = capacity, budget
+
+    def full(self, record: Record) -> bool:
+        """Whether there is no room for it unless others of its stream go."""
+        queue = self.streams.get(record.stream)
+        if queue is None:
+            return False
+        more = weight(record)
+        spent = self._bytes + more > self._budget and (queue.bytes + more) * len(self.streams) > self._budget
+        return spent or len(queue.records) >= self._capacity
+
+    def put(self, record: Record) -> list[Record]:
+        """What had to go for it."""
+        gone = []
+        while self.full(record):
+            gone.append(self.take(record.stream))
+        self.streams.setdefault(record.stream, _Queue()).append(record)
+        return gone
+
+    def take(self, stream: StreamId) -> Record:
+        """The oldest."""
+        queue = self.streams[stream]
+        oldest = queue.popleft()
+        if not queue.records:
+            del self.streams[stream]
+        return oldest
+
+    def filled(self, stream: StreamId) -> float:
+        """Of what a stream may have, 0..1: its records, or the bytes of all if its own are not less than its share."""
+        queue = self.streams[stream]
+        counted = min(self._bytes, queue.bytes * len(self.streams))
+        return min(1.0, max(len(queue.records) / self._capacity, counted / self._budget))
+
+    @property
+    def _bytes(self) -> int:
+        return sum(queue.bytes for queue in self.streams.values())
+
+
+def weight(record: Record) -> int:
+    """Bytes of what is large in it."""
+    match record:
+        case Frame():
+            return record.pixels.nbytes
+        case Sound():
+            return record.samples.nbytes
+        case Feature():
+            tokens = 0 if record.tokens is None else record.tokens.nbytes
+            return record.vector.nbytes + tokens + len(record.thumbnail)
+    return 0
 
 
 class MemoryBus:
-    """`groups` names the groups of each topic; `capacity` is records per stream and group.
+    """`groups` names the groups of each topic; `capacity` is records per stream and group, `budget` bytes per group.
 
     A slow stream cannot fill another's queue, and streams are served in turn. What was received and not acknowledged
     is lost with the process: the store's mark, not the bus, is what a restart goes by.
@@ -31,15 +111,15 @@ class MemoryBus:
         self,
         groups: Mapping[str, tuple[str, ...]],
         capacity: int = 64,
+        budget: int = BUDGET,
         *,
         ledger: Ledger | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self._queues: dict[tuple[str, str], OrderedDict[StreamId, _Queue]] = {
-            (topic, group): OrderedDict() for topic, names in groups.items() for group in names
+        self._waiting = {
+            (topic, group): _Waiting(capacity, budget) for topic, names in groups.items() for group in names
         }
         self._groups = dict(groups)
-        self._capacity = capacity
         self._ledger = ledger
         self._clock = clock or SystemClock()
         self._changed = threading.Condition()
@@ -52,7 +132,7 @@ class MemoryBus:
         """See `Bus`. All groups get the record at once, or `Busy` is raised and none has."""
         end = self._clock.monotonic() + PATIENCE_S
         with self._changed:
-            while policy is Policy.BLOCK and self._full(topic, record.stream):
+            while policy is Policy.BLOCK and self._full(topic, record):
                 left = end - self._clock.monotonic()
                 if self._closed or left <= 0:
                     raise Busy(f"The queue of {topic} is full.", advice="It is tried again.")
@@ -64,7 +144,7 @@ class MemoryBus:
             return room
 
     def receive(self, topics: tuple[str, ...], group: str, *, limit: int, wait_s: float) -> list[Delivery]:
-        """See `Bus`: up to `limit` records, streams in turn, each stream's in order."""
+        """See `Bus`: up to `limit` records, one of each stream in turn, each stream's in order."""
         end = self._clock.monotonic() + wait_s
         with self._changed:
             while True:
@@ -96,12 +176,13 @@ class MemoryBus:
     def depth(self) -> Mapping[str, int]:
         """Records waiting or being handled, by "topic/group"."""
         with self._changed:
-            waiting = {
-                f"{topic}/{group}": sum(map(len, queues.values())) for (topic, group), queues in self._queues.items()
+            depths = {
+                f"{topic}/{group}": sum(len(queue.records) for queue in waiting.streams.values())
+                for (topic, group), waiting in self._waiting.items()
             }
             for delivery in self._held.values():
-                waiting[f"{delivery.topic}/{delivery.group}"] += 1
-            return waiting
+                depths[f"{delivery.topic}/{delivery.group}"] += 1
+            return depths
 
     def close(self) -> None:
         """Wake everyone: publishers get `Busy`, receivers what is left."""
@@ -109,24 +190,21 @@ class MemoryBus:
             self._closed = True
             self._changed.notify_all()
 
-    def _full(self, topic: str, stream: StreamId) -> bool:
-        groups = self._groups.get(topic, ())
-        return any(len(self._queues[topic, group].get(stream, ())) >= self._capacity for group in groups)
+    def _full(self, topic: str, record: Record) -> bool:
+        return any(self._waiting[topic, group].full(record) for group in self._groups.get(topic, ()))
 
     def _put(self, topic: str, record: Record) -> Room:
-        """On every group's queue, in the place of the oldest where there is none left; the first group of a topic
-        keeps the account."""
+        """On every group's queue, in the place of the oldest where there is no room; the first group of a topic keeps
+        the account."""
         filled, dropped, oldest = 0.0, list[Record](), None
         for position, group in enumerate(self._groups.get(topic, ())):
-            queue = self._queues[topic, group].setdefault(record.stream, deque())
-            if len(queue) >= self._capacity:
-                gone = queue.popleft()
-                if position == 0:
-                    self._account(gone)
-                    dropped.append(gone)
-            queue.append(record)
-            filled = max(filled, len(queue) / self._capacity)
-            oldest = queue[0] if position == 0 else oldest
+            waiting = self._waiting[topic, group]
+            gone = waiting.put(record)
+            filled = max(filled, waiting.filled(record.stream))
+            if position == 0:
+                dropped, oldest = gone, waiting.streams[record.stream].records[0]
+        for one in dropped:
+            self._account(one)
         return Room(filled, tuple(dropped), oldest)
 
     def _account(self, dropped: Record) -> None:
@@ -140,17 +218,12 @@ class MemoryBus:
     def _take(self, topics: tuple[str, ...], group: str, limit: int) -> list[Delivery]:
         taken: list[Delivery] = []
         for topic in topics:
-            streams = self._queues.get((topic, group), OrderedDict())
-            for stream in list(streams):
-                queue = streams[stream]
-                while queue and len(taken) < limit:
-                    self._token += 1
-                    delivery = Delivery(topic, group, queue.popleft(), self._token)
-                    self._held[delivery.token] = delivery
-                    taken.append(delivery)
-                if queue:
-                    continue
-                del streams[stream]
-            if streams:
-                streams.move_to_end(next(iter(streams)))
+            waiting = self._waiting.get((topic, group))
+            while waiting is not None and waiting.streams and len(taken) < limit:
+                stream = next(iter(waiting.streams))
+                waiting.streams.move_to_end(stream)
+                self._token += 1
+                delivery = Delivery(topic, group, waiting.take(stream), self._token)
+                self._held[delivery.token] = delivery
+                taken.append(delivery)
         return taken

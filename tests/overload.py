@@ -27,9 +27,11 @@ from typing import Any
 import httpx
 import numpy as np
 
+from api.settings import Settings
 from ingest.limits import Limits
 from ingest.load import SETTLE, STEPS
 from tests.outside import (
+    MEMORY_DRIFT,
     Camera,
     Sample,
     account,
@@ -38,6 +40,7 @@ from tests.outside import (
     flatness,
     measured,
     paused,
+    queues,
     service,
     streams,
     tree,
@@ -48,8 +51,9 @@ EVERY_S = 0.5
 MEASURED_EVERY_S = 5.0
 WARM_SHARE = 0.5
 """Of the run, at its beginning, in which memory may still grow: models load, the queues of all streams fill."""
-QUEUE = 64
-"""Records that wait at most per stream and group (`MemoryBus`), beside those that are being handled."""
+PICTURES = "pictures waiting"
+IN_HAND = 16
+"""Pictures that are being encoded, at most, beside those that wait (`drive`)."""
 DRAINED_S = 600
 """For full queues of all streams to be worked off."""
 BLIND_SHARE = 0.05
@@ -93,6 +97,8 @@ class Steps:
 class Run:
     client: httpx.Client
     service: int
+    most: int
+    """Pictures that have room in the queue of all streams."""
     samples: list[Sample] = field(default_factory=list)
     steps: dict[str, Steps] = field(default_factory=dict)
     looks_s: list[float] = field(default_factory=list)
@@ -107,7 +113,8 @@ def watch(run: Run, minutes: float) -> None:
             run.steps.setdefault(one["name"], Steps()).look(now - begun, now - before, one)
         run.looks_s.append(time.monotonic() - now)
         if now - measured_at >= MEASURED_EVERY_S:
-            run.samples.append(Sample(now, True, measured(run.service, run.client)))
+            values = measured(run.service, run.client) | {PICTURES: queues(run.client)["frames/encode"]}
+            run.samples.append(Sample(now, True, values))
             measured_at = now
         before = now
         time.sleep(EVERY_S)
@@ -172,10 +179,26 @@ def report(run: Run) -> list[str]:
         f"{len(run.steps)} streams, {minutes:.0f} minutes, {len(run.looks_s)} looks (one took "
         f"{np.median(run.looks_s):.2f} s, 95 %: {slow:.2f} s),"
         f" load {os.getloadavg()[1]:.0f} on {os.cpu_count()} cores.\n"
-        f"Bounds: {Limits().memory_mb} MB of address space for a decoder, {QUEUE} records for a stream in a queue.\n\n"
+        f"Bounds: {Limits().memory_mb} MB of address space for a decoder, {run.most} pictures that wait to be encoded "
+        f"and {IN_HAND} that are.\n\n"
     )
-    compared = warm(run.samples, WARM_SHARE)
-    return flatness(run.samples, compared) + shed(run) + accounts(run)
+    grown = flatness(run.samples, warm(run.samples, WARM_SHARE), unjudged=("records waiting", PICTURES))
+    return grown + queued(run) + shed(run) + accounts(run)
+
+
+def queued(run: Run) -> list[str]:
+    """Queues come and go within their bound, so growth says nothing of them. Over it they are for a moment, where a
+    stream has more than its share until its next picture comes."""
+    most = max(one.values[PICTURES] for one in run.samples)
+    far = most > (1 + MEMORY_DRIFT) * run.most + IN_HAND
+    return [f"{most:.0f} pictures waited, of {run.most} that have room"] if far else []
+
+
+def room(size: str) -> int:
+    """How many pictures of a camera have room in the queue, as they are made smaller to be looked at."""
+    width, height = map(int, size.split("x"))
+    side = Settings.model_fields["sample_side"].default / max(width, height)
+    return Settings.model_fields["queue_mb"].default * 1_000_000 // (round(width * side) * round(height * side) * 3)
 
 
 def film(path: Path, size: str, minutes: float) -> Path:
@@ -208,7 +231,7 @@ def main() -> None:
         try:
             with service(folder / "data", settings) as (process, client), ThreadPoolExecutor(1) as adding:
                 added = adding.submit(add, client, [camera.url("film")] * options.streams, tries=20)
-                run = Run(client, process.pid)
+                run = Run(client, process.pid, room(options.size))
                 watch(run, options.minutes)
                 added.result()
                 wrong = report(run)

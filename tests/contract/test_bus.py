@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.bus import FEATURES, FRAMES, JOURNAL, SOUNDS, Bus, Policy
-from ingest.bus_memory import MemoryBus
+from ingest.bus_memory import MemoryBus, weight
 from ingest.errors import Busy, Fatal, NotVideo, SourceUnavailable
 from ingest.ledger import Ledger
 from ingest.records import Feature, Frame, Gap, Moment, Record, Sound, Span, StateChange, StreamId
@@ -80,12 +80,12 @@ def test_a_full_stream_does_not_hold_up_another(bus: MemoryBus) -> None:
     assert 9 in numbers(bus, FRAMES, "encode")
 
 
-def test_streams_are_served_in_turn(bus: MemoryBus) -> None:
-    for number in range(4):
-        bus.publish(FRAMES, frame(number, CAM))
-        bus.publish(FRAMES, frame(100 + number, DOOR))
-    first, second = numbers(bus, FRAMES, "encode", 2), numbers(bus, FRAMES, "encode", 2)
-    assert {number >= 100 for number in first} != {number >= 100 for number in second}
+def test_one_of_each_stream_is_served_in_turn(bus: MemoryBus) -> None:
+    """So that all wait alike, whether batches are large or small."""
+    for stream in range(3):
+        for number in range(3):
+            bus.publish(FRAMES, frame(10 * stream + number, StreamId(f"stream {stream}")))
+    assert [numbers(bus, FRAMES, "encode", 4) for _ in range(3)] == [[0, 10, 20, 1], [11, 21, 2, 12], [22]]
 
 
 def test_dropping_the_oldest_is_counted(bus: MemoryBus, ledger: Ledger) -> None:
@@ -176,6 +176,159 @@ def test_whatever_the_pace_order_holds_and_the_account_closes(steps: list[tuple[
     take(1000)
     assert all(ledger.counts(stream).in_flight == 0 for stream in got)
     assert all(values == sorted(values) for values in got.values())
+
+
+# --- what waits of all streams ----------------------------------------------------------------------------------
+
+
+def named(number: int) -> StreamId:
+    return StreamId(f"stream {number}")
+
+
+def small(ledger: Ledger, pictures: int) -> MemoryBus:
+    """Room for so many pictures of all streams."""
+    return MemoryBus(GROUPS, budget=pictures * PIXELS.nbytes, ledger=ledger)
+
+
+def waiting(bus: Bus) -> dict[StreamId, list[int]]:
+    """Takes all pictures."""
+    found: dict[StreamId, list[int]] = {}
+    for delivery in bus.receive((FRAMES,), "encode", limit=1000, wait_s=0):
+        assert isinstance(delivery.record, Frame)
+        found.setdefault(delivery.record.stream, []).append(delivery.record.pts)
+    return found
+
+
+@pytest.mark.parametrize("streams", [1, 2, 3, 5, 12])
+def test_what_waits_of_all_streams_is_bounded_and_each_keeps_its_newest(streams: int, ledger: Ledger) -> None:
+    bus = small(ledger, 12)
+    for number in range(30):
+        for stream in range(streams):
+            bus.publish(FRAMES, frame(number, named(stream)), Policy.DROP_OLDEST)
+    found = waiting(bus)
+    assert sum(map(len, found.values())) == 12, "all the room is used"
+    for stream in range(streams):
+        kept = found[named(stream)]
+        assert 0 <= len(kept) - 12 // streams <= 1
+        assert kept == list(range(30 - len(kept), 30))
+        assert ledger.counts(named(stream)).dropped == {"overload": 30 - len(kept)}
+
+
+def test_whoever_takes_less_than_its_share_loses_nothing_to_whoever_takes_more(ledger: Ledger) -> None:
+    bus = small(ledger, 12)
+    for number in range(60):
+        bus.publish(FRAMES, frame(number), Policy.DROP_OLDEST)
+        if number % 15 == 0:
+            bus.publish(FRAMES, frame(number, DOOR), Policy.DROP_OLDEST)
+    assert ledger.counts(DOOR).dropped == {}
+    assert waiting(bus) == {DOOR: [0, 15, 30, 45], CAM: list(range(52, 60))}
+
+
+def test_one_of_many_may_use_what_the_others_leave(ledger: Ledger) -> None:
+    bus = small(ledger, 12)
+    for stream in range(5):
+        bus.publish(FRAMES, frame(0, named(stream)), Policy.DROP_OLDEST)
+    rooms = [bus.publish(FRAMES, frame(number), Policy.DROP_OLDEST) for number in range(8)]
+    assert [room.dropped for room in rooms[:7]] == [()] * 7
+    assert [gone.key for gone in rooms[7].dropped] == [frame(0).key]
+    assert ledger.counts(CAM).dropped == {"overload": 1}
+
+
+def test_who_begins_to_wait_is_let_in_and_the_others_give_way_with_their_next(ledger: Ledger) -> None:
+    bus = small(ledger, 12)
+    for number in range(12):
+        bus.publish(FRAMES, frame(number), Policy.DROP_OLDEST)
+    assert bus.publish(FRAMES, frame(0, DOOR), Policy.DROP_OLDEST).dropped == ()
+    gone = bus.publish(FRAMES, frame(12), Policy.DROP_OLDEST).dropped
+    assert [one.key for one in gone] == [frame(0).key, frame(1).key]
+
+
+def test_a_publisher_is_told_of_its_share_of_the_room(ledger: Ledger) -> None:
+    """Whoever takes more than others is to give up something first."""
+    bus = small(ledger, 20)
+    for stream in range(4):
+        assert bus.publish(FRAMES, frame(0, named(stream)), Policy.DROP_OLDEST).filled <= 0.2
+    rooms = [bus.publish(FRAMES, frame(1, named(0)), Policy.DROP_OLDEST) for _ in range(11)]
+    assert rooms[-1].filled == 0.75
+    assert bus.publish(FRAMES, frame(1, named(1)), Policy.DROP_OLDEST).filled == 0.4, "two pictures of its five"
+
+
+def test_a_file_waits_for_its_share_of_the_room_and_one_picture_always_has_some(ledger: Ledger) -> None:
+    bus = small(ledger, 4)
+    for number in range(4):
+        bus.publish(FRAMES, frame(number))
+    for stream in range(6):
+        bus.publish(FRAMES, frame(0, named(stream)))
+    with pytest.raises(Busy):
+        bus.publish(FRAMES, frame(1, named(0)))
+    with pytest.raises(Busy):
+        bus.publish(FRAMES, frame(4))
+    assert waiting(bus) == {CAM: [0, 1, 2, 3], **{named(stream): [0] for stream in range(6)}}
+    assert ledger.counts(CAM).dropped == {}
+    bus.publish(FRAMES, frame(4))
+
+
+def test_a_picture_that_is_larger_than_all_room_goes_through(ledger: Ledger) -> None:
+    bus = MemoryBus(GROUPS, budget=1, ledger=ledger)
+    bus.publish(FRAMES, frame(0))
+    with pytest.raises(Busy):
+        bus.publish(FRAMES, frame(1))
+    assert waiting(bus) == {CAM: [0]}
+    bus.publish(FRAMES, frame(1))
+
+
+@pytest.mark.parametrize(
+    ("record", "size"),
+    [
+        (frame(0), 12),
+        (Sound(CAM, 0, 0, Moment(0), np.zeros(100, np.float32)), 400),
+        (Feature(CAM, 0, 0, Span(Moment(0), Moment(0)), np.ones(2, np.float32)), 8),
+        (
+            Feature(
+                CAM, 0, 0, Span(Moment(0), Moment(0)), np.ones(2, np.float32), "frame", np.ones((3, 4), np.float32),
+                thumbnail=b"123",
+            ),
+            59,
+        ),
+        (StateChange(CAM, "live", Moment(0)), 0),
+    ],
+)  # fmt: skip
+def test_what_is_large_in_a_record_is_counted(record: Record, size: int) -> None:
+    assert weight(record) == size
+
+
+@settings(max_examples=200)
+@given(
+    st.integers(1, 40),
+    st.lists(st.tuples(st.integers(0, 3), st.integers(1, 9), st.booleans()), max_size=80),
+)
+def test_nothing_goes_without_need_and_the_room_is_kept(budget: int, steps: list[tuple[int, int, bool]]) -> None:
+    """Against plain lists: sizes that wait per stream, oldest first."""
+    bus = MemoryBus({FRAMES: ("encode",)}, 6, budget)
+    lists: dict[StreamId, list[int]] = {}
+
+    def spent(stream: StreamId, more: int) -> bool:
+        own, all_ = sum(lists.get(stream, [])), sum(map(sum, lists.values()))
+        return all_ + more > budget and (own + more) * len(lists) > budget
+
+    for number, (which, size, publish) in enumerate(steps):
+        stream = named(which)
+        if not publish:
+            for delivery in bus.receive((FRAMES,), "encode", limit=size, wait_s=0):
+                lists[delivery.record.stream].pop(0)
+                lists = {name: sizes for name, sizes in lists.items() if sizes}
+            continue
+        while stream in lists and (len(lists[stream]) == 6 or spent(stream, size)):
+            lists[stream].pop(0)
+            lists = {name: sizes for name, sizes in lists.items() if sizes}
+        lists.setdefault(stream, []).append(size)
+        pixels = np.zeros((1, size, 1), np.uint8)
+        bus.publish(FRAMES, Frame(stream, 0, number, Moment(number), pixels), Policy.DROP_OLDEST)
+    got: dict[StreamId, list[int]] = {}
+    for delivery in bus.receive((FRAMES,), "encode", limit=1000, wait_s=0):
+        assert isinstance(delivery.record, Frame)
+        got.setdefault(delivery.record.stream, []).append(delivery.record.pixels.nbytes)
+    assert got == lists
 
 
 # --- the loop --------------------------------------------------------------------------------------------------
