@@ -19,7 +19,7 @@ from api.pieces import Listed, Pieces
 from api.scope import Scopes, extent
 from api.times import utc
 from ingest.clock import Clock
-from ingest.errors import Invalid, NotFound, TooLarge
+from ingest.errors import Busy, Invalid, NotFound, TooLarge
 from ingest.fragments import Layout, layout, shifted
 from ingest.records import MICROSECONDS, Moment, Segment, Span, seconds
 from memory.recordings import Recordings
@@ -155,8 +155,11 @@ def iso(moment: Moment) -> str:
 
 
 def media(segment: Segment) -> bytes:
-    """A recorded segment without its header, its times counted from 1970."""
-    return shifted(Path(segment.path), segment.span.start - segment.first_pts)
+    """A recorded segment without its header, its times counted from 1970. Raises `Busy` where it went just now."""
+    try:
+        return shifted(Path(segment.path), segment.span.start - segment.first_pts)
+    except FileNotFoundError as error:
+        raise Busy("It was removed just now.", advice="Ask for it again.") from error
 
 
 def _is_recorded(row: StreamRow) -> bool:

@@ -23,17 +23,19 @@ _FAR: Final = 18
 
 class Ranged(FileResponse):
     """A file that never changes under its name, which is therefore its `ETag`, together with its size: what was asked
-    for twice is the same for `If-Range`, also when it was made anew or fetched in between."""
+    for twice is the same for `If-Range`, also when it was made anew or fetched in between. All of it is sent, also when
+    it loses its name before."""
 
     def __init__(self, path: Path, headers: Mapping[str, str], *, name: str | None = None, saved: bool = False) -> None:
         """`saved`: under its name, instead of played. Raises `Busy` where it went just now."""
         try:
-            self.found = path.stat()
+            self._file = path.open("rb")
         except FileNotFoundError as error:
             raise Busy("It was removed just now.", advice="Ask for it again.") from error
+        self.found = os.fstat(self._file.fileno())
         self.tag = f'"{path.stem}-{self.found.st_size:x}"'
         super().__init__(
-            path,
+            f"/dev/fd/{self._file.fileno()}",
             headers=headers,
             media_type="video/mp4",
             filename=name,
@@ -48,6 +50,10 @@ class Ranged(FileResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The library answers to ranges that can be had; what cannot be understood is no reason to refuse the file."""
+        with self._file:
+            await self._answer(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         asked, ranges = Headers(scope=scope), None
         if scope["method"] == "GET" and asked.get("if-range", self.tag) == self.tag:
             ranges = satisfiable(asked.getlist("range"), self.found.st_size)

@@ -16,12 +16,12 @@ import pytest
 from sqlalchemy import delete
 
 from api.compose import Service
-from api.playlist import iso
+from api.playlist import iso, media
 from api.scope import extent
 from api.settings import Settings
 from ingest import reading
 from ingest.child import source_details
-from ingest.errors import StillRecording
+from ingest.errors import Busy, StillRecording
 from ingest.guard import Guard
 from ingest.limits import Limits
 from ingest.orders import Orders
@@ -375,3 +375,9 @@ def test_what_has_no_recording_has_no_playlist(
 
 
 FILMED_LATER = round(datetime.fromisoformat("2026-07-14T10:00:05Z").timestamp()) * 1_000_000
+
+
+def test_a_segment_that_went_before_it_was_read_is_to_be_asked_for_again(tmp_path: Path) -> None:
+    gone = Segment(StreamId("cam"), 0, Span(START, Moment(START + seconds(10))), str(tmp_path / "gone.mp4"), 1000)
+    with pytest.raises(Busy, match="removed just now"):
+        media(gone)

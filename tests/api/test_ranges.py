@@ -24,6 +24,7 @@ from tests.api.test_playlist import camera
 SIZE = 1000
 CONTENT = bytes(number % 251 for number in range(SIZE))
 HUGE = 10**5000
+OPEN = Path("/proc/self/fd")
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +171,26 @@ def test_it_has_its_name_whenever_it_was_played(path: Path) -> None:
     assert (answer.status_code, answer.content) == (206, CONTENT[1:3])
     with pytest.raises(Busy):
         Ranged(path.with_name("gone.mp4"), {})
+
+
+@pytest.mark.parametrize("field", [{}, {"Range": "bytes=2-5"}, {"Range": "bytes=2-5,7-9"}])
+def test_what_loses_its_name_before_it_is_sent_comes_all_the_same(tmp_path: Path, field: dict[str, str]) -> None:
+    """As what was fetched from a store of blobs does, and what is moved there."""
+    path = tmp_path / "film-1-2.mp4"
+    path.write_bytes(CONTENT)
+    whole, before = asked(path, field), len(list(OPEN.iterdir()))
+
+    async def ask() -> httpx.Response:
+        answer = Ranged(path, {})
+        path.unlink()
+        path.write_bytes(b"another")
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(answer), base_url="http://here") as client:
+            return await client.get("/", headers=field)
+
+    late = asyncio.run(ask())
+    assert late.status_code == whole.status_code
+    assert parts(late) == parts(whole) if field else late.content == CONTENT
+    assert len(list(OPEN.iterdir())) == before, "it is closed"
 
 
 def test_a_player_that_comes_back_gets_the_rest(settings: Settings, films: Path) -> None:
