@@ -59,7 +59,7 @@ class Settings(BaseSettings):
     sample_ceiling_hz: float = Field(4.0, gt=0, le=60, description="Frames per second looked at while things move.")
     sample_side: int = Field(640, ge=64, le=4096, description="Longest side, in pixels, of frames looked at.")
     queue_mb: int = Field(
-        256,
+        64,
         ge=16,
         description="Most that waits before a stage, in MB, such as pictures to be encoded; where it is used up, a "
         "stream keeps its equal share.",

@@ -22,7 +22,7 @@ from ingest.records import Feature, Frame, Record, Sound, StreamId
 PATIENCE_S: Final = 1.0
 """How long a publisher waits for room before it is told `Busy`, and may look whether it is still wanted."""
 
-BUDGET: Final = 256_000_000
+BUDGET: Final = 64_000_000
 
 _PARKED: Final = 100
 

@@ -76,7 +76,7 @@ class Steps:
     have been seen."""
 
     def look(self, at: float, since: float, shown: dict[str, Any]) -> None:
-        """`since`: seconds since the look before."""
+        """`since`: seconds between what was seen and what was seen before, at most."""
         if not self.looks and shown["state"] != "live":
             return  # it was never live so far
         now = shown["shedding"]
@@ -109,9 +109,11 @@ def watch(run: Run, minutes: float) -> None:
     begun = before = time.monotonic()
     measured_at = 0.0
     while (now := time.monotonic()) < begun + minutes * 60:
-        for one in streams(run.client):
-            run.steps.setdefault(one["name"], Steps()).look(now - begun, now - before, one)
-        run.looks_s.append(time.monotonic() - now)
+        found = streams(run.client)
+        answered = time.monotonic()
+        for one in found:
+            run.steps.setdefault(one["name"], Steps()).look(now - begun, answered - before, one)
+        run.looks_s.append(answered - now)
         if now - measured_at >= MEASURED_EVERY_S:
             values = measured(run.service, run.client) | {PICTURES: queues(run.client)["frames/encode"]}
             run.samples.append(Sample(now, True, values))
