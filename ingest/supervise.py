@@ -249,6 +249,8 @@ class Supervisor(ABC):
                 self._set(last_frame=moment)
                 self._beaten(Stamp(epoch, pts, moment))
             case ("frugal", shedding, skipped, resting):
+                if shedding != self._status.shedding:
+                    _LOG.debug("%s gives up: %s", self.plan.stream, shedding)
                 self._set(shedding=shedding, skipped=self._skipped + skipped, resting=resting)
             case ("unrecorded", why):
                 self._note("recording", f"Not being recorded: {why}" if why else "")

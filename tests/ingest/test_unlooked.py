@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -163,3 +164,14 @@ def test_what_a_child_does_not_decode_because_it_is_late_is_a_gap_over_what_is_c
     covered = [one.span for one in rest if isinstance(one, Coverage)][-1]
     assert covered.start <= gap.span.start
     assert gap.span.end <= covered.end
+
+
+def test_each_step_of_what_is_given_up_can_be_read_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    clock, ledger, limits = FakeClock(seconds(1000)), Ledger(), Limits()
+    bus = MemoryBus({JOURNAL: ("test",)}, 1000, ledger=ledger)
+    around = Surroundings(bus, Guard([], ()), ledger, clock, limits, Turnstile(limits, clock))
+    supervisor = LiveSupervisor(CapturePlan(CAM, parse("rtsp://192.0.2.1/cam")), around)
+    with caplog.at_level("DEBUG"):
+        for step, skipped in (("rate", 0), ("pictures", 0), ("pictures", 9), ("rate", 9), ("nothing", 9)):
+            supervisor._heard(("frugal", step, skipped, False))
+    assert caplog.messages == [f"{CAM} gives up: {step}" for step in ("rate", "pictures", "rate", "nothing")]
