@@ -99,7 +99,7 @@ def _embedded() -> FrameEncoder:
 def _clip(**options: Any) -> FrameEncoder:
     from models.encoders.clip import ClipEncoder
 
-    return ClipEncoder(**options)
+    return ClipEncoder(**(_device() | options))
 
 
 def _fake_encoder(**options: Any) -> FrameEncoder:
@@ -140,7 +140,7 @@ def _spoken(language: str = "") -> Transcriber:
 def _whisper(**options: Any) -> Transcriber:
     from models.speech import WhisperTranscriber
 
-    return WhisperTranscriber(**options)
+    return WhisperTranscriber(**(_device() | options))
 
 
 def _fake_transcriber(language: str = "") -> Transcriber:
@@ -163,15 +163,19 @@ def _openai(**options: Any) -> VideoSystem:
 
 
 def _transformers(*, folder: str = "", checkpoint: str = "", **options: Any) -> VideoSystem:
-    """From a folder, or by its name on the hub; on a GPU where there is one."""
-    from torch import cuda
-
+    """From a folder, or by its name on the hub."""
     from models.language.transformers_local import TransformersSystem
 
     if folder and not Path(folder).is_dir():
         raise NotFound(f"There is no folder {folder}.", advice="Name the model's own with `--folder`.")
-    place = {"device": "cuda" if cuda.is_available() else "cpu"}
-    return TransformersSystem(folder or checkpoint, **(place | options))
+    return TransformersSystem(folder or checkpoint, **(_device() | options))
+
+
+def _device() -> dict[str, Any]:
+    """On a GPU where there is one, for those whose options name no device."""
+    from torch import cuda
+
+    return {"device": "cuda" if cuda.is_available() else "cpu"}
 
 
 def _fake_system(**options: Any) -> VideoSystem:

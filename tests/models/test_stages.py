@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,6 +66,24 @@ def test_profiles_name_models_that_exist() -> None:
     embedded = registry.profile("embedded")
     assert registry.encoder(embedded.encoder).id.startswith("embedded-3/nano-")
     assert registry.system(embedded.system).id == "extractive"
+
+
+@pytest.mark.parametrize("there_is", [True, False])
+def test_what_can_run_on_a_gpu_does_where_there_is_one(there_is: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[dict[str, Any]] = []
+    kinds = (
+        "models.encoders.clip.ClipEncoder",
+        "models.speech.WhisperTranscriber",
+        "models.language.transformers_local.TransformersSystem",
+    )
+    for kind in kinds:
+        monkeypatch.setattr(kind, lambda *_, **options: given.append(options))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: there_is)
+    for options in ({"checkpoint": "some"}, {"checkpoint": "some", "device": "cuda:1"}):
+        registry.encoder("clip", options)
+        registry.transcriber("whisper", options)
+        registry.system("transformers", options)
+    assert [options["device"] for options in given] == ["cuda" if there_is else "cpu"] * 3 + ["cuda:1"] * 3
 
 
 def test_unknown_names_and_options_are_told() -> None:
