@@ -115,12 +115,17 @@ def merge(tokens: Tokens, clusters: Clusters, weight: Tensor | None = None) -> T
     M = clusters.centres.shape[1]
     if weight is None:
         weight = x.new_ones(B, N, 1)
-    member = clusters.member + torch.arange(B, device=x.device)[:, None] * M
-    total = weight.new_zeros(B * M, 1).index_add_(0, member.flatten(), weight.reshape(-1, 1)) + _NO_WEIGHT
-    part = weight / total[member.flatten()].view(B, N, 1)
-    merged = x.new_zeros(B * M, C).index_add_(0, member.flatten(), (x * part).reshape(-1, C).to(x.dtype))
+    member = (clusters.member + torch.arange(B, device=x.device)[:, None] * M).flatten()
+    total = _sums(weight.reshape(-1, 1), member, B * M) + _NO_WEIGHT
+    part = weight / total[member].view(B, N, 1)
+    merged = _sums((x * part).reshape(-1, C).to(x.dtype), member, B * M)
     return Tokens(
         merged.view(B, M, C),
         clusters.member.gather(1, tokens.origin),
         tokens.share * part.gather(1, tokens.origin[:, :, None]),
     )
+
+
+def _sums(rows: Tensor, member: Tensor, clusters: int) -> Tensor:
+    """The sum of each cluster's rows [R, C]. Not `index_add_`: on a GPU it adds in another order every time."""
+    return rows.new_zeros(clusters, rows.shape[1]).index_put_((member,), rows, accumulate=True)
