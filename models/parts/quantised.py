@@ -7,6 +7,7 @@ words, the eye, what joins them, adapters and the head stay as they are.
 
 from __future__ import annotations
 
+import logging
 from importlib.util import find_spec
 from typing import Any
 
@@ -73,6 +74,8 @@ def quantise(layers: nn.Module, bits: Few | None) -> None:
 def _int8(weight: Tensor, device: str) -> Any:
     import bitsandbytes as bnb
 
+    # It warns of every product whose input is not float16, which none is here: a line per matrix and token, for ever.
+    logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
     out, inward = weight.shape
     options = {"bias": False, "has_fp16_weights": False, "threshold": _OUTLIER, "device": "meta"}
     layer = bnb.nn.Linear8bitLt(inward, out, **options)

@@ -85,6 +85,17 @@ def test_only_the_layers_are_in_few_bits_and_say_nearly_the_same(file: Path, bit
 
 
 @installed
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_products_in_8_bits_are_not_told_one_by_one(
+    file: Path, dtype: torch.dtype, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The package warns of each that its input becomes float16; a model's process keeps what is written so."""
+    module, _ = loaded(file, Place(dtype=dtype, language="int8"))
+    module(torch.ones(1, 64, dtype=dtype))
+    assert not caplog.records
+
+
+@installed
 @pytest.mark.parametrize("bits", BITS)
 @pytest.mark.parametrize("name", ["video-chatgpt", "chat-univi", "qwen2-vl", "cogvlm2-video"])
 def test_a_system_answers_in_few_bits(name: str, bits: Few, make: Any, evidence: Evidence, tmp_path: Path) -> None:
