@@ -67,6 +67,8 @@ def _place(device: str, dtype: str) -> Place:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     half = "bfloat16" if device.startswith("cuda") else "float32"
     numbers = half if dtype in ("auto", *FEW) else dtype
+    if numbers == "float32":  # a GPU's convolutions, which patches go through, would else take TF32's 10 bits for it
+        torch.backends.cudnn.allow_tf32 = False
     return Place(device, getattr(torch, numbers), dtype if dtype in FEW else None)  # type: ignore[arg-type]  # one of two
 
 

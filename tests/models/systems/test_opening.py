@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from ingest.errors import Invalid, NotFound
 from ingest.questions import Evidence
+from models.systems import opening
 from models.systems.opening import SYSTEMS, open_system
 from models.weights import WrongWeights
 
@@ -29,6 +31,15 @@ def test_from_plain_values(name: str, make: Callable[..., Any], evidence: Eviden
     make(name)
     system = open_system(name, str(tmp_path), dtype="bfloat16")
     assert len(list(islice(system.answer("What happens?", evidence), 3))) == 3
+
+
+@pytest.mark.parametrize(("dtype", "whole"), [("float32", True), ("bfloat16", False), ("auto", False)])
+def test_float32_on_a_gpu_is_float32_in_convolutions_too(
+    dtype: str, whole: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    assert opening._place("cuda", dtype).device == "cuda"
+    assert torch.backends.cudnn.allow_tf32 is not whole
 
 
 def test_what_is_not_there_is_said_plainly(tmp_path: Path) -> None:
