@@ -167,7 +167,7 @@ def measured(name: str, folder: Path, dtype: str) -> None:
         if dtype == "plainly":
             network = plainly(name, folder)
             weights = sum(parameter.nbytes for parameter in network.parameters())
-            touch(network)
+            touch(network.to("cuda") if gpu else network)
         else:
             system: Any = open_system(name, str(folder), device="cuda" if gpu else "cpu", dtype=dtype)
             weights = system.report.bytes
@@ -188,9 +188,9 @@ def main() -> None:
     if given.child:
         measured(given.only[0], given.folder, given.dtype[0])
         return
-    print(
-        "| system | loaded as | GB of weights | peak / weights | with mapped files | time |\n|---|---|---|---|---|---|"
-    )
+    gpu = ["on the GPU"] if torch.cuda.is_available() else []
+    columns = ["system", "loaded as", "GB of weights", "peak / weights", "with mapped files", *gpu, "time"]
+    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     with tempfile.TemporaryDirectory() as temporary:
         for name in given.only:
             folder = (given.folder or Path(temporary)) / name
