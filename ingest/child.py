@@ -49,7 +49,15 @@ class DecoderDied(BrokenVideo):
 class Decoder:
     """One child doing one job. Use as a context manager: leaving ends the child, whatever it does."""
 
-    def __init__(self, job: str, details: Mapping[str, Any], limits: Limits, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        job: str,
+        details: Mapping[str, Any],
+        limits: Limits,
+        clock: Clock | None = None,
+        memory: wire.Memory | None = None,
+    ) -> None:
+        """`memory`: what pictures are read to, where several children share it."""
         self._clock = clock or SystemClock()
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "ingest.decode"],
@@ -63,7 +71,7 @@ class Decoder:
         assert self._process.stdout is not None
         self._pipe = _DeadlinePipe(self._process.stdout.fileno(), self._clock)
         _widen(self._process.stdout.fileno())
-        self._memory = wire.Memory()
+        self._memory = memory or wire.Memory()
         order = {"job": job, "details": dict(details), "limits": asdict(limits), "parent": os.getpid()}
         try:
             wire.write(self._process.stdin.fileno(), order)

@@ -6,7 +6,7 @@ import logging
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
 from ingest.backoff import Backoff, Turnstile
@@ -23,6 +23,7 @@ from ingest.probe import MediaInfo, checked
 from ingest.reasons import GapReason
 from ingest.records import Ended, Frame, Mark, Moment, Record, Segment, Sound, StateChange, StreamState
 from ingest.timeline import Stamp
+from ingest.wire import Memory
 
 _LOG = logging.getLogger(__name__)
 _JOIN_S: Final = 15.0
@@ -48,6 +49,8 @@ class Surroundings:
     clock: Clock
     limits: Limits
     turnstile: Turnstile
+    memory: Memory = field(default_factory=Memory)
+    """What their children's pictures are read to."""
 
 
 class Stopped(Exception):
@@ -204,7 +207,8 @@ class Supervisor(ABC):
         self._skipped = self._status.skipped
         self._set(shedding="nothing", resting=False)
         self._notes.clear()
-        with Decoder("capture", {"source": source, "task": task}, self._limits, self._clock) as decoder:
+        job, memory = {"source": source, "task": task}, self._around.memory
+        with Decoder("capture", job, self._limits, self._clock, memory) as decoder:
             self._decoder = decoder
             self._tell_ways()  # they may have changed while it was started
             try:

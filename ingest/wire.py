@@ -13,6 +13,7 @@ import math
 import os
 import struct
 import sys
+import threading
 from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
@@ -38,7 +39,8 @@ _AT_ONCE = 1024
 """Pieces that the kernel takes in one call (IOV_MAX)."""
 _LARGE = 1 << 16
 """Bytes from which on a message's memory is kept."""
-_KEPT = 2
+KEPT = 128_000_000
+"""Bytes that are kept at most: room for the pictures that wait and for those that are being read and encoded."""
 _Buffer = bytes | memoryview
 
 
@@ -92,22 +94,33 @@ _FREE = _references(deque([np.empty(0, np.uint8)]))[0]
 
 
 class Memory:
-    """Where messages are read to. Pictures are large and alike: that of one is taken for the next once nobody holds
-    anything of it, since memory that comes new from the kernel costs as much as what is read into it."""
+    """Where messages are read to, by as many threads as like. Pictures are large and alike: that of one is taken for
+    another once nobody holds anything of it, since memory that comes new from the kernel costs as much as what is read
+    into it. So it grows with the most pictures that were ever held at once, and no more."""
 
-    def __init__(self) -> None:
-        self._pieces: deque[NDArray[np.uint8]] = deque(maxlen=_KEPT)
+    def __init__(self, most: int = KEPT) -> None:
+        self._pieces: deque[NDArray[np.uint8]] = deque()
+        self._most = most
+        self._lock = threading.Lock()
 
     def take(self, size: int) -> memoryview:
         """So many bytes, of any content."""
         if size < _LARGE:
             return np.empty(size, np.uint8).data
-        for piece, held in zip(self._pieces, _references(self._pieces), strict=True):
-            if held == _FREE and size <= piece.size <= 2 * size:
-                return piece[:size].data
+        with self._lock:
+            for piece, held in zip(self._pieces, _references(self._pieces), strict=True):
+                if held == _FREE and size <= piece.size <= 2 * size:
+                    return piece[:size].data
+            return self._new(size)[:size].data
+
+    def _new(self, size: int) -> NDArray[np.uint8]:
         piece = np.empty(size + _LARGE, np.uint8)  # what is said of the next picture may be a little longer
-        self._pieces.append(piece)
-        return piece[:size].data
+        if sum(kept.size for kept in self._pieces) + piece.size > self._most:
+            held = _references(self._pieces)  # what is free fits nothing that comes
+            self._pieces = deque(kept for kept, count in zip(self._pieces, held, strict=True) if count != _FREE)
+        if sum(kept.size for kept in self._pieces) + piece.size <= self._most:
+            self._pieces.append(piece)
+        return piece
 
 
 def read(stream: Readable, memory: Memory | None = None) -> Any:

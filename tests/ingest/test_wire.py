@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 import io
 import os
+import sys
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -128,6 +131,57 @@ def test_memory_of_pictures_that_were_let_go_is_taken_again() -> None:
         came = wire.read(io.BytesIO(wire.pack(("frame", 10**number, np.zeros(300_000, np.uint8)))), memory)[2]
         places.add(came.ctypes.data // 4096)
     assert len(places) <= 3, places
+
+
+def place(piece: memoryview) -> int:
+    return np.frombuffer(piece, np.uint8).ctypes.data
+
+
+def test_what_was_held_at_once_is_all_that_is_ever_taken() -> None:
+    """Queues that fill and run empty, over and over, cost no more than the first time."""
+    memory = wire.Memory()
+    held = [memory.take(300_000) for _ in range(40)]
+    places = {place(piece) for piece in held}
+    assert len(places) == 40
+    for _ in range(3):
+        del held[:]
+        held += [memory.take(300_000 - number) for number in range(40)]
+        assert {place(piece) for piece in held} == places
+
+
+def test_memory_is_kept_within_its_bound_and_for_sizes_that_still_come() -> None:
+    memory = wire.Memory(most=2_000_000)
+    small = [memory.take(100_000) for _ in range(30)]
+    kept = {place(piece) for piece in small[:12]}
+    assert len({place(piece) for piece in small}) == 30, "what is beyond the bound is given, and not kept"
+    del small[:]
+    assert {place(piece) for piece in [memory.take(100_000) for _ in range(12)]} == kept
+    large = memory.take(900_000)
+    where = place(large)
+    del large
+    assert place(memory.take(900_000)) == where, "what is free and too small made room"
+
+
+def test_threads_never_share_a_piece() -> None:
+    memory, wrong, before = wire.Memory(), [], sys.getswitchinterval()
+
+    def work(number: int) -> None:
+        for _ in range(1000):
+            piece = np.frombuffer(memory.take(70_000), np.uint8)
+            piece[::4096] = number
+            time.sleep(0)
+            wrong.extend([number] * bool((piece[::4096] != number).any()))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert not wrong
 
 
 @pytest.mark.parametrize(
