@@ -1,8 +1,9 @@
 """The bus of a single process: a bounded queue for each topic, group and stream.
 
 What waits for one group is bounded as a whole, too, in bytes: where that is used up, a stream keeps its equal share at
-most, however many there are. A stream that takes less than its share is not touched for another that takes more
-(max-min fairness: Bertsekas, Gallager, Data Networks, 2nd ed., section 6.5.2).
+most, one record at least, however many there are. A stream that takes less than its share is not touched for another
+that takes more (max-min fairness: Bertsekas, Gallager, Data Networks, 2nd ed., section 6.5.2). Who had more before its
+share became less gives it up with its next record or, where nothing may be lost, as it is served.
 """
 
 from __future__ import annotations
@@ -54,17 +55,17 @@ class _Waiting:
     def full(self, record: Record) -> bool:
         """Whether there is no room for it unless others of its stream go."""
         queue = self.streams.get(record.stream)
-        if queue is None:
+        if queue is None or not queue.records:
             return False
         more = weight(record)
         spent = self._bytes + more > self._budget and (queue.bytes + more) * len(self.streams) > self._budget
         return spent or len(queue.records) >= self._capacity
 
     def put(self, record: Record) -> list[Record]:
-        """What had to go for it."""
+        """What had to go for it. Its stream keeps its turn."""
         gone = []
         while self.full(record):
-            gone.append(self.take(record.stream))
+            gone.append(self.streams[record.stream].popleft())
         self.streams.setdefault(record.stream, _Queue()).append(record)
         return gone
 
@@ -77,9 +78,11 @@ class _Waiting:
         return oldest
 
     def filled(self, stream: StreamId) -> float:
-        """Of what a stream may have, 0..1: its records, or the bytes of all if its own are not less than its share."""
+        """Of what a stream may have, 0..1: its records, or the bytes of all if its own are not less than its share. The
+        newest is none of its own here: one that waits alone is served next."""
         queue = self.streams[stream]
-        counted = min(self._bytes, queue.bytes * len(self.streams))
+        own = queue.bytes - weight(queue.records[-1])
+        counted = min(self._bytes, own * len(self.streams))
         return min(1.0, max(len(queue.records) / self._capacity, counted / self._budget))
 
     @property
@@ -200,7 +203,7 @@ class MemoryBus:
         for position, group in enumerate(self._groups.get(topic, ())):
             waiting = self._waiting[topic, group]
             gone = waiting.put(record)
-            filled = max(filled, waiting.filled(record.stream))
+            filled = max(filled, 1.0 if gone else waiting.filled(record.stream))
             if position == 0:
                 dropped, oldest = gone, waiting.streams[record.stream].records[0]
         for one in dropped:

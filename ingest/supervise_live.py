@@ -241,8 +241,8 @@ class LiveSupervisor(Supervisor):
         if filled != self._filled and self._decoder is not None:
             self._filled = filled
             self._decoder.tell(pressed(filled))
-        for gone in room.dropped:
-            self._unlooked(self._attention.dropped(gone, room.oldest, self._seen))
+        for gone, following in zip(room.dropped, (*room.dropped[1:], room.oldest), strict=False):
+            self._unlooked(self._attention.dropped(gone, following, self._seen))
 
     def _unlooked(self, gaps: list[Gap]) -> None:
         for gap in gaps:

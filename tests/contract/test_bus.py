@@ -250,7 +250,32 @@ def test_a_publisher_is_told_of_its_share_of_the_room(ledger: Ledger) -> None:
         assert bus.publish(FRAMES, frame(0, named(stream)), Policy.DROP_OLDEST).filled <= 0.2
     rooms = [bus.publish(FRAMES, frame(1, named(0)), Policy.DROP_OLDEST) for _ in range(11)]
     assert rooms[-1].filled == 0.75
-    assert bus.publish(FRAMES, frame(1, named(1)), Policy.DROP_OLDEST).filled == 0.4, "two pictures of its five"
+    assert bus.publish(FRAMES, frame(1, named(1)), Policy.DROP_OLDEST).filled == 0.2, "one of its five, and the newest"
+
+
+def test_one_that_waits_alone_is_no_sign_of_overload_and_one_that_had_to_go_is(ledger: Ledger) -> None:
+    """However little room there is: it is as much of it as three pictures of ten cameras."""
+    bus = small(ledger, 3)
+    first = [bus.publish(FRAMES, frame(0, named(stream)), Policy.DROP_OLDEST) for stream in range(10)]
+    assert [room.filled for room in first] == [1 / 64] * 10
+    again = [bus.publish(FRAMES, frame(1, named(stream)), Policy.DROP_OLDEST) for stream in range(10)]
+    assert [(room.filled, len(room.dropped)) for room in again] == [(1.0, 1)] * 10
+
+
+def test_whose_picture_makes_room_for_its_next_keeps_its_turn(ledger: Ledger) -> None:
+    """Else whoever has most to show would be served last, and never where all have room for one."""
+    bus = small(ledger, 3)
+    served: dict[StreamId, int] = {}
+    for second in range(200):
+        for stream in range(12):
+            for number in range(4 if stream < 6 else second % 2):
+                bus.publish(FRAMES, frame(4 * second + number, named(stream)), Policy.DROP_OLDEST)
+        for delivery in bus.receive((FRAMES,), "encode", limit=5, wait_s=0):
+            served[delivery.record.stream] = served.get(delivery.record.stream, 0) + 1
+    busy, quiet = ([served.get(named(stream), 0) for stream in some] for some in (range(6), range(6, 12)))
+    assert min(busy) >= max(quiet) - 1
+    assert max(busy) - min(busy) <= 3
+    assert min(quiet) > 40
 
 
 def test_a_file_waits_for_its_share_of_the_room_and_one_picture_always_has_some(ledger: Ledger) -> None:

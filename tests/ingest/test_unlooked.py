@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.backoff import Turnstile
-from ingest.bus import JOURNAL
+from ingest.bus import JOURNAL, Room
 from ingest.bus_memory import MemoryBus
 from ingest.clock import FakeClock
 from ingest.guard import Guard
@@ -175,3 +176,15 @@ def test_each_step_of_what_is_given_up_can_be_read_in_the_log(caplog: pytest.Log
         for step, skipped in (("rate", 0), ("pictures", 0), ("pictures", 9), ("rate", 9), ("nothing", 9)):
             supervisor._heard(("frugal", step, skipped, False))
     assert caplog.messages == [f"{CAM} gives up: {step}" for step in ("rate", "pictures", "rate", "nothing")]
+
+
+def test_pictures_that_go_at_once_are_as_much_of_a_gap_as_one_by_one() -> None:
+    """Also where what is left is of another epoch, whose times have nothing to do with theirs."""
+    clock, ledger, limits = FakeClock(seconds(1000)), Ledger(), Limits()
+    bus = MemoryBus({JOURNAL: ("test",)}, 1000, ledger=ledger)
+    around = Surroundings(bus, Guard([], ()), ledger, clock, limits, Turnstile(limits, clock))
+    supervisor = LiveSupervisor(CapturePlan(CAM, parse("rtsp://192.0.2.1/cam")), around)
+    gone = tuple(frame(at) for at in range(1000, 1020))
+    supervisor._crowded(Room(1.0, gone, replace(frame(1021), epoch=gone[0].epoch + 1)))
+    [gap] = {one.span.start: one for one in told(bus) if isinstance(one, Gap)}.values()
+    assert (gap.reason, gap.span.start, gap.span.end) == ("overload", gone[0].moment, gone[-1].moment)
