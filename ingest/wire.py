@@ -41,6 +41,8 @@ _LARGE = 1 << 16
 """Bytes from which on a message's memory is kept."""
 KEPT = 128_000_000
 """Bytes that are kept at most: room for the pictures that wait and for those that are being read and encoded."""
+_SHARE = 8
+"""A message that needs more than one part in so many is an exception, and nothing of it is kept."""
 _Buffer = bytes | memoryview
 
 
@@ -108,19 +110,29 @@ class Memory:
         if size < _LARGE:
             return np.empty(size, np.uint8).data
         with self._lock:
-            for piece, held in zip(self._pieces, _references(self._pieces), strict=True):
-                if held == _FREE and size <= piece.size <= 2 * size:
-                    return piece[:size].data
-            return self._new(size)[:size].data
+            piece = self._free(size)
+            return (self._new(size) if piece is None else piece)[:size].data
+
+    def _free(self, size: int) -> NDArray[np.uint8] | None:
+        for piece, held in zip(self._pieces, _references(self._pieces), strict=True):
+            if held == _FREE and size <= piece.size <= 2 * size:
+                return piece
+        return None
 
     def _new(self, size: int) -> NDArray[np.uint8]:
         piece = np.empty(size + _LARGE, np.uint8)  # what is said of the next picture may be a little longer
-        if sum(kept.size for kept in self._pieces) + piece.size > self._most:
+        if piece.size > self._most // _SHARE:
+            return piece
+        if self._kept + piece.size > self._most:
             held = _references(self._pieces)  # what is free fits nothing that comes
             self._pieces = deque(kept for kept, count in zip(self._pieces, held, strict=True) if count != _FREE)
-        if sum(kept.size for kept in self._pieces) + piece.size <= self._most:
+        if self._kept + piece.size <= self._most:
             self._pieces.append(piece)
         return piece
+
+    @property
+    def _kept(self) -> int:
+        return sum(piece.size for piece in self._pieces)
 
 
 def read(stream: Readable, memory: Memory | None = None) -> Any:

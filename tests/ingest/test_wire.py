@@ -156,10 +156,27 @@ def test_memory_is_kept_within_its_bound_and_for_sizes_that_still_come() -> None
     assert len({place(piece) for piece in small}) == 30, "what is beyond the bound is given, and not kept"
     del small[:]
     assert {place(piece) for piece in [memory.take(100_000) for _ in range(12)]} == kept
-    large = memory.take(900_000)
+    large = memory.take(180_000)
     where = place(large)
     del large
-    assert place(memory.take(900_000)) == where, "what is free and too small made room"
+    assert place(memory.take(180_000)) == where, "what is free and too small made room"
+
+
+def test_what_is_free_and_too_large_makes_room_too() -> None:
+    memory = wire.Memory(most=1_600_000)
+    places = {place(piece) for piece in [memory.take(130_000) for _ in range(8)]}
+    assert len(places) == 8
+    held = [memory.take(70_000) for _ in range(12)]
+    kept = {place(piece) for piece in held}
+    del held[:]
+    assert {place(piece) for piece in [memory.take(70_000) for _ in range(11)]} <= kept
+
+
+def test_of_a_message_that_is_an_exception_nothing_is_kept() -> None:
+    memory = wire.Memory(most=4_000_000)
+    places = {place(piece) for piece in [memory.take(100_000) for _ in range(20)]}
+    memory.take(3_900_000)
+    assert {place(piece) for piece in [memory.take(100_000) for _ in range(20)]} == places
 
 
 def test_threads_never_share_a_piece() -> None:
