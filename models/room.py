@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
+from typing import Any
 
-from ingest.errors import TooLarge
+from ingest.errors import Busy, TooLarge
 
 
 def ran_out(error: BaseException) -> bool:
@@ -45,6 +46,28 @@ def down_the_ladder(tell: Callable[[int], Iterator[str]], pictures: int) -> Iter
         if not ran_out(error):
             raise
         raise TooLarge("Memory ran out in the middle of the answer.", advice="Ask about a shorter time.") from error
+
+
+def one_by_one(work: Callable[[Sequence[Any]], Iterable[Any]], items: Sequence[Any]) -> Iterable[Any]:
+    """What `work` makes of `items`, of one after another where a GPU's memory runs out for all. Others have a part of
+    it: where it runs out for one, `Busy` is raised, and it is tried again."""
+    try:
+        return work(items)
+    except RuntimeError as error:
+        if not _is_full(error):
+            raise
+    _give_back()
+    try:
+        return [made for item in items for made in work([item])]
+    except RuntimeError as error:
+        if not _is_full(error):
+            raise
+    _give_back()
+    raise Busy("The GPU's memory is used up.", advice="It is tried again. A smaller language model leaves more of it.")
+
+
+def _is_full(error: RuntimeError) -> bool:
+    return type(error).__name__ == "OutOfMemoryError"
 
 
 def _give_back() -> None:

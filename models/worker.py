@@ -28,7 +28,7 @@ from ingest import wire
 from ingest.errors import HindsightError, Poison, TooLarge
 from ingest.questions import Evidence, Exhibit, Hit, Picture
 from ingest.records import MICROSECONDS, SAMPLE_RATE, Frame, Moment, Pixels, Sound, Span, StreamId
-from models.room import ran_out
+from models.room import one_by_one, ran_out
 
 _METHODS: Final = {
     "encoder": ("encode", "encode_utterances", "encode_queries"),
@@ -101,7 +101,8 @@ class _Served:
             raise Poison(f"A {self._kind} has no {method}.")
         if method == "ground":
             return self._model.ground(*argument)
-        return getattr(self._model, method)(argument)
+        work = getattr(self._model, method)
+        return work(argument) if self._kind == "system" else one_by_one(work, argument)
 
     def _go_on(self, method: str, argument: Any) -> str | None:
         """The answer's next piece, None at its end; "begin" and "stop" close the one before."""

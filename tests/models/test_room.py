@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from ingest.errors import TooLarge
+from ingest.errors import TooLarge, Transient, by_code
 from ingest.questions import Evidence
+from models import worker
 from models.parts.asking import Answering
-from models.room import down_the_ladder, ran_out
+from models.room import down_the_ladder, one_by_one, ran_out
 from models.runtime import PATIENT, ModelProcess, ModelSpec, RemoteSystem
 from tests.models.systems.conftest import exhibit, make_qwen2_vl
 from tests.models.systems.conftest import make as make  # noqa: PLC0414  # a fixture
@@ -81,6 +83,52 @@ def test_other_errors_are_not_taken_for_want_of_memory() -> None:
 
     with pytest.raises(RuntimeError, match="shapes"):
         list(down_the_ladder(tell, 8))
+
+
+class Card:
+    """A GPU that has room for so many pictures at once."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.tries: list[int] = []
+
+    def encode(self, frames: Sequence[Any]) -> list[int]:
+        self.tries.append(len(frames))
+        if len(frames) > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return [2 * frame for frame in frames]
+
+
+def test_what_does_not_fit_on_a_shared_card_at_once_goes_one_by_one() -> None:
+    roomy, narrow, full = Card(9), Card(1), Card(0)
+    assert one_by_one(roomy.encode, [1, 2, 3]) == one_by_one(narrow.encode, [1, 2, 3]) == [2, 4, 6]
+    assert (roomy.tries, narrow.tries) == ([3], [3, 1, 1, 1])
+    with pytest.raises(Transient, match="GPU's memory is used up"):
+        one_by_one(full.encode, [1, 2, 3])
+    full.room = 1
+    assert one_by_one(full.encode, [1, 2, 3]) == [2, 4, 6], "it is tried again"
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("shapes do not match")], ids=["memory", "shapes"])
+def test_what_no_other_time_would_change_is_not_tried_again(error: Exception) -> None:
+    def fail(_: Sequence[Any]) -> list[int]:
+        raise error
+
+    with pytest.raises(type(error)):
+        one_by_one(fail, [1, 2])
+
+
+@pytest.mark.parametrize(("kind", "method"), [("encoder", "encode"), ("transcriber", "transcribe")])
+def test_a_full_card_makes_a_stage_wait_and_sets_nothing_aside(
+    kind: str, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the process of a model answers: what is transient there is tried again by whoever drives the stage."""
+    said: list[Any] = []
+    monkeypatch.setattr(worker.wire, "write", lambda _pipe, value: said.append(value))
+    model = SimpleNamespace(**{method: Card(0).encode})
+    worker._reply(0, worker._Served(model, kind), method, [1, 2])
+    [(_, code, *_)] = said
+    assert issubclass(by_code(code), Transient)
 
 
 NAMES = {"chat-univi": "_tell", "video-chatgpt": "_tell", "qwen2-vl": "_say", "cogvlm2-video": "_tell"}
