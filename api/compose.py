@@ -38,6 +38,7 @@ from api.views import Views
 from api.watch import Watch
 from api.webhooks import Webhooks
 from api.workers import Workers
+from ingest import wire
 from ingest.bus_memory import MemoryBus
 from ingest.capture import Fleet
 from ingest.clock import Clock, SystemClock
@@ -46,6 +47,7 @@ from ingest.ledger import Ledger
 from ingest.stage import Stage, drive
 from memory.blobs import opened
 from memory.memory import Memory, MemoryOptions
+from models import registry
 
 DELIVER_EVERY_S = 1.0
 TIDY_EVERY_S = 60.0
@@ -86,9 +88,9 @@ class Service:
             Lookout(store, clock, settings),
             *recollecting(self.models.system, self.memory, settings.recollections_mb),
         )
-        budget = settings.queue_mb * 1_000_000
+        budget = room(settings)
         self.bus = MemoryBus(groups(self._stages), budget=budget, ledger=self.ledger, clock=clock)
-        self._fleet = Fleet(self.bus, self.guard, self.ledger, clock)
+        self._fleet = Fleet(self.bus, self.guard, self.ledger, clock, memory=wire.Memory(2 * budget))
 
         self.scopes = Scopes(store, clock, settings)
         views = Views(self.memory.recordings, clock, self.scopes, settings.usual)
@@ -188,6 +190,12 @@ def open_memory(settings: Settings, models: Models, ledger: Ledger, clock: Clock
         options=options,
         database=settings.database,
     )
+
+
+def room(settings: Settings) -> int:
+    """Bytes that may wait before a stage: as many pictures of 16:9 as the profile says, as they are looked at."""
+    width, height = settings.sample_side, settings.sample_side * 9 // 16
+    return registry.profile(settings.profile).waiting * width * height * 3
 
 
 def groups(stages: Sequence[Stage]) -> Mapping[str, tuple[str, ...]]:

@@ -58,12 +58,6 @@ class Settings(BaseSettings):
     sample_floor_hz: float = Field(0.5, gt=0, le=60, description="Frames per second that are always looked at.")
     sample_ceiling_hz: float = Field(4.0, gt=0, le=60, description="Frames per second looked at while things move.")
     sample_side: int = Field(640, ge=64, le=4096, description="Longest side, in pixels, of frames looked at.")
-    queue_mb: int = Field(
-        64,
-        ge=16,
-        description="Most that waits before a stage, in MB, such as pictures to be encoded; where it is used up, a "
-        "stream keeps its equal share.",
-    )
     audio: bool = Field(True, description="Listen to the sound track.")
     language: str = Field(
         "",

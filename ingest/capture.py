@@ -20,6 +20,7 @@ from ingest.supervise import Supervisor, Surroundings
 from ingest.supervise_file import FileSupervisor
 from ingest.supervise_folder import FolderSupervisor
 from ingest.supervise_live import LiveSupervisor
+from ingest.wire import Memory
 
 __all__ = ["CapturePlan", "CaptureStatus", "Fleet", "Known", "Recording", "Ways"]
 
@@ -27,9 +28,19 @@ __all__ = ["CapturePlan", "CaptureStatus", "Fleet", "Known", "Recording", "Ways"
 class Fleet:
     """Every stream that is being captured. Thread-safe."""
 
-    def __init__(self, bus: Bus, guard: Guard, ledger: Ledger, clock: Clock, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        guard: Guard,
+        ledger: Ledger,
+        clock: Clock,
+        limits: Limits | None = None,
+        memory: Memory | None = None,
+    ) -> None:
+        """`memory`: what pictures are read to."""
         limits = limits or Limits()
-        self._around = Surroundings(bus, guard, ledger, clock, limits, Turnstile(limits, clock))
+        turnstile = Turnstile(limits, clock)
+        self._around = Surroundings(bus, guard, ledger, clock, limits, turnstile, memory or Memory())
         self._lock = threading.Lock()
         self._running: dict[StreamId, Supervisor] = {}
         self._known: dict[StreamId, Known] = {}

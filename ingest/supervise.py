@@ -17,6 +17,7 @@ from ingest.errors import Busy, HindsightError
 from ingest.guard import Guard
 from ingest.ledger import Ledger
 from ingest.limits import Limits
+from ingest.load import Shedding
 from ingest.orders import changed
 from ingest.plan import CapturePlan, CaptureStatus, Known, Ways
 from ingest.probe import MediaInfo, checked
@@ -205,7 +206,8 @@ class Supervisor(ABC):
             **task,
         }
         self._skipped = self._status.skipped
-        self._set(shedding="nothing", resting=False)
+        self._sheds("nothing")
+        self._set(resting=False)
         self._notes.clear()
         job, memory = {"source": source, "task": task}, self._around.memory
         with Decoder("capture", job, self._limits, self._clock, memory) as decoder:
@@ -253,11 +255,15 @@ class Supervisor(ABC):
                 self._set(last_frame=moment)
                 self._beaten(Stamp(epoch, pts, moment))
             case ("frugal", shedding, skipped, resting):
-                if shedding != self._status.shedding:
-                    _LOG.debug("%s gives up: %s", self.plan.stream, shedding)
-                self._set(shedding=shedding, skipped=self._skipped + skipped, resting=resting)
+                self._sheds(shedding)
+                self._set(skipped=self._skipped + skipped, resting=resting)
             case ("unrecorded", why):
                 self._note("recording", f"Not being recorded: {why}" if why else "")
+
+    def _sheds(self, shedding: Shedding) -> None:
+        if shedding != self._status.shedding:
+            _LOG.debug("%s gives up: %s", self.plan.stream, shedding)
+            self._set(shedding=shedding)
 
     def _go_on(self) -> None:
         if self._stopping.is_set():

@@ -29,6 +29,8 @@ class Profile:
     transcriber: str | None
     system: str
     options: Mapping[str, Options] = field(default_factory=dict)
+    waiting: int = 100
+    """Pictures of all streams that may wait to be encoded."""
 
 
 PROFILES: Final[Mapping[str, Profile]] = {
@@ -46,6 +48,7 @@ PROFILES: Final[Mapping[str, Profile]] = {
                 "whisper": {"checkpoint": "openai/whisper-small"},
                 "transformers": {"checkpoint": "HuggingFaceTB/SmolVLM2-2.2B-Instruct"},
             },
+            waiting=400,
         ),
         Profile("fake", "deterministic fakes, for tests", "fake", "fake", "fake"),
     )

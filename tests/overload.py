@@ -28,6 +28,7 @@ from typing import Any
 import httpx
 import numpy as np
 
+from api.compose import room
 from api.settings import Settings
 from ingest.limits import Limits
 from ingest.load import STEPS
@@ -53,6 +54,9 @@ MEASURED_EVERY_S = 5.0
 WARM_SHARE = 0.5
 """Of the run, at its beginning, in which memory may still grow: models load, the queues of all streams fill."""
 PICTURES = "pictures waiting"
+WORKING = "memory of the models, MB"
+"""Not judged by itself, but with all: no queue is in it, and what a model works with comes and goes by 25 MB at the
+same load."""
 IN_HAND = 16
 """Pictures that are being encoded, at most, beside those that wait (`drive`)."""
 _GIVEN_UP = re.compile(r": (\S+) gives up: (\w+)$", re.MULTILINE)
@@ -141,17 +145,23 @@ def shed(run: Run) -> list[str]:
     return wrong
 
 
-def leaps(run: Run) -> list[str]:
+def leaps(log: str) -> list[str]:
     """Which streams gave up pictures before the lower rate, as the service says itself, step by step: who looks from
     outside comes too seldom to see each."""
     last, wrong = dict[str, str](), []
-    for stream, now in _GIVEN_UP.findall(run.log.read_text()):
+    for stream, now in _GIVEN_UP.findall(log):
         if now == "pictures" and last.get(stream, "nothing") == "nothing":
             wrong.append(f"{stream} gave up pictures before it tried the lower rate")
         last[stream] = now
-    known = {one["name"] for one in streams(run.client) if one["id"] in last}
-    untold = [name for name, steps in run.steps.items() if steps.changes and name not in known]
-    return wrong + [f"the log says nothing of what {name} gave up" for name in untold]
+    return wrong
+
+
+def untold(run: Run) -> list[str]:
+    """Which were seen to give something up, and the log has nothing of it."""
+    told = {stream for stream, _ in _GIVEN_UP.findall(run.log.read_text())}
+    known = {one["name"] for one in streams(run.client) if one["id"] in told}
+    unknown = [name for name, steps in run.steps.items() if steps.changes and name not in known]
+    return [f"the log says nothing of what {name} gave up" for name in unknown]
 
 
 def gaps(run: Run, name: str) -> str:
@@ -190,8 +200,8 @@ def report(run: Run) -> list[str]:
         f"Bounds: {Limits().memory_mb} MB of address space for a decoder, {run.most} pictures that wait to be encoded "
         f"and {IN_HAND} that are.\n\n"
     )
-    grown = flatness(run.samples, warm(run.samples, WARM_SHARE), unjudged=("records waiting", PICTURES))
-    return grown + queued(run) + shed(run) + leaps(run) + accounts(run)
+    grown = flatness(run.samples, warm(run.samples, WARM_SHARE), unjudged=("records waiting", PICTURES, WORKING))
+    return grown + queued(run) + shed(run) + leaps(run.log.read_text()) + untold(run) + accounts(run)
 
 
 def queued(run: Run) -> list[str]:
@@ -202,11 +212,11 @@ def queued(run: Run) -> list[str]:
     return [f"{most:.0f} pictures waited, of {run.most} that have room"] if far else []
 
 
-def room(size: str) -> int:
+def most(size: str) -> int:
     """How many pictures of a camera have room in the queue, as they are made smaller to be looked at."""
     width, height = map(int, size.split("x"))
-    side = Settings.model_fields["sample_side"].default / max(width, height)
-    return Settings.model_fields["queue_mb"].default * 1_000_000 // (round(width * side) * round(height * side) * 3)
+    smaller = Settings().sample_side / max(width, height)
+    return room(Settings()) // (round(width * smaller) * round(height * smaller) * 3)
 
 
 def film(path: Path, size: str, minutes: float) -> Path:
@@ -240,7 +250,7 @@ def main() -> None:
         try:
             with service(folder / "data", settings) as (process, client), ThreadPoolExecutor(1) as adding:
                 added = adding.submit(add, client, [camera.url("film")] * options.streams, tries=20)
-                run = Run(client, process.pid, folder / "data" / "service.log", room(options.size))
+                run = Run(client, process.pid, folder / "data" / "service.log", most(options.size))
                 watch(run, options.minutes)
                 added.result()
                 wrong = report(run)

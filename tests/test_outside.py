@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from tests.outside import Sample, conserved, entries, flatness, resident, runs, tree, warm
-from tests.overload import Steps
+from tests.overload import Steps, leaps
 
 COUNTS = {"captured": 10, "stored": 6, "dropped": {"overload": 2}, "parked": {"poison": 1}, "in_flight": 1}
 
@@ -37,17 +37,31 @@ def shown(shedding: str, state: str = "live", age: float = 0.5) -> dict[str, obj
     return {"shedding": shedding, "state": state, "last_frame_age_s": age, "pictures_skipped": 0}
 
 
-def test_steps_that_come_in_another_order_are_told() -> None:
-    good, bad, unseen = Steps(), Steps(), Steps()
+def test_steps_are_seen_from_when_a_stream_is_live() -> None:
+    good, bad = Steps(), Steps()
     for at, what in enumerate(("nothing", "rate", "rate", "pictures", "rate", "nothing")):
-        good.look(at, 1.0, shown(what))
-    for steps, since in ((bad, 1.0), (unseen, 5.0)):
-        steps.look(0, 1.0, shown("nothing", state="connecting"))
-        for at, what in enumerate(("nothing", "pictures")):
-            steps.look(at, since, shown(what))
-    assert (good.leaps, bad.leaps, unseen.leaps) == (0, 1, 0)
+        good.look(at, shown(what))
+    bad.look(0, shown("nothing", state="connecting"))
+    for at, what in enumerate(("nothing", "pictures")):
+        bad.look(at, shown(what))
     assert (good.first("rate"), good.first("pictures"), bad.first("rate")) == ("1", "3", "–")
     assert sum(bad.looks.values()) == 2, "before it was live nothing counts"
+
+
+def test_steps_that_come_in_another_order_are_told() -> None:
+    said = [
+        ("cam", "rate"),
+        ("door", "rate"),
+        ("cam", "pictures"),
+        ("cam", "rate"),
+        ("cam", "nothing"),
+        ("cam", "rate"),
+    ]
+    log = "\n".join(f"2026-11-27 04:42:13,379 DEBUG ingest.supervise: {one} gives up: {what}" for one, what in said)
+    assert leaps(f"{log}\nan other line") == []
+    assert leaps(log.replace("door gives up: rate", "door gives up: pictures")) == [
+        "door gave up pictures before it tried the lower rate"
+    ]
 
 
 def test_a_process_and_what_it_started_are_found() -> None:
