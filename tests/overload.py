@@ -238,7 +238,7 @@ def main() -> None:
     options = arguments.parse_args()
     settings = {
         "SAMPLE_CEILING_HZ": options.rate,
-        "MEMORY_BUDGET_MB": "8",
+        "MEMORY_BUDGET_MB": "1",  # full before it is judged: what is remembered has a bound of its own
         "RECORDINGS_BUDGET_MB": "20",
         "LOG_LEVEL": "debug",
     }
